@@ -1,0 +1,77 @@
+//! From observations to findings: one file for each family, thresholds and their sources at the top of the file that uses them.
+//!
+//! Detectors see events with what they changed, and deadlines. They keep no clock and do no I/O; what they keep is bounded.
+
+pub mod address;
+pub mod arp;
+pub mod bfd;
+pub mod damping;
+pub mod dhcp;
+pub mod feed;
+pub mod finding;
+pub mod kind;
+pub mod link;
+pub mod neighbor;
+pub mod prefix;
+pub mod ra;
+pub mod route;
+pub mod session;
+pub mod subject;
+
+pub use finding::{Board, Evidence, Fidelity, Finding, FindingKey, Occurrence, Reason, Severity};
+pub use kind::Kind;
+pub use subject::{Subject, Touch};
+
+use crate::event::{Classes, Timestamp};
+use crate::state::{NetState, Observation};
+
+/// A detector of one family of anomalies.
+pub trait Detector: Send {
+    /// For messages about the detector itself.
+    fn name(&self) -> &'static str;
+
+    /// The event classes it wants to observe.
+    fn wants(&self) -> Classes;
+
+    /// Sees one event and what it changed.
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board);
+
+    /// The next time at which it wants [`Detector::expire`], if any.
+    fn next_deadline(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// `now` is the deadline itself, never later: deadlines fire before the event behind them.
+    fn expire(&mut self, _now: Timestamp, _net: &NetState, _board: &mut Board) {}
+
+    /// End of input at `now`. Not the end of time: detectors of absence drop what they wait for, others conclude (`truncated`).
+    fn finish(&mut self, _now: Timestamp, _net: &NetState, _board: &mut Board) {}
+}
+
+/// What detectors need to be told (own prefixes and ASNs, declared servers, profiles).
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `--own-prefix`: the operator's address space.
+    pub own_prefixes: Vec<crate::event::Prefix>,
+    /// `--own-as`.
+    pub own_as: Vec<u32>,
+    /// DHCP servers that are legitimate (addresses).
+    pub dhcp_servers: Vec<std::net::IpAddr>,
+}
+
+/// Every detector, in the order of judgement: telemetry first, then from the link upwards.
+pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
+    let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
+    feed::register(settings, &mut detectors);
+    link::register(settings, &mut detectors);
+    address::register(settings, &mut detectors);
+    neighbor::register(settings, &mut detectors);
+    arp::register(settings, &mut detectors);
+    ra::register(settings, &mut detectors);
+    dhcp::register(settings, &mut detectors);
+    bfd::register(settings, &mut detectors);
+    session::register(settings, &mut detectors);
+    prefix::register(settings, &mut detectors);
+    route::register(settings, &mut detectors);
+    detectors
+}

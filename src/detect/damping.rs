@@ -1,0 +1,1 @@
+//! Route flap damping in observe mode.

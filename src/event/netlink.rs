@@ -1,0 +1,219 @@
+//! rtnetlink facts: links, addresses, routes, neighbors, rules, nexthop objects.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::Prefix;
+use super::frame::Mac;
+
+/// What the message header says about the notification.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default, Serialize)]
+pub struct Meta {
+    /// `nlmsg_pid`: 0 is the kernel itself, anything else the port of the process whose request caused this.
+    pub pid: u32,
+    /// `nlmsg_seq`.
+    pub seq: u32,
+    /// Part of a dump (`NLM_F_MULTI`): describes what is, not what changed.
+    pub dump: bool,
+    /// `NLM_F_REPLACE` was set: an existing object was replaced.
+    pub replace: bool,
+    /// Network namespace id, where the socket listens to several.
+    pub nsid: Option<i32>,
+}
+
+/// Appeared or changed (`RTM_NEW…`), or went (`RTM_DEL…`).
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    New,
+    Del,
+}
+
+/// `RTM_NEWLINK`/`RTM_DELLINK` of family AF_UNSPEC (AF_INET6 and AF_BRIDGE copies lack most attributes: those fields are `None`).
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct LinkEvent {
+    pub meta: Meta,
+    pub action: Action,
+    /// Address family of the message (0 = AF_UNSPEC, 7 = AF_BRIDGE, 10 = AF_INET6).
+    pub family: u8,
+    pub ifindex: u32,
+    /// Interface name, sanitised; empty where the message has none.
+    pub name: Box<str>,
+    /// `IFF_*`.
+    pub flags: u32,
+    /// `IFLA_OPERSTATE` (RFC 2863: 2 down, 5 dormant, 6 up …).
+    pub operstate: Option<u8>,
+    /// `IFLA_CARRIER`.
+    pub carrier: Option<bool>,
+    /// `IFLA_CARRIER_CHANGES`.
+    pub carrier_changes: Option<u32>,
+    /// `IFLA_CARRIER_UP_COUNT`.
+    pub carrier_up_count: Option<u32>,
+    /// `IFLA_CARRIER_DOWN_COUNT`.
+    pub carrier_down_count: Option<u32>,
+    /// Bridge, bond or VRF it belongs to.
+    pub master: Option<u32>,
+    /// `IFLA_LINK`: peer or lower device.
+    pub lower: Option<u32>,
+    pub mac: Option<Mac>,
+    pub mtu: Option<u32>,
+    /// `IFLA_INFO_KIND`: veth, bridge, bond, vlan … (sanitised).
+    pub link_kind: Option<Box<str>>,
+}
+
+/// `IFF_UP`.
+pub const IFF_UP: u32 = 0x1;
+/// `IFF_LOOPBACK`.
+pub const IFF_LOOPBACK: u32 = 0x8;
+/// `IFF_RUNNING`.
+pub const IFF_RUNNING: u32 = 0x40;
+/// `IFF_LOWER_UP`: the driver signals carrier.
+pub const IFF_LOWER_UP: u32 = 0x1_0000;
+
+/// `RTM_NEWADDR`/`RTM_DELADDR`.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct AddressEvent {
+    pub meta: Meta,
+    pub action: Action,
+    pub ifindex: u32,
+    /// The local address (`IFA_LOCAL`, else `IFA_ADDRESS`).
+    pub addr: IpAddr,
+    pub prefix_len: u8,
+    /// `IFA_F_*` (0x08 DAD failed, 0x20 deprecated, 0x40 tentative, 0x80 permanent …).
+    pub flags: u32,
+    pub scope: u8,
+    /// Preferred lifetime in seconds; `u32::MAX` is forever.
+    pub preferred: Option<u32>,
+    /// Valid lifetime in seconds; `u32::MAX` is forever.
+    pub valid: Option<u32>,
+    /// `IFA_PROTO`.
+    pub protocol: Option<u8>,
+}
+
+/// One next hop of a route.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Default, Serialize)]
+pub struct Hop {
+    pub gateway: Option<IpAddr>,
+    pub ifindex: Option<u32>,
+    /// Weight, 1 for a plain route.
+    pub weight: u16,
+    /// `RTNH_F_*` (1 dead, 4 onlink, 16 linkdown).
+    pub flags: u8,
+}
+
+/// `RTNH_F_DEAD`.
+pub const RTNH_F_DEAD: u8 = 1;
+/// `RTNH_F_LINKDOWN`.
+pub const RTNH_F_LINKDOWN: u8 = 16;
+
+/// `RTM_NEWROUTE`/`RTM_DELROUTE`.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct RouteEvent {
+    pub meta: Meta,
+    pub action: Action,
+    /// Routing table (`RTA_TABLE`; 254 main, 255 local).
+    pub table: u32,
+    pub prefix: Prefix,
+    /// Metric (`RTA_PRIORITY`).
+    pub metric: u32,
+    pub tos: u8,
+    /// Who installed it (`rtm_protocol`).
+    pub protocol: u8,
+    pub scope: u8,
+    /// `rtm_type` (1 unicast, 2 local, 6 blackhole …).
+    pub kind: u8,
+    /// `rtm_flags` (0x200 cloned, 0x4000 offload …).
+    pub flags: u32,
+    pub prefsrc: Option<IpAddr>,
+    /// Next hops as the message lists them (the resolved ones too where a nexthop object is used and compat mode shows them).
+    pub hops: Vec<Hop>,
+    /// Nexthop object (`RTA_NH_ID`).
+    pub nhid: Option<u32>,
+    /// Seconds until it expires (`RTA_CACHEINFO` / `RTA_EXPIRES`), where it does.
+    pub expires: Option<u32>,
+}
+
+/// `RTM_F_CLONED`: a cache entry, not a route.
+pub const RTM_F_CLONED: u32 = 0x200;
+
+/// `RTM_NEWNEIGH`/`RTM_DELNEIGH` of AF_INET and AF_INET6 (AF_BRIDGE forwarding entries have `family` 7 and no `addr`).
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct NeighborEvent {
+    pub meta: Meta,
+    pub action: Action,
+    pub family: u8,
+    pub ifindex: u32,
+    pub addr: Option<IpAddr>,
+    pub mac: Option<Mac>,
+    /// `NUD_*` (1 incomplete, 2 reachable, 4 stale, 8 delay, 16 probe, 32 failed, 64 noarp, 128 permanent).
+    pub state: u16,
+    /// `NTF_*`.
+    pub flags: u8,
+}
+
+/// `NUD_INCOMPLETE`.
+pub const NUD_INCOMPLETE: u16 = 0x01;
+/// `NUD_REACHABLE`.
+pub const NUD_REACHABLE: u16 = 0x02;
+/// `NUD_STALE`.
+pub const NUD_STALE: u16 = 0x04;
+/// `NUD_FAILED`.
+pub const NUD_FAILED: u16 = 0x20;
+/// `NUD_PERMANENT`.
+pub const NUD_PERMANENT: u16 = 0x80;
+
+/// `RTM_NEWRULE`/`RTM_DELRULE`.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct RuleEvent {
+    pub meta: Meta,
+    pub action: Action,
+    pub priority: u32,
+    pub table: u32,
+    pub src: Option<Prefix>,
+    pub dst: Option<Prefix>,
+    pub fwmark: Option<u32>,
+    pub iif: Option<Box<str>>,
+    pub oif: Option<Box<str>>,
+    /// `FR_ACT_*` (1 to table, 6 blackhole …).
+    pub act: u8,
+    pub protocol: Option<u8>,
+    pub ipv6: bool,
+}
+
+/// `RTM_NEWNEXTHOP`/`RTM_DELNEXTHOP`.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct NexthopEvent {
+    pub meta: Meta,
+    pub action: Action,
+    pub id: u32,
+    /// Members (id, weight) of a group; empty for a plain nexthop.
+    pub group: Vec<(u32, u16)>,
+    pub gateway: Option<IpAddr>,
+    pub ifindex: Option<u32>,
+    pub blackhole: bool,
+    pub protocol: u8,
+    pub flags: u32,
+}
+
+/// End of a dump.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct DumpDone {
+    /// What the dump listed.
+    pub what: Dumped,
+    pub seq: u32,
+}
+
+/// Tables that can be dumped.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dumped {
+    Links,
+    Addresses,
+    Routes,
+    Neighbors,
+    Rules,
+    Nexthops,
+    /// The recording does not tell.
+    Unknown,
+}

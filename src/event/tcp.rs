@@ -1,0 +1,38 @@
+//! Facts about TCP connections that carry BGP or BMP, as far as they explain why a session went down.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::frame::Frame;
+
+/// Something happened on a TCP connection to or from port 179 (or one recognised as BMP).
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct TcpEvent {
+    pub frame: Frame,
+    /// Sender of the segment.
+    pub src: SocketAddr,
+    /// Receiver of the segment.
+    pub dst: SocketAddr,
+    pub what: TcpFact,
+}
+
+/// What happened.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TcpFact {
+    /// SYN without ACK.
+    Syn,
+    /// SYN with ACK: the connection was accepted.
+    SynAck,
+    Fin,
+    Rst,
+    /// Octets already seen were sent again; the number of them.
+    Retransmission(u32),
+    /// The receiver's window went to zero.
+    ZeroWindow,
+    /// A segment was seen that is longer than any before (an MTU hint): payload octets.
+    FullSize(u32),
+    /// An acknowledgement without payload that moved forward: the peer is alive.
+    Ack,
+}

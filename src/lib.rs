@@ -1,0 +1,12 @@
+//! flapscope: which routes are unstable, since when, and why.
+//!
+//! ```text
+//!  input ──Record──▶ decode ──Event──▶ state ──Observation──▶ detect ──Finding──▶ correlate ──Incident──▶ output / tui
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod decode;
+pub mod detect;
+pub mod event;
+pub mod input;
+pub mod state;

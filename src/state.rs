@@ -1,0 +1,158 @@
+//! The model of the network: what is up, who leads where, who told whom. Every change comes out as a small plain delta.
+//!
+//! Tables are bounded (law 10) by named constants in their own files. A table learns only from events.
+
+pub mod addresses;
+pub mod hosts;
+pub mod leases;
+pub mod links;
+pub mod neighbors;
+pub mod rib;
+pub mod routers;
+pub mod routes;
+pub mod sessions;
+
+use crate::event::{Event, EventKind, SourceInfo, Timestamp};
+
+/// An event and what it changed.
+pub struct Observation<'a> {
+    pub event: &'a Event,
+    pub changes: &'a Changes,
+}
+
+/// What one event (or one deadline of the model) changed. Buffers are reused from event to event.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub links: Vec<links::LinkDelta>,
+    pub addresses: Vec<addresses::AddressDelta>,
+    pub neighbors: Vec<neighbors::NeighborDelta>,
+    pub routes: Vec<routes::RouteDelta>,
+    pub sessions: Vec<sessions::SessionDelta>,
+    pub rib: rib::RibDeltas,
+    pub leases: Vec<leases::LeaseDelta>,
+    pub routers: Vec<routers::RouterDelta>,
+    pub hosts: Vec<hosts::HostDelta>,
+}
+
+impl Changes {
+    /// Empties it, keeping buffers.
+    pub fn clear(&mut self) {
+        self.links.clear();
+        self.addresses.clear();
+        self.neighbors.clear();
+        self.routes.clear();
+        self.sessions.clear();
+        self.rib.clear();
+        self.leases.clear();
+        self.routers.clear();
+        self.hosts.clear();
+    }
+
+    /// Nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+            && self.addresses.is_empty()
+            && self.neighbors.is_empty()
+            && self.routes.is_empty()
+            && self.sessions.is_empty()
+            && self.rib.is_empty()
+            && self.leases.is_empty()
+            && self.routers.is_empty()
+            && self.hosts.is_empty()
+    }
+}
+
+/// All tables.
+#[derive(Default)]
+pub struct NetState {
+    /// Sources seen so far, by id.
+    pub sources: std::collections::BTreeMap<crate::event::SourceId, SourceInfo>,
+    pub links: links::Links,
+    pub addresses: addresses::Addresses,
+    pub neighbors: neighbors::Neighbors,
+    /// The shadow FIB.
+    pub routes: routes::Routes,
+    pub sessions: sessions::Sessions,
+    /// Adj-RIB-In of each (peer, family, path-id), for each observer.
+    pub rib: rib::Ribs,
+    pub leases: leases::Leases,
+    /// Routers that advertise (RA).
+    pub routers: routers::Routers,
+    /// Who uses which address with which MAC (ARP, ND).
+    pub hosts: hosts::Hosts,
+}
+
+impl NetState {
+    /// Applies an event; `changes` is emptied first and then holds what it changed.
+    pub fn apply(&mut self, event: &Event, changes: &mut Changes) {
+        changes.clear();
+        if let EventKind::Source(info) = &event.kind {
+            self.sources.insert(info.id, (**info).clone());
+        }
+        match &event.kind {
+            EventKind::Link(_)
+            | EventKind::Address(_)
+            | EventKind::Route(_)
+            | EventKind::Neighbor(_)
+            | EventKind::Rule(_)
+            | EventKind::Nexthop(_)
+            | EventKind::DumpDone(_) => {
+                self.links.apply(event, &mut changes.links);
+                self.addresses
+                    .apply(event, &self.links, &changes.links, &mut changes.addresses);
+                self.neighbors
+                    .apply(event, &self.links, &mut changes.neighbors);
+                self.routes.apply(
+                    event,
+                    &self.links,
+                    &self.addresses,
+                    &changes.links,
+                    &changes.addresses,
+                    &mut changes.routes,
+                );
+            }
+            EventKind::Bgp(_) | EventKind::Bmp(_) | EventKind::Tcp(_) => {
+                self.sessions.apply(event, &mut changes.sessions);
+                self.rib
+                    .apply(event, &self.sessions, &changes.sessions, &mut changes.rib);
+            }
+            EventKind::Bfd(_) => self.sessions.apply(event, &mut changes.sessions),
+            EventKind::Dhcp4(_) | EventKind::Dhcp6(_) => {
+                self.leases.apply(event, &mut changes.leases)
+            }
+            EventKind::Arp(_) => self.hosts.apply(event, &mut changes.hosts),
+            EventKind::Nd(_) => {
+                self.hosts.apply(event, &mut changes.hosts);
+                self.routers.apply(event, &mut changes.routers);
+            }
+            EventKind::Gap(_) => {
+                self.sessions.apply(event, &mut changes.sessions);
+                self.rib
+                    .apply(event, &self.sessions, &changes.sessions, &mut changes.rib);
+            }
+            EventKind::Source(_) | EventKind::Malformed(_) => {}
+        }
+    }
+
+    /// The earliest deadline of any table (coalescing windows, computed expiries).
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        [
+            self.routes.next_deadline(),
+            self.sessions.next_deadline(),
+            self.rib.next_deadline(),
+            self.leases.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Fires deadlines at `now`; `changes` is emptied first and then holds what they changed.
+    pub fn expire(&mut self, now: Timestamp, changes: &mut Changes) {
+        changes.clear();
+        self.routes.expire(now, &mut changes.routes);
+        self.sessions.expire(now, &mut changes.sessions);
+        self.rib.expire(now, &mut changes.rib);
+        self.leases.expire(now, &mut changes.leases);
+    }
+}

@@ -1,0 +1,24 @@
+//! STUB, replaced by its owner.
+
+use crate::event::{Event, Timestamp};
+
+/// A change in this table.
+#[derive(Clone, Debug)]
+pub struct LeaseDelta;
+
+/// The table.
+#[derive(Default)]
+pub struct Leases;
+
+impl Leases {
+    /// Applies an event.
+    pub fn apply(&mut self, _event: &Event, _out: &mut Vec<LeaseDelta>) {}
+
+    /// Earliest deadline.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Fires deadlines.
+    pub fn expire(&mut self, _now: Timestamp, _out: &mut Vec<LeaseDelta>) {}
+}
