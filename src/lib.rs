@@ -5,8 +5,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod correlate;
 pub mod decode;
 pub mod detect;
+pub mod engine;
 pub mod event;
 pub mod input;
 pub mod state;
