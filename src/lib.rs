@@ -9,4 +9,5 @@ pub mod decode;
 pub mod detect;
 pub mod event;
 pub mod input;
+pub mod output;
 pub mod state;
