@@ -20,6 +20,9 @@ use incident::{
     AffectedTotals, Effect, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long after a change the board is looked at: changes of one burst are judged together. Half a second keeps the first alert
 /// within the bar of 2 s.
 const LOOK: Duration = Duration::from_millis(250);
