@@ -87,7 +87,11 @@ impl Wire {
             syn: seg.flags.contains('S'),
             fin: seg.flags.contains('F'),
             rst: seg.flags.contains('R'),
-            window: if seg.flags.contains('0') { 0 } else { 1000 + seg.window },
+            window: if seg.flags.contains('0') {
+                0
+            } else {
+                1000 + seg.window
+            },
             payload: seg.payload.as_bytes(),
             missing: seg.missing,
             ip_id: self.ip_id,
@@ -177,10 +181,7 @@ fn mixed_up_segments_are_put_in_order_and_stamped_with_their_release() {
         .data(106, "ghi")
         .data(100, "abc")
         .data(112, "m");
-    assert_eq!(
-        wire.said(),
-        "Syn 0:abc@4 0:def@4 0:ghi@4 0:jkl@4 0:m@5"
-    );
+    assert_eq!(wire.said(), "Syn 0:abc@4 0:def@4 0:ghi@4 0:jkl@4 0:m@5");
     assert_eq!(wire.connection.held(), 0);
 }
 
@@ -212,11 +213,11 @@ fn overlapping_early_segments_are_delivered_once() {
 #[test]
 fn a_hole_is_given_up_after_two_seconds() {
     let mut wire = Wire::new();
-    wire.syn(99).data(100, "abc").data(113, "xyz").data(120, "q");
-    assert_eq!(
-        wire.connection.deadline(),
-        Some(Timestamp((2 + 2000) * MS))
-    );
+    wire.syn(99)
+        .data(100, "abc")
+        .data(113, "xyz")
+        .data(120, "q");
+    assert_eq!(wire.connection.deadline(), Some(Timestamp((2 + 2000) * MS)));
     wire.expire(2001);
     assert_eq!(wire.said(), "Syn 0:abc@1");
     wire.expire(2002);
@@ -256,7 +257,11 @@ fn too_much_behind_a_hole_ends_the_waiting() {
         wire.data(200 + n * 1024, &kib);
     }
     let said = wire.said();
-    assert!(said.starts_with("Syn 0:lost Some(100) 0:kkk"), "{:.60}", said);
+    assert!(
+        said.starts_with("Syn 0:lost Some(100) 0:kkk"),
+        "{:.60}",
+        said
+    );
     assert_eq!(said.matches("lost").count(), 1);
     assert_eq!(said.matches('k').count(), 300 * 1024);
     assert_eq!(wire.connection.held(), 0);
