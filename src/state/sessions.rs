@@ -273,6 +273,13 @@ pub enum SessionDelta {
     Refused { id: SessionId, cause: DownCause },
     /// Its receiver's window closed.
     ZeroWindow { id: SessionId, end: usize },
+    /// A message came later than two thirds of the hold time after the one before, and the session survived.
+    Late {
+        id: SessionId,
+        end: usize,
+        gap: Duration,
+        hold: Duration,
+    },
     /// A BMP feed connected; `again` when the same router was connected before and repeats its state now.
     FeedUp { router: Option<IpAddr>, again: bool },
     /// A BMP feed was cut: what its peers do is not seen any more.
@@ -535,6 +542,14 @@ impl Sessions {
         session.note_frame(event, &bgp.frame, sender);
         let first_contact = !session.views.of(Observer::Packets).seen;
         session.views.of_mut(Observer::Packets).seen = true;
+        if let Some((gap, hold)) = session.late(sender, event.at) {
+            out.push(SessionDelta::Late {
+                id,
+                end: sender,
+                gap,
+                hold,
+            });
+        }
         session.heard(
             sender,
             event.at,
@@ -941,6 +956,15 @@ impl Session {
             ifindex: frame.ifindex,
             last: event.at,
         });
+    }
+
+    /// The silence that this message ends, when it took more than two thirds of a negotiated hold time (D26: a third is usual).
+    fn late(&self, sender: usize, at: Timestamp) -> Option<(Duration, Duration)> {
+        let hold = self.hold.filter(|hold| !hold.is_zero())?;
+        let last = self.ends[sender].last_message?;
+        let gap = at.since(last);
+        let inside = self.state == State::Established && self.up_since.is_none_or(|up| last >= up);
+        (inside && gap * 3 > hold * 2 && gap < hold).then_some((gap, hold))
     }
 
     fn heard(&mut self, sender: usize, at: Timestamp, keepalive: bool) {
