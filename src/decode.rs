@@ -163,13 +163,10 @@ impl Decoder {
                 self.packets.tcp.advance(record.at, emit);
                 self.stats.records += 1;
                 let netlink = match record.format {
-                    Format::Packet(link_type) => self.packets.frame(
-                        link_type,
-                        record,
-                        &stamp,
-                        &mut self.stats.packets,
-                        emit,
-                    ),
+                    Format::Packet(link_type) => {
+                        self.packets
+                            .frame(link_type, record, &stamp, &mut self.stats.packets, emit)
+                    }
                     Format::Netlink => Some(record.bytes),
                     Format::Mrt | Format::BmpStream => None,
                 };

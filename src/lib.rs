@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
-// pub mod commands;
+pub mod commands;
 pub mod correlate;
 pub mod decode;
 pub mod detect;

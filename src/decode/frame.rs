@@ -134,7 +134,10 @@ fn network(ethertype: u16, bytes: &[u8], header: usize, frame: Frame) -> Option<
 /// What follows a field with an EtherType: VLAN tags, PPPoE or the network layer.
 fn typed(mut kind: u16, bytes: &[u8], mut at: usize, mut frame: Frame) -> Option<Link<'_>> {
     for slot in 0..MAX_TAGS {
-        if !matches!(kind, ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD) {
+        if !matches!(
+            kind,
+            ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD
+        ) {
             break;
         }
         frame.vlans[slot] = Some(be16(bytes, at)? & 0x0fff);
