@@ -75,7 +75,8 @@ impl Resolution {
     }
 }
 
-/// The walker's state: the current section.
+/// The walker's state: the current section. The default stands before the first one.
+#[derive(Default)]
 pub struct PcapNg {
     order: Order,
     interfaces: Vec<Interface>,
@@ -98,16 +99,6 @@ fn byte_order(block: &[u8]) -> Option<Order> {
 }
 
 impl PcapNg {
-    /// Before the first section header.
-    pub fn new() -> PcapNg {
-        PcapNg {
-            order: Order::Little,
-            interfaces: Vec::new(),
-            sources: 0,
-            sections: 0,
-        }
-    }
-
     /// The next block.
     pub fn walk(&mut self, bytes: &mut Bytes) -> Walked {
         if !bytes.want(12) {
