@@ -136,8 +136,10 @@ impl PcapNg {
             OBSOLETE_PACKET => self.obsolete(body, total),
             SIMPLE_PACKET => self.simple(body, total),
             STATISTICS => self.statistics(body, total),
-            // systemd journal entries and sysdig events: frames to Wireshark, nothing to us.
-            9 | 0x204 | 0x208 | 0x216 | 0x221 => Walked::Foreign { block: total },
+            // Custom blocks (both kinds), systemd journal entries and sysdig events: frames to Wireshark 4, nothing to us.
+            0xbad | 0x4000_0bad | 9 | 0x204 | 0x208 | 0x216 | 0x221 => {
+                Walked::Foreign { block: total }
+            }
             _ => Walked::Skip { block: total },
         }
     }
