@@ -10,8 +10,8 @@ use super::merge::InputSet;
 /// Shown only for work that takes longer: a flash of a bar is noise.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The clock is looked at once in so many items: a look costs as much as filtering a packet.
-const STRIDE: u32 = 4096;
+/// The clock is looked at once in so many items: a look costs more than an item. Sparse captures give few items, so not too rarely.
+const STRIDE: u32 = 256;
 
 /// Redraws a second at most.
 const HERTZ: u8 = 10;

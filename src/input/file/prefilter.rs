@@ -186,9 +186,9 @@ impl Prefilter {
         if fragment & 0x3fff != 0 {
             return true;
         }
-        // Ethernet pads short packets; a length of 0 is segmentation offload.
+        // Ethernet pads short packets. A length of 0 is segmentation offload, one too small for any ports is the decoder's to judge.
         let end = match usize::from(total) {
-            0 => data.len(),
+            total if total < header + LEAST_TRANSPORT => data.len(),
             total => total.min(data.len()),
         };
         self.transport(
@@ -203,7 +203,7 @@ impl Prefilter {
             return false;
         };
         let end = match usize::from(length) {
-            0 => data.len(),
+            length if length < LEAST_TRANSPORT => data.len(),
             length => (40 + length).min(data.len()),
         };
         let (mut next, mut at) = (first_next, 40);
@@ -285,6 +285,9 @@ impl Prefilter {
         }
     }
 }
+
+/// Octets of a UDP header.
+const LEAST_TRANSPORT: usize = 8;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
