@@ -357,11 +357,13 @@ fn frames_are_counted_as_wireshark_counts_them_even_when_filtered() {
         enhanced(End::Little, 0, T0 as u64 * 1_000_000, &noise()),
         enhanced(End::Little, 1, T0 as u64 * 1_000_000 + 1, b"who knows"),
         block(End::Little, 0x0bad, b"custom"),
+        block(End::Little, 4, b"names"),
         enhanced(End::Little, 0, T0 as u64 * 1_000_000 + 2, &arp(1)),
     ]
     .concat();
     let mut set = open(&[file], &OpenOptions::default()).unwrap();
-    assert_eq!(numbers(&read(&mut set)), [3]);
+    // Wireshark numbers custom blocks, too.
+    assert_eq!(numbers(&read(&mut set)), [4]);
     let info = &set.inputs()[0];
     assert_eq!(info.records, 3);
     assert_eq!(info.from, Some(Timestamp(T0 * 1_000_000_000)));

@@ -246,8 +246,12 @@ fn mrt(bytes: &mut Bytes) -> Link {
         return end_of(bytes, "a record");
     }
     if kind == 12 {
-        bytes.want(block + 17); // at the end of the file there is no next record, and no excess
-        block += mrt_excess(bytes.data(), 0, block);
+        block += if bytes.want(block + 17) {
+            mrt_excess(bytes.data(), 0, block)
+        } else {
+            // The last record of such a file leaves the same four octets.
+            usize::from(bytes.data().len() == block + 4) * 4
+        };
     }
     let micros = match kind {
         17 | 33 | 49 if length >= 4 => be32(bytes.data(), 12).unwrap_or_default(),

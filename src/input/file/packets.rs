@@ -36,7 +36,7 @@ pub struct Frame {
 pub enum Walked {
     /// A packet.
     Frame(Frame),
-    /// A block that Wireshark counts as a frame and that holds nothing for us.
+    /// A block that Wireshark numbers as a frame although it is no packet (custom blocks, journal entries, system calls).
     Foreign { block: usize },
     /// Nothing to see.
     Skip { block: usize },
@@ -196,7 +196,6 @@ impl Packets {
             Walked::Frame(frame) => (frame.block, self.frame(&frame, bytes, shared)),
             Walked::Foreign { block } => {
                 self.frames += 1;
-                shared.count(None, false);
                 (block, false)
             }
             Walked::Skip { block } => (block, false),
