@@ -4,8 +4,8 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use crate::detect::finding::{Occurrence, Period};
-use crate::event::Timestamp;
 use crate::event::netlink::protocol_name;
+use crate::event::{Event, EventKind, Locator, Timestamp};
 use crate::state::NetState;
 use crate::state::routes::Route;
 
@@ -123,6 +123,20 @@ pub(in crate::detect) fn quoted(name: &str) -> String {
         name.to_owned()
     } else {
         format!("'{}'", name.replace('\'', "'\\''"))
+    }
+}
+
+/// Time and place of an event, without its content: to be put into evidence later.
+pub(in crate::detect) fn head(event: &Event) -> Event {
+    placed(event.at, event.locator)
+}
+
+/// An event of this time and place without content.
+pub(in crate::detect) fn placed(at: Timestamp, locator: Locator) -> Event {
+    Event {
+        locator,
+        kind: EventKind::Deadline,
+        ..Event::deadline(at)
     }
 }
 
