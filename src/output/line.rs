@@ -56,6 +56,7 @@ fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
         EventKind::Source(info) => {
             write!(line, "SOURCE {} of input {}", tag(&info.kind), info.input.0)
         }
+        EventKind::Source(_) | EventKind::Deadline => Ok(()),
         EventKind::Link(link) => {
             write!(
                 line,
