@@ -1,10 +1,11 @@
 //! `dhcp.boot-storm` (info): many machines booted at once, and were served. It explains load; nothing is broken.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::surge::Surges;
 use super::watch::{Quiet, Watched};
-use super::{DHCP, heard, interface};
+use super::{DHCP, heard};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::{Classes, Timestamp};
 use crate::state::leases::scope::ScopeId;
@@ -27,6 +28,7 @@ struct Storm {
 pub struct BootStorm {
     surges: Surges,
     storms: Watched<ScopeId, Storm>,
+    checks: BTreeSet<(Timestamp, ScopeId)>,
     quiet: Quiet,
 }
 
@@ -35,6 +37,7 @@ impl Default for BootStorm {
         BootStorm {
             surges: Surges::default(),
             storms: Watched::new(QUIET),
+            checks: BTreeSet::new(),
             quiet: Quiet::default(),
         }
     }
@@ -49,14 +52,47 @@ impl Detector for BootStorm {
         DHCP
     }
 
-    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, _board: &mut Board) {
         let Some(heard) = heard(seen, net) else {
             return;
         };
-        let now = seen.event.at;
-        let Some((surge, _)) = self.surges.observe(seen, heard, net) else {
+        if let Some((surge, new)) = self.surges.observe(seen, heard, net)
+            && new
+            && surge.newcomers.len() >= ENOUGH
+            && let Some(at) = surge.look_later(seen.event.at)
+        {
+            self.checks.insert((at, heard.scope));
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        let checks = self.checks.first().map(|(at, _)| *at);
+        [checks, self.quiet.next()].into_iter().flatten().min()
+    }
+
+    fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        while let Some(&(at, scope)) = self.checks.first()
+            && at <= now
+        {
+            self.checks.remove(&(at, scope));
+            self.look(at, scope, net, board);
+        }
+        self.quiet.expire(now, board);
+    }
+
+    fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        for (_, scope) in std::mem::take(&mut self.checks) {
+            self.look(now, scope, net, board);
+        }
+    }
+}
+
+impl BootStorm {
+    fn look(&mut self, now: Timestamp, scope: ScopeId, net: &NetState, board: &mut Board) {
+        let Some(surge) = self.surges.scopes.get_mut(&scope) else {
             return;
         };
+        surge.due = None;
         surge.forget(now);
         let all = surge.newcomers.len();
         let served = surge.granted();
@@ -66,7 +102,7 @@ impl Detector for BootStorm {
         if !surge.invented().is_empty() {
             return; // `dhcp.starvation` judges those
         }
-        let Some(storm) = self.storms.at(heard.scope, now) else {
+        let Some(storm) = self.storms.at(scope, now) else {
             return;
         };
         if now.since(storm.last) > QUIET {
@@ -80,8 +116,15 @@ impl Detector for BootStorm {
         let Some(newest) = fresh.last().map(|n| n.at) else {
             return;
         };
+        let interface = surge.interface.clone();
+        let server = net
+            .leases
+            .servers
+            .of_scope(scope)
+            .max_by_key(|server| server.acks)
+            .and_then(|server| server.addr);
         let key = storm.key.unwrap_or_else(|| {
-            let subject = match (interface(seen.event, net), heard.message.server_addr) {
+            let subject = match (interface.clone(), server) {
                 (Some(Touch::Interface(name)), _) => Subject::Link(name),
                 (_, Some(server)) => Subject::Server(server),
                 _ => Subject::Source("dhcp".into()),
@@ -101,10 +144,10 @@ impl Detector for BootStorm {
                 f.again_at(newcomer.at);
                 f.evidence.add(newcomer.locator);
             }
-            if let Some(touch) = interface(seen.event, net) {
+            if let Some(touch) = interface {
                 f.touch(touch);
             }
-            if let Some(server) = heard.message.server_addr {
+            if let Some(server) = server {
                 f.touch(Touch::Server(server));
             }
             if roms * 2 > all && f.explanations.is_empty() {
@@ -116,13 +159,5 @@ impl Detector for BootStorm {
                 f.last.since(f.first).as_secs_f64().max(1.0),
             );
         });
-    }
-
-    fn next_deadline(&self) -> Option<Timestamp> {
-        self.quiet.next()
-    }
-
-    fn expire(&mut self, now: Timestamp, _net: &NetState, board: &mut Board) {
-        self.quiet.expire(now, board);
     }
 }

@@ -26,10 +26,13 @@ struct Last {
     locator: Option<Locator>,
 }
 
+/// A server's finding, when it changed last, and the client that is counted.
+type Told = (FindingKey, Timestamp, ClientId);
+
 /// The detector.
 pub struct GatewayChanged {
     last: Watched<(ScopeId, ClientId), Last>,
-    servers: Watched<(ScopeId, ServerId), Option<(FindingKey, Timestamp, ClientId)>>,
+    servers: Watched<(ScopeId, ServerId), Option<Told>>,
     quiet: Quiet,
 }
 

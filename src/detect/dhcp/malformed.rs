@@ -83,13 +83,13 @@ impl Detector for Malformed {
                     m.flaws
                         .iter()
                         .filter(|flaw| is_grave(**flaw, m.op == 2) == grave)
-                        .map(|flaw| words(flaw))
+                        .map(words)
                         .collect::<Vec<_>>()
                 };
                 self.broken(event, names(true), names(false), net, board);
             }
             EventKind::Dhcp6(m) if !m.flaws.is_empty() => {
-                let names = m.flaws.iter().map(|flaw| words(flaw)).collect();
+                let names = m.flaws.iter().map(words).collect();
                 self.broken(event, names, Vec::new(), net, board);
             }
             _ => {}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::surge::{NO_OFFER, Surges};
 use super::watch::{Quiet, Watched};
 use super::{DHCP, client_subject, heard, interface, plural, server_subject, touch_server};
-use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Touch};
+use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity};
 use crate::event::{Classes, EventKind, Timestamp};
 use crate::state::leases::message::{ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
@@ -30,7 +30,6 @@ pub struct Pool {
     surges: Surges,
     told: Watched<ScopeId, Option<FindingKey>>,
     checks: BTreeSet<(Timestamp, ScopeId)>,
-    interfaces: Watched<ScopeId, Option<Touch>>,
     quiet: Quiet,
 }
 
@@ -40,7 +39,6 @@ impl Default for Pool {
             surges: Surges::default(),
             told: Watched::new(QUIET),
             checks: BTreeSet::new(),
-            interfaces: Watched::new(QUIET),
             quiet: Quiet::default(),
         }
     }
@@ -74,13 +72,11 @@ impl Detector for Pool {
         let Some((surge, new)) = self.surges.observe(seen, heard, net) else {
             return;
         };
-        if new {
-            if surge.newcomers.len() >= LEFT_OUT && self.checks.len() < super::watch::MAX_WATCHED {
-                self.checks.insert((now + NO_OFFER, heard.scope));
-            }
-            if let Some(slot) = self.interfaces.at(heard.scope, now) {
-                *slot = interface(seen.event, net);
-            }
+        if new
+            && surge.newcomers.len() >= LEFT_OUT
+            && let Some(at) = surge.look_later(now)
+        {
+            self.checks.insert((at, heard.scope));
         }
         // A newcomer that is offered something ends it.
         if m.verb == Verb::Offer
@@ -127,12 +123,22 @@ impl Detector for Pool {
 
 impl Pool {
     fn check(&mut self, now: Timestamp, scope: ScopeId, net: &NetState, board: &mut Board) {
-        if matches!(self.told.get_mut(&scope), Some(Some(_))) {
-            return;
-        }
         let Some(surge) = self.surges.scopes.get_mut(&scope) else {
             return;
         };
+        surge.due = None;
+        // Those who came within the last second have not waited long enough: another look.
+        if surge
+            .newcomers
+            .back()
+            .is_some_and(|newcomer| now.since(newcomer.at) < NO_OFFER)
+            && let Some(at) = surge.look_later(now)
+        {
+            self.checks.insert((at, scope));
+        }
+        if matches!(self.told.get_mut(&scope), Some(Some(_))) {
+            return;
+        }
         let left: Vec<_> = surge.left_out(now).collect();
         let Some(first) = left.first().map(|n| n.at) else {
             return;
@@ -164,7 +170,7 @@ impl Pool {
             f.affected.clients.insert(client_subject(&newcomer.client));
         }
         touch_server(&mut f, net, scope, &server.id);
-        if let Some(Some(touch)) = self.interfaces.get_mut(&scope) {
+        if let Some(touch) = &surge.interface {
             f.touch(touch.clone());
         }
         f.broken.subject = true;

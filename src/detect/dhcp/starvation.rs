@@ -4,12 +4,12 @@
 //! link-layer source; then the sign is a crowd that no real crowd resembles (see [`Surge::invented`]) *and* a pool that is empty
 //! behind it. Many machines that boot at once are `dhcp.boot-storm`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::surge::{Newcomer, Surge, Surges};
+use super::surge::{NO_OFFER, Newcomer, Surge, Surges};
 use super::watch::{Quiet, Watched};
-use super::{DHCP, client_subject, heard, touch_all};
+use super::{DHCP, client_subject, heard};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::{Classes, Timestamp};
@@ -47,7 +47,6 @@ pub struct Starvation {
     surges: Surges,
     known: Watched<(ScopeId, Option<Hand>), Known>,
     checks: BTreeSet<(Timestamp, ScopeId)>,
-    interfaces: BTreeMap<ScopeId, (Option<Touch>, Vec<Touch>)>,
     quiet: Quiet,
 }
 
@@ -57,7 +56,6 @@ impl Default for Starvation {
             surges: Surges::default(),
             known: Watched::new(QUIET),
             checks: BTreeSet::new(),
-            interfaces: BTreeMap::new(),
             quiet: Quiet::default(),
         }
     }
@@ -87,34 +85,18 @@ impl Detector for Starvation {
         if !new {
             return;
         }
-        let mut hands: BTreeMap<Hand, usize> = BTreeMap::new();
-        for newcomer in &surge.newcomers {
-            if let Some(hand) = hand(newcomer) {
-                *hands.entry(hand).or_default() += 1;
-            }
-        }
         let newest = surge.newcomers.back().and_then(hand);
-        let one = newest.filter(|hand| hands.get(hand).is_some_and(|n| *n >= FROM_ONE));
-        let crowd = surge.newcomers.len() >= CROWD;
-        if crowd && self.interfaces.len() < super::watch::MAX_WATCHED {
-            let mut about = Finding::new(
-                Kind::DhcpStarvation,
-                Severity::Info,
-                client_subject(&m.client),
-                seen.event,
-            );
-            touch_all(&mut about, seen.event, m, net);
-            let interface = super::interface(seen.event, net);
-            self.interfaces
-                .insert(heard.scope, (interface, about.touches));
-            self.checks
-                .insert((now + super::surge::NO_OFFER, heard.scope));
+        let one = newest.filter(|_| {
+            let same = |newcomer: &&Newcomer| hand(newcomer) == newest;
+            surge.newcomers.iter().filter(same).count() >= FROM_ONE
+        });
+        if surge.newcomers.len() >= CROWD
+            && let Some(at) = surge.look_later(now)
+        {
+            self.checks.insert((at, heard.scope));
         }
         if let Some(hand) = one {
-            let interface = super::interface(seen.event, net);
-            self.tell(now, heard.scope, hand, interface, net, board);
-        } else if crowd {
-            self.crowd(now, heard.scope, net, board);
+            self.tell(now, heard.scope, hand, net, board);
         }
     }
 
@@ -132,6 +114,12 @@ impl Detector for Starvation {
         }
         self.quiet.expire(now, board);
     }
+
+    fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        for (_, scope) in std::mem::take(&mut self.checks) {
+            self.crowd(now, scope, net, board);
+        }
+    }
 }
 
 impl Starvation {
@@ -144,14 +132,20 @@ impl Starvation {
         let Some(surge) = self.surges.scopes.get_mut(&scope) else {
             return;
         };
-        if surge.invented().len() < CROWD || (!known && surge.left_out(now).count() < LEFT_OUT) {
+        surge.due = None;
+        // Those who came within the last second have not waited long enough: another look.
+        if surge
+            .newcomers
+            .back()
+            .is_some_and(|newcomer| now.since(newcomer.at) < NO_OFFER)
+            && let Some(at) = surge.look_later(now)
+        {
+            self.checks.insert((at, scope));
+        }
+        if (!known && surge.left_out(now).count() < LEFT_OUT) || surge.invented().len() < CROWD {
             return;
         }
-        let interface = self
-            .interfaces
-            .get(&scope)
-            .and_then(|(touch, _)| touch.clone());
-        self.tell(now, scope, Hand::Forged, interface, net, board);
+        self.tell(now, scope, Hand::Forged, net, board);
     }
 
     fn tell(
@@ -159,7 +153,6 @@ impl Starvation {
         now: Timestamp,
         scope: ScopeId,
         hand: Hand,
-        interface: Option<Touch>,
         net: &NetState,
         board: &mut Board,
     ) {
@@ -184,6 +177,7 @@ impl Starvation {
             .filter(|n| known.key.is_none() || n.at > known.last)
             .collect();
         let granted = surge.granted();
+        let interface = surge.interface.clone();
         let key = match known.key.filter(|key| board.get(*key).is_some()) {
             Some(key) => key,
             None => {
@@ -206,10 +200,6 @@ impl Starvation {
         known.key = Some(key);
         known.last = all.last().map_or(now, |n| n.at);
         self.quiet.until(key, now + QUIET);
-        let touches = self
-            .interfaces
-            .get(&scope)
-            .map(|(_, touches)| touches.clone());
         board.update(key, |f| {
             for newcomer in fresh {
                 f.again_at(newcomer.at);
@@ -227,11 +217,6 @@ impl Starvation {
             }
             if let Some(touch) = interface {
                 f.touch(touch);
-            }
-            for touch in touches.into_iter().flatten() {
-                if matches!(touch, Touch::Interface(_)) {
-                    f.touch(touch);
-                }
             }
             let how = match hand {
                 Hand::Sender(mac) => format!("from the one link-layer address {mac}"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::watch::Watched;
+use crate::detect::Touch;
 use crate::event::frame::Mac;
 use crate::event::{Event, Locator, Timestamp};
 use crate::state::leases::message::{ClientId, Verb};
@@ -17,6 +18,9 @@ pub const WINDOW: Duration = Duration::from_secs(60);
 pub const NO_OFFER: Duration = Duration::from_secs(1);
 /// Newcomers kept of one scope; a flood of more is as clear as this many.
 const MAX_NEWCOMERS: usize = 512;
+
+/// An answer's client is looked for among this many newest: more than can wait for one server's answer at once.
+const NEAR_END: usize = 64;
 
 /// A client that spoke for the first time.
 pub struct Newcomer {
@@ -39,6 +43,11 @@ pub struct Newcomer {
 #[derive(Default)]
 pub struct Surge {
     pub newcomers: VecDeque<Newcomer>,
+    granted: usize,
+    /// A look at it is due then (one at a time: a look walks all newcomers).
+    pub due: Option<Timestamp>,
+    /// Where they were seen.
+    pub interface: Option<Touch>,
 }
 
 /// Newcomers of all scopes.
@@ -68,6 +77,7 @@ impl Surges {
             match delta {
                 LeaseDelta::ClientSeen { client, .. } if heard.message.verb == Verb::Discover => {
                     surge.add(seen.event, heard, client, net);
+                    surge.interface = super::interface(seen.event, net);
                     new = true;
                 }
                 LeaseDelta::Offered { client, .. } => surge.mark(client, false),
@@ -83,7 +93,7 @@ impl Surge {
     fn add(&mut self, event: &Event, heard: &Seen, client: &ClientId, net: &NetState) {
         self.forget(event.at);
         if self.newcomers.len() == MAX_NEWCOMERS {
-            self.newcomers.pop_front();
+            self.pop();
         }
         let m = &heard.message;
         let circuit = net
@@ -113,11 +123,31 @@ impl Surge {
             .newcomers
             .iter_mut()
             .rev()
+            .take(NEAR_END)
             .find(|n| n.client == *client)
         {
             newcomer.offered = true;
-            newcomer.granted |= granted;
+            if granted && !newcomer.granted {
+                newcomer.granted = true;
+                self.granted += 1;
+            }
         }
+    }
+
+    fn pop(&mut self) {
+        if self.newcomers.pop_front().is_some_and(|n| n.granted) {
+            self.granted = self.granted.saturating_sub(1);
+        }
+    }
+
+    /// Asks for a look at it when the newest newcomer has waited long enough; returns the time unless one is due already.
+    pub fn look_later(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.due.is_some() {
+            return None;
+        }
+        let at = now + NO_OFFER;
+        self.due = Some(at);
+        Some(at)
     }
 
     /// Forgets what is too old.
@@ -127,7 +157,7 @@ impl Surge {
             .front()
             .is_some_and(|newcomer| now.since(newcomer.at) > WINDOW)
         {
-            self.newcomers.pop_front();
+            self.pop();
         }
     }
 
@@ -146,7 +176,7 @@ impl Surge {
 
     /// How many were served.
     pub fn granted(&self) -> usize {
-        self.newcomers.iter().filter(|n| n.granted).count()
+        self.granted
     }
 
     /// The newcomers that one tool seems to have invented: no two of one vendor, all asking exactly alike, none with a name. Real crowds
