@@ -7,6 +7,7 @@ pub mod explain;
 pub mod forest;
 pub mod incident;
 pub mod join;
+pub mod path;
 pub mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,9 @@ use forest::Forest;
 use incident::{
     AffectedTotals, Effect, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// How long after a change the board is looked at: changes of one burst are judged together. Half a second keeps the first alert
 /// within the bar of 2 s.
@@ -58,6 +62,7 @@ struct Case {
 #[derive(Default)]
 pub struct Correlator {
     forest: Forest,
+    paths: path::PathLosses,
     cases: BTreeMap<u32, Case>,
     case_of: BTreeMap<FindingKey, u32>,
     next_case: u32,
@@ -100,7 +105,7 @@ impl Correlator {
     ) {
         if self.look_at.is_some_and(|at| at <= now) {
             self.look_at = None;
-            self.look(now, board, out);
+            self.look(now, board, around, out);
         }
         self.tell_waiting(now, board, around, false, out);
         if self.resolve_check.is_some_and(|at| at <= now) {
@@ -117,7 +122,7 @@ impl Correlator {
         out: &mut Vec<Told>,
     ) {
         self.look_at = None;
-        self.look(now, board, out);
+        self.look(now, board, around, out);
         self.tell_waiting(now, board, around, true, out);
     }
 
@@ -140,8 +145,16 @@ impl Correlator {
             .collect()
     }
 
-    fn look(&mut self, now: Timestamp, board: &mut Board, out: &mut Vec<Told>) {
-        let dirty = board.take_dirty();
+    fn look(
+        &mut self,
+        now: Timestamp,
+        board: &mut Board,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Told>,
+    ) {
+        let mut dirty = board.take_dirty();
+        self.paths.update(board, &dirty, around.visibility);
+        dirty.extend(board.take_dirty());
         for root in self.forest.update(board, &dirty) {
             self.judge(root, now, board, out);
         }

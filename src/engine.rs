@@ -303,6 +303,49 @@ impl Engine {
         &self.visibility
     }
 
+    /// DHCP servers seen.
+    pub fn servers(&self) -> Vec<crate::state::leases::rows::ServerRow> {
+        self.net.leases.server_rows()
+    }
+
+    /// DHCP clients seen.
+    pub fn clients(&self) -> Vec<crate::state::leases::rows::ClientRow> {
+        self.net.leases.client_rows()
+    }
+
+    /// What was not watched, as sentences for the whole report.
+    pub fn blind_spots(&self) -> Vec<String> {
+        let seen = &self.visibility;
+        let mut blind = Vec::new();
+        if !seen.kernel {
+            blind.push(
+                "no netlink: links, addresses, neighbors and kernel routes of the host are unknown"
+                    .to_owned(),
+            );
+        }
+        if !seen.bgp_packets && !seen.bmp && !seen.mrt {
+            blind.push("no BGP and no BMP: route announcements are unknown".to_owned());
+        } else if !seen.bmp && !seen.mrt {
+            blind.push("no BMP: what other routers received is unknown".to_owned());
+        }
+        if seen.mid_session {
+            blind.push(
+                "the watching began in mid-session: BGP timers and capabilities are inferred"
+                    .to_owned(),
+            );
+        }
+        if seen.bgp_packets && !seen.bfd {
+            blind.push("no BFD seen: sessions may still rely on it elsewhere".to_owned());
+        }
+        if self.board.refused > 0 {
+            blind.push(format!(
+                "{} findings were not kept: too many at once",
+                self.board.refused
+            ));
+        }
+        blind
+    }
+
     /// What was handled.
     pub fn counts(&self) -> &Counts {
         &self.counts

@@ -311,7 +311,8 @@ fn impact(incident: &Incident) -> String {
     parts.join("; ")
 }
 
-fn times(n: u64) -> String {
+/// "once" or "4 times".
+pub(super) fn times(n: u64) -> String {
     if n == 1 {
         "once".to_owned()
     } else {
