@@ -53,9 +53,6 @@ impl Lines {
 
 fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
     match kind {
-        EventKind::Source(info) => {
-            write!(line, "SOURCE {} of input {}", tag(&info.kind), info.input.0)
-        }
         EventKind::Source(_) | EventKind::Deadline => Ok(()),
         EventKind::Link(link) => {
             write!(
