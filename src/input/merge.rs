@@ -26,8 +26,8 @@ const MAX_THREADS: usize = 16;
 /// Inputs further apart than this are told to be: they cannot explain each other, or a clock was wrong.
 const APART: i64 = 3_600_000_000_000;
 
-/// Stamps before 2000-01-01 come from a host whose clock was never set.
-const CLOCK_UNSET: Timestamp = Timestamp(946_684_800_000_000_000);
+/// Stamps before 1990-01-01 come from a host whose clock was never set.
+const CLOCK_UNSET: Timestamp = Timestamp(631_152_000_000_000_000);
 
 /// The inputs of one call.
 pub struct InputSet {
@@ -218,7 +218,7 @@ impl InputSet {
             };
             if from < CLOCK_UNSET {
                 info.notes
-                    .push("its times lie before the year 2000: the clock was not set".into());
+                    .push("its times lie before 1990: the clock was not set".into());
             }
             let nearest = spans
                 .iter()

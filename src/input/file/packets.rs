@@ -36,7 +36,7 @@ pub struct Frame {
 pub enum Walked {
     /// A packet.
     Frame(Frame),
-    /// A block that Wireshark counts as a frame and that holds nothing for us.
+    /// A block that Wireshark numbers as a frame although it is no packet (custom blocks, journal entries, system calls).
     Foreign { block: usize },
     /// Nothing to see.
     Skip { block: usize },
@@ -103,6 +103,8 @@ pub struct Packets {
     /// Sequence number of the last record held, by source: a wild stamp is mended while it waits.
     last_held: Vec<u64>,
     unknown_links: BTreeMap<u16, u64>,
+    /// The first stamp: frames before it that have none are given it.
+    floor: Option<Timestamp>,
     ended: bool,
     lent: Option<Key>,
 }
@@ -123,6 +125,7 @@ impl Packets {
             sequence: 0,
             last_held: Vec::new(),
             unknown_links: BTreeMap::new(),
+            floor: None,
             ended: false,
             lent: None,
         }
@@ -136,7 +139,7 @@ impl Packets {
         loop {
             if let Some(key) = self.window.pop(self.clock.newest(), self.ended) {
                 self.lent = Some(key);
-                if let Some(head) = self.head(&key, shared) {
+                if let Some(head) = self.head(&key) {
                     return Some(head);
                 }
             } else if self.ended {
@@ -147,7 +150,7 @@ impl Packets {
         }
     }
 
-    fn head(&self, key: &Key, shared: &Shared) -> Option<Head> {
+    fn head(&self, key: &Key) -> Option<Head> {
         let (held, _) = self.window.get(key)?;
         let (source, number, gap) = match held {
             Held::Frame { source, number, .. } => (*source, *number, None),
@@ -157,9 +160,8 @@ impl Packets {
                 gap,
             } => (*source, *number, Some((**gap).clone())),
         };
-        let _ = shared;
         Some(Head {
-            at: key.at,
+            at: key.at.max(self.floor.unwrap_or(Timestamp(0))),
             tie: key.tie,
             source,
             number,
@@ -194,7 +196,6 @@ impl Packets {
             Walked::Frame(frame) => (frame.block, self.frame(&frame, bytes, shared)),
             Walked::Foreign { block } => {
                 self.frames += 1;
-                shared.count(None, false);
                 (block, false)
             }
             Walked::Skip { block } => (block, false),
@@ -221,7 +222,10 @@ impl Packets {
                     detail: "the capture's own counter of packets it lost".into(),
                 };
                 // The counters' stamp is no packet's: it moves no clock.
-                let at = at.min(self.clock.newest());
+                let at = match self.clock.newest() {
+                    Timestamp::MIN => at,
+                    newest => at.min(newest),
+                };
                 self.hold_gap(at, source, gap, shared);
                 (block, true)
             }
@@ -247,14 +251,16 @@ impl Packets {
         let Some(source) = frame.source else {
             return false;
         };
-        let raw = frame.raw.unwrap_or(match self.clock.newest() {
-            Timestamp::MIN => Timestamp(0),
-            newest => newest,
-        });
         let before = self.clock.offset();
-        let (mut at, step) = self.clock.read(source as usize, raw);
+        let (mut at, step) = match frame.raw {
+            Some(raw) => self.clock.read(source as usize, raw),
+            None => (self.clock.newest(), None),
+        };
+        if frame.raw.is_some() {
+            self.floor.get_or_insert(at);
+        }
         let mut gap = None;
-        if let Some(step) = step {
+        if let (Some(step), Some(raw)) = (step, frame.raw) {
             let last_held = self.last_held.get(source as usize).copied();
             let mended = step.lone
                 && last_held.is_some_and(|sequence| self.window.retime(sequence, step.before));
@@ -264,7 +270,8 @@ impl Packets {
             }
             gap = Some(shared.clock_step(step.back, mended, at));
         }
-        let within = shared.count(Some(at), true);
+        let stamped = frame.raw.is_some() || at != Timestamp::MIN;
+        let within = shared.count(stamped.then_some(at), true);
         shared.seen(source, at);
         if let Some(gap) = gap {
             self.hold_gap(at, source, gap, shared);
@@ -331,10 +338,7 @@ impl Packets {
 
     fn damaged(&mut self, why: &str, bytes: &Bytes, shared: &mut Shared) {
         let gap = shared.damage(why, bytes.offset());
-        let at = match self.clock.newest() {
-            Timestamp::MIN => Timestamp(0),
-            newest => newest,
-        };
+        let at = self.clock.newest().max(Timestamp(0));
         let source = shared.any_source();
         let gap = Gap {
             from: at,

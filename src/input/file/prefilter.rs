@@ -297,9 +297,9 @@ const DESTINATION: u8 = 60;
 const MOBILITY: u8 = 135;
 const BGP: u16 = 179;
 
-/// DHCPv4, DHCPv6, BFD single-hop, multi-hop and on link aggregates (RFC 2131, 8415, 5881, 5883, 7130).
+/// DHCPv4, DHCPv6, BFD single-hop, multi-hop, on link aggregates and seamless (RFC 2131, 8415, 5881, 5883, 7130, 7881).
 const fn is_udp_port(port: u16) -> bool {
-    matches!(port, 67 | 68 | 546 | 547 | 3784 | 4784 | 6784)
+    matches!(port, 67 | 68 | 546 | 547 | 3784 | 4784 | 6784 | 7784)
 }
 
 /// A flow's key, the same for both directions. A collision makes a few packets more pass, so no seed is needed.
