@@ -81,6 +81,8 @@ pub enum EventKind {
     Gap(Box<loss::Gap>),
     /// Bytes that do not decode as what they claim to be.
     Malformed(Box<loss::Malformed>),
+    /// Nothing came in: a deadline of the model fired (its changes are in the observation). Its locator has number 0 and is no evidence.
+    Deadline,
 }
 
 /// Event classes as bits, for detectors to register what they want to see.
@@ -106,8 +108,10 @@ impl Classes {
     pub const TCP: Classes = Classes(1 << 15);
     pub const GAP: Classes = Classes(1 << 16);
     pub const MALFORMED: Classes = Classes(1 << 17);
+    /// Deadlines of the model; detectors get them whenever they changed something, without asking.
+    pub const DEADLINE: Classes = Classes(1 << 18);
     /// Every class.
-    pub const ALL: Classes = Classes((1 << 18) - 1);
+    pub const ALL: Classes = Classes((1 << 19) - 1);
 
     /// The union of two sets.
     pub const fn and(self, other: Classes) -> Classes {
@@ -117,6 +121,25 @@ impl Classes {
     /// Whether the sets meet.
     pub const fn meets(self, other: Classes) -> bool {
         self.0 & other.0 != 0
+    }
+}
+
+impl Event {
+    /// The event that accompanies what a deadline of the model changed.
+    pub const fn deadline(at: Timestamp) -> Event {
+        let locator = Locator {
+            input: InputId(u16::MAX),
+            unit: source::Unit::Record,
+            number: 0,
+            offset: 0,
+        };
+        Event {
+            at,
+            origin_at: None,
+            source: SourceId(u32::MAX),
+            locator,
+            kind: EventKind::Deadline,
+        }
     }
 }
 
@@ -142,6 +165,7 @@ impl EventKind {
             EventKind::Tcp(_) => Classes::TCP,
             EventKind::Gap(_) => Classes::GAP,
             EventKind::Malformed(_) => Classes::MALFORMED,
+            EventKind::Deadline => Classes::DEADLINE,
         }
     }
 }

@@ -1,3 +1,8 @@
-//! What leaves the process: decoded events and incidents as text for people and machines.
+//! What machines and people get to see: the JSON contract, the text report, decoded events as lines.
 
+pub mod alert;
 pub mod bgpdump;
+pub mod json;
+pub mod line;
+pub mod report;
+pub mod tables;

@@ -130,7 +130,7 @@ impl NetState {
                 self.rib
                     .apply(event, &self.sessions, &changes.sessions, &mut changes.rib);
             }
-            EventKind::Source(_) | EventKind::Malformed(_) => {}
+            EventKind::Source(_) | EventKind::Malformed(_) | EventKind::Deadline => {}
         }
     }
 

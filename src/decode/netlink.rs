@@ -1,1 +1,224 @@
-//! STUB, replaced by its owner.
+//! rtnetlink messages to events: a bounded walk over a buffer of messages and a switch on their type.
+//!
+//! Links, addresses, routes, neighbors and rules are parsed by `netlink-packet-route` (see [`convert`]); nexthop objects, which that
+//! crate does not know, by [`nexthop`]. What keeps it correct: every length is checked before use, a buffer that ends inside a
+//! message becomes one `Malformed` event, and the only state is which table each running dump lists.
+
+mod convert;
+mod nexthop;
+
+use std::collections::BTreeMap;
+
+use netlink_packet_core::ParseableParametrized;
+use netlink_packet_route::RouteNetlinkMessage;
+
+use super::{Emit, Stamp};
+use crate::event::loss::{Gap, GapKind, Malformed, Protocol};
+use crate::event::netlink::{Action, DumpDone, Dumped, Meta};
+use crate::event::{EventKind, SourceId, WireText};
+
+/// `struct nlmsghdr`: length, type, flags, sequence, port (linux/netlink.h).
+const HEADER: usize = 16;
+/// `NLMSG_ALIGNTO`.
+const ALIGN: usize = 4;
+/// Message types (linux/netlink.h, linux/rtnetlink.h).
+const NLMSG_DONE: u16 = 3;
+const NLMSG_OVERRUN: u16 = 4;
+/// What rtmon and `ip monitor` write between messages; the container reads the time from it.
+const NLMSG_TSTAMP: u16 = 15;
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_DELNEIGH: u16 = 29;
+const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
+const RTM_NEWNEXTHOP: u16 = 104;
+const RTM_DELNEXTHOP: u16 = 105;
+const NLM_F_MULTI: u16 = 0x02;
+/// The table changed while it was dumped: absence from the dump proves nothing.
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLM_F_REPLACE: u16 = 0x100;
+/// Dumps running at once; one socket runs one dump at a time, so this is a bound on sockets, not on tables.
+const MAX_DUMPS: usize = 64;
+/// Octets of a bad message that are shown.
+const HEAD_SHOWN: usize = 32;
+
+/// Decodes rtnetlink messages of any number of sources.
+#[derive(Debug, Default)]
+pub struct NetlinkDecoder {
+    /// What the dump of this source and sequence lists; `None` once it was interrupted.
+    dumps: BTreeMap<(SourceId, u32), Option<Dumped>>,
+    ignored: u64,
+}
+
+impl NetlinkDecoder {
+    /// Without running dumps.
+    pub fn new() -> NetlinkDecoder {
+        NetlinkDecoder::default()
+    }
+
+    /// Messages of types that are not decoded (acknowledgements, traffic control, multicast database …).
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// Decodes a buffer of whole messages, each aligned to four octets.
+    pub fn messages(&mut self, bytes: &[u8], stamp: &Stamp, emit: Emit<'_>) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Some(header) = Header::parse(rest) else {
+                // Up to three octets of padding behind the last message are harmless.
+                if rest.len() >= ALIGN || rest.iter().any(|octet| *octet != 0) {
+                    malformed("ends inside a message header", rest, stamp, emit);
+                }
+                return;
+            };
+            let length = header.length as usize;
+            let Some(payload) = rest.get(HEADER..length) else {
+                let why = if length < HEADER {
+                    "message length below its header's"
+                } else {
+                    "ends inside a message"
+                };
+                malformed(why, rest, stamp, emit);
+                return;
+            };
+            self.message(&header, payload, stamp, emit);
+            let next = length.next_multiple_of(ALIGN).min(rest.len());
+            rest = rest.get(next..).unwrap_or_default();
+        }
+    }
+
+    fn message(&mut self, header: &Header, payload: &[u8], stamp: &Stamp, emit: Emit<'_>) {
+        let meta = Meta {
+            pid: header.pid,
+            seq: header.seq,
+            dump: header.flags & NLM_F_MULTI != 0,
+            replace: header.flags & NLM_F_REPLACE != 0,
+            nsid: None,
+        };
+        let (dumped, action) = match header.kind {
+            NLMSG_DONE => {
+                let what = self.dumps.remove(&(stamp.source, header.seq)).flatten();
+                let interrupted = header.flags & NLM_F_DUMP_INTR != 0;
+                let what = what.filter(|_| !interrupted).unwrap_or(Dumped::Unknown);
+                let done = DumpDone {
+                    what,
+                    seq: header.seq,
+                };
+                return emit(&stamp.event(EventKind::DumpDone(done)));
+            }
+            NLMSG_OVERRUN => {
+                let gap = Gap {
+                    kind: GapKind::NetlinkOverrun,
+                    from: stamp.at,
+                    to: stamp.at,
+                    lost: None,
+                    detail: WireText::from("the kernel reports lost netlink messages"),
+                };
+                return emit(&stamp.event(EventKind::Gap(Box::new(gap))));
+            }
+            NLMSG_TSTAMP => return,
+            RTM_NEWLINK => (Dumped::Links, Action::New),
+            RTM_DELLINK => (Dumped::Links, Action::Del),
+            RTM_NEWADDR => (Dumped::Addresses, Action::New),
+            RTM_DELADDR => (Dumped::Addresses, Action::Del),
+            RTM_NEWROUTE => (Dumped::Routes, Action::New),
+            RTM_DELROUTE => (Dumped::Routes, Action::Del),
+            RTM_NEWNEIGH => (Dumped::Neighbors, Action::New),
+            RTM_DELNEIGH => (Dumped::Neighbors, Action::Del),
+            RTM_NEWRULE => (Dumped::Rules, Action::New),
+            RTM_DELRULE => (Dumped::Rules, Action::Del),
+            RTM_NEWNEXTHOP => (Dumped::Nexthops, Action::New),
+            RTM_DELNEXTHOP => (Dumped::Nexthops, Action::Del),
+            _ => {
+                self.ignored = self.ignored.saturating_add(1);
+                return;
+            }
+        };
+        if meta.dump {
+            self.remember_dump(dumped, header, stamp.source);
+        }
+        let event = if dumped == Dumped::Nexthops {
+            nexthop::decode(payload, meta, action)
+                .map(Some)
+                .map_err(String::from)
+        } else {
+            RouteNetlinkMessage::parse_with_param(payload, header.kind)
+                .map(|message| convert::event(message, meta, action))
+                .map_err(|error| error.to_string())
+        };
+        match event {
+            Ok(Some(kind)) => emit(&stamp.event(kind)),
+            // Families that are not ours: multicast routes, MPLS, CAN …
+            Ok(None) => self.ignored = self.ignored.saturating_add(1),
+            Err(why) => malformed(&why, payload, stamp, emit),
+        }
+    }
+
+    fn remember_dump(&mut self, what: Dumped, header: &Header, source: SourceId) {
+        let key = (source, header.seq);
+        let interrupted = header.flags & NLM_F_DUMP_INTR != 0;
+        if self.dumps.len() >= MAX_DUMPS && !self.dumps.contains_key(&key) {
+            self.dumps.pop_first();
+        }
+        let dump = self.dumps.entry(key).or_insert(Some(what));
+        *dump = dump.filter(|_| !interrupted).map(|_| what);
+    }
+}
+
+/// `struct nlmsghdr` in the byte order of the host, as the kernel wrote it.
+struct Header {
+    length: u32,
+    kind: u16,
+    flags: u16,
+    seq: u32,
+    pid: u32,
+}
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Option<Header> {
+        let (head, _) = bytes.split_first_chunk::<HEADER>()?;
+        let [
+            l0,
+            l1,
+            l2,
+            l3,
+            k0,
+            k1,
+            f0,
+            f1,
+            s0,
+            s1,
+            s2,
+            s3,
+            p0,
+            p1,
+            p2,
+            p3,
+        ] = *head;
+        Some(Header {
+            length: u32::from_ne_bytes([l0, l1, l2, l3]),
+            kind: u16::from_ne_bytes([k0, k1]),
+            flags: u16::from_ne_bytes([f0, f1]),
+            seq: u32::from_ne_bytes([s0, s1, s2, s3]),
+            pid: u32::from_ne_bytes([p0, p1, p2, p3]),
+        })
+    }
+}
+
+fn malformed(why: &str, bytes: &[u8], stamp: &Stamp, emit: Emit<'_>) {
+    let bad = Malformed {
+        protocol: Protocol::Netlink,
+        why: WireText::from(why),
+        head: bytes.iter().take(HEAD_SHOWN).copied().collect(),
+    };
+    emit(&stamp.event(EventKind::Malformed(Box::new(bad))));
+}
+
+#[cfg(test)]
+mod tests;

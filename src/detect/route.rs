@@ -1,4 +1,7 @@
-//! TODO-REPLACED-BY-OWNER: detectors of the route family.
+//! `route.*`: what happens to the kernel's routes.
+
+#[cfg(test)]
+pub(crate) mod lab;
 
 use super::{Detector, Settings};
 
