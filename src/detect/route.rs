@@ -22,3 +22,6 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(shadow::ShadowDetector::default()));
     detectors.push(Box::new(foreign::ForeignDetector::default()));
 }
+
+#[cfg(test)]
+mod tests;

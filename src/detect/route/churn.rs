@@ -124,6 +124,18 @@ impl Detector for ChurnDetector {
         for key in keys {
             self.close(key, net, board);
         }
+        // FRR was seen to name a nexthop group again that the kernel had silently shrunk: such routes never get the member back.
+        let open: BTreeSet<FindingKey> = self.gateways.values().map(|watch| watch.key).collect();
+        for key in open {
+            board.update(key, |finding| {
+                if finding.ended.is_none() {
+                    finding
+                        .explain
+                        .push_str(" They had not got it back when the input ended.");
+                    finding.truncated = true;
+                }
+            });
+        }
     }
 }
 

@@ -171,7 +171,8 @@ impl Prefixes {
             if delta.cause == Cause::DumpDiff {
                 finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
             }
-            finding.broken.subject = true;
+            // One withdrawal with another way left is a change, no outage.
+            finding.broken.subject = flaps || no_way;
             finding.broken.last_path = no_way;
             describe(finding, delta, old, net);
             let table = match delta.key.table {

@@ -95,7 +95,15 @@ impl ShadowDetector {
         };
         let key = match known {
             Some(key) => {
-                board.update(key, |finding| finding.again(&event));
+                board.update(key, |finding| {
+                    // The same route again is the business of `route.flap`.
+                    if finding.subjects.contains(&Subject::Prefix(prefix)) {
+                        finding.support(&event);
+                    } else {
+                        finding.again(&event);
+                    }
+                    finding.ended = None;
+                });
                 key
             }
             None => {
