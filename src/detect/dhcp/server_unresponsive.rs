@@ -121,7 +121,16 @@ impl Detector for ServerUnresponsive {
         if matches!(m.verb, Verb::Renew | Verb::Select) {
             waiting.server = m.server.clone().or(waiting.server.take());
         }
-        let (tries, since) = (waiting.tries, waiting.since);
+        // Where no server was ever heard, perhaps none can be: then only repetitions of one transaction are repetitions.
+        let visible = net.leases.servers.of_scope(heard.scope).next().is_some();
+        let same = seen.changes.leases.iter().find_map(|delta| match delta {
+            LeaseDelta::Asked { tries, since, .. } => Some((*tries, *since)),
+            _ => None,
+        });
+        let (tries, since) = match same {
+            Some(same) if !visible => same,
+            _ => (waiting.tries, waiting.since),
+        };
         if tries >= TRIES && seen.event.at.since(since) >= SPAN && since > self.lossy_until {
             let named = waiting.server.clone();
             let served = net
