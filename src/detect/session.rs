@@ -18,7 +18,10 @@ use crate::state::sessions::{DownCause, Observer, Session, SessionDelta, Session
 use crate::state::{NetState, Observation};
 
 use super::finding::{Broken, SessionEnds};
-use super::{Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject, Touch};
+use super::{
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject,
+    Touch,
+};
 use perspective::Perspective;
 use reason::Judgement;
 
@@ -84,7 +87,12 @@ impl Detector for SessionLosses {
     }
 
     fn wants(&self) -> Classes {
-        Classes::LINK.and(Classes::ADDRESS).and(Classes::BGP).and(Classes::BMP).and(Classes::TCP).and(Classes::BFD)
+        Classes::LINK
+            .and(Classes::ADDRESS)
+            .and(Classes::BGP)
+            .and(Classes::BMP)
+            .and(Classes::TCP)
+            .and(Classes::BFD)
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
@@ -94,10 +102,19 @@ impl Detector for SessionLosses {
         }
         for delta in &seen.changes.sessions {
             match delta {
-                SessionDelta::Down { id, at, observer, cause } => {
+                SessionDelta::Down {
+                    id,
+                    at,
+                    observer,
+                    cause,
+                } => {
                     self.down(*id, *at, *observer, cause, seen.event, net, board);
                 }
-                SessionDelta::DownSeen { id, observer, cause } => self.told_again(*id, *observer, cause, seen.event, net, board),
+                SessionDelta::DownSeen {
+                    id,
+                    observer,
+                    cause,
+                } => self.told_again(*id, *observer, cause, seen.event, net, board),
                 SessionDelta::Up { id, .. } => self.up(*id, seen.event, net, board),
                 _ => {}
             }
@@ -106,7 +123,12 @@ impl Detector for SessionLosses {
             self.rib_event(event, net, board);
         }
         // A loss with a clear word is judged in the same breath, after its routes were counted.
-        while let Some((at, id)) = self.judgements.first().copied().filter(|(at, _)| *at <= seen.event.at) {
+        while let Some((at, id)) = self
+            .judgements
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= seen.event.at)
+        {
             self.judgements.remove(&(at, id));
             self.judge(id, net, board);
         }
@@ -117,7 +139,12 @@ impl Detector for SessionLosses {
     }
 
     fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
-        while let Some((at, id)) = self.judgements.first().copied().filter(|(at, _)| *at <= now) {
+        while let Some((at, id)) = self
+            .judgements
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= now)
+        {
             self.judgements.remove(&(at, id));
             self.judge(id, net, board);
         }
@@ -134,13 +161,28 @@ impl Detector for SessionLosses {
 
 impl SessionLosses {
     #[allow(clippy::too_many_arguments)] // the fields of one delta and its surroundings
-    fn down(&mut self, id: SessionId, at: Timestamp, observer: Observer, cause: &DownCause, event: &Event, net: &NetState, board: &mut Board) {
-        let Some(session) = net.sessions.get(id) else { return };
+    fn down(
+        &mut self,
+        id: SessionId,
+        at: Timestamp,
+        observer: Observer,
+        cause: &DownCause,
+        event: &Event,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
         if self.tracks.len() >= MAX_TRACKED && !self.tracks.contains_key(&id) {
             return;
         }
         let up_for = session.up_since.map(|up| at.since(up));
-        let first_up = session.ups <= 1 && !session.mid_stream && session.downs <= MAX_STARTUP_FAILURES;
+        // A feed's list of peers may hold one that is still being opened.
+        let listed =
+            session.mid_stream && session.ups == 0 && session.views.none_but(Observer::Bmp);
+        let first_up = (session.ups <= 1 && !session.mid_stream || listed)
+            && session.downs <= MAX_STARTUP_FAILURES;
         let track = self.tracks.entry(id).or_default();
         if first_up || (track.startup_failures > 0 && track.finding.is_none()) {
             let startup = up_for.is_some_and(|up| up < STARTUP);
@@ -150,7 +192,9 @@ impl SessionLosses {
             }
         }
         if let Some(before) = &mut track.loss {
-            let not_back = before.judged.is_some() && before.over.is_some() && up_for.is_some_and(|up| up < NOT_BACK);
+            let not_back = before.judged.is_some()
+                && before.over.is_some()
+                && up_for.is_some_and(|up| up < NOT_BACK);
             if not_back {
                 before.over = None;
                 before.causes.push(cause.clone());
@@ -173,7 +217,9 @@ impl SessionLosses {
                 self.judge(id, net, board);
             }
         }
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         let mut loss = Loss {
             at,
             causes: vec![cause.clone()],
@@ -191,24 +237,41 @@ impl SessionLosses {
         if loss.exact || own {
             loss.evidence.push((event.at, event.locator));
         }
-        let judge_at = if decisive(cause) { event.at } else { event.at + SETTLE };
+        let judge_at = if decisive(cause) {
+            event.at
+        } else {
+            event.at + SETTLE
+        };
         loss.judge_at = Some(judge_at);
         let _ = observer;
         self.judgements.insert((judge_at, id));
         track.loss = Some(loss);
     }
 
-    fn told_again(&mut self, id: SessionId, observer: Observer, cause: &DownCause, event: &Event, net: &NetState, board: &mut Board) {
+    fn told_again(
+        &mut self,
+        id: SessionId,
+        observer: Observer,
+        cause: &DownCause,
+        event: &Event,
+        net: &NetState,
+        board: &mut Board,
+    ) {
         /// What is told later than this about a loss is about something else.
         const LATE: Duration = Duration::from_secs(60);
         /// Statements kept of one loss: each observer repeats itself.
         const MAX_CAUSES: usize = 8;
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         let Some(loss) = &mut track.loss else { return };
         if event.at.since(loss.at) > LATE || loss.causes.len() >= MAX_CAUSES {
             return;
         }
-        let new = !loss.causes.iter().any(|known| std::mem::discriminant(known) == std::mem::discriminant(cause));
+        let new = !loss
+            .causes
+            .iter()
+            .any(|known| std::mem::discriminant(known) == std::mem::discriminant(cause));
         let news = new && !matches!(cause, DownCause::Tcp { .. });
         // The first word of each observer belongs to the evidence; FRR's repetitions do not.
         if new && loss.evidence.len() < MAX_PENDING_EVIDENCE {
@@ -231,7 +294,9 @@ impl SessionLosses {
     }
 
     fn up(&mut self, id: SessionId, event: &Event, _net: &NetState, board: &mut Board) {
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         let Some(loss) = &mut track.loss else { return };
         loss.over = Some(event.at);
         if loss.judged.is_some() {
@@ -243,9 +308,20 @@ impl SessionLosses {
 
     fn rib_event(&mut self, event: &RibEvent, net: &NetState, board: &mut Board) {
         match event {
-            RibEvent::Lost { rib, since_epoch, retained, .. } => {
+            RibEvent::Lost {
+                rib,
+                since_epoch,
+                retained,
+                ..
+            } => {
                 let Some(of) = net.rib.get(*rib) else { return };
-                let Some(loss) = self.tracks.get_mut(&of.session).and_then(|t| t.loss.as_mut()) else { return };
+                let Some(loss) = self
+                    .tracks
+                    .get_mut(&of.session)
+                    .and_then(|t| t.loss.as_mut())
+                else {
+                    return;
+                };
                 loss.retained |= *retained;
                 for prefix in net.rib.lost(*rib, *since_epoch) {
                     if loss.prefixes.len() < super::finding::MAX_PREFIXES {
@@ -258,9 +334,15 @@ impl SessionLosses {
             RibEvent::TransferDone { rib, transfer } if transfer.why == Why::SessionUp => {
                 // What comes back with the session was lost with it, also when the capture began after it was announced.
                 let Some(of) = net.rib.get(*rib) else { return };
-                let Some(key) = self.tracks.get(&of.session).and_then(|t| t.finding) else { return };
+                let Some(key) = self.tracks.get(&of.session).and_then(|t| t.finding) else {
+                    return;
+                };
                 let prefixes: Vec<Prefix> = present(&net.rib, *rib);
-                board.update(key, |finding| prefixes.into_iter().for_each(|prefix| finding.affected.prefix(prefix)));
+                board.update(key, |finding| {
+                    prefixes
+                        .into_iter()
+                        .for_each(|prefix| finding.affected.prefix(prefix))
+                });
             }
             _ => {}
         }
@@ -278,7 +360,10 @@ impl SessionLosses {
             return None;
         }
         let planned = is_planned(&verdict);
-        let again = track.finding.is_some() && track.last_loss.is_some_and(|last| loss.at.since(last) <= FLAP_WINDOW);
+        let again = track.finding.is_some()
+            && track
+                .last_loss
+                .is_some_and(|last| loss.at.since(last) <= FLAP_WINDOW);
         track.last_loss = Some(loss.at);
         if !again {
             track.reasons.clear();
@@ -293,14 +378,20 @@ impl SessionLosses {
                 key
             }
             None => {
-                let mut finding = Finding::at(Kind::SessionDown, Severity::Warning, Subject::Peer(session.ends[far].addr, None), verdict.at);
+                let mut finding = Finding::at(
+                    Kind::SessionDown,
+                    Severity::Warning,
+                    Subject::Peer(session.ends[far].addr, None),
+                    verdict.at,
+                );
                 finding.count = 1;
                 let key = board.raise(finding);
                 track.finding = Some(key);
                 key
             }
         };
-        let planned_only = track.planned > 0 && u64::from(track.planned) == u64::from(track.reasons.values().sum::<u32>());
+        let planned_only = track.planned > 0
+            && u64::from(track.planned) == u64::from(track.reasons.values().sum::<u32>());
         let interfaces = self.perspective.interfaces(net, session);
         let rejected = rejections(&self.perspective, &interfaces, &verdict);
         board.update(key, |finding| {
@@ -317,16 +408,31 @@ impl SessionLosses {
             if finding.evidence.total == 0 {
                 finding.fidelity = Fidelity::Inferred;
             } else {
-                finding.fidelity = if session.in_packets() || session.views.of(Observer::Mrt).seen { Fidelity::Exact } else { Fidelity::Compressed };
+                finding.fidelity = if session.in_packets() || session.views.of(Observer::Mrt).seen {
+                    Fidelity::Exact
+                } else {
+                    Fidelity::Compressed
+                };
             }
             for prefix in &loss.prefixes {
                 finding.affected.prefix(*prefix);
             }
             finding.affected.more_prefixes += loss.more_prefixes;
-            finding.broken = Broken { subject: true, ..finding.broken };
-            finding.notification = verdict.notification.as_ref().map(|(n, from)| (n.clone(), session.ends[*from].addr)).or(finding.notification.take());
+            finding.broken = Broken {
+                subject: true,
+                ..finding.broken
+            };
+            finding.notification = verdict
+                .notification
+                .as_ref()
+                .map(|(n, from)| (n.clone(), session.ends[*from].addr))
+                .or(finding.notification.take());
             for rejection in rejected {
-                if !finding.rejected.iter().any(|(kind, reason, _)| (kind, reason) == (&rejection.0, &rejection.1)) {
+                if !finding
+                    .rejected
+                    .iter()
+                    .any(|(kind, reason, _)| (kind, reason) == (&rejection.0, &rejection.1))
+                {
                     finding.rejected.push(rejection);
                 }
             }
@@ -340,13 +446,24 @@ impl SessionLosses {
 
     /// Judges a loss again after late evidence; only a better reason replaces the first one.
     fn revise(&mut self, id: SessionId, event: &Event, net: &NetState, board: &mut Board) {
-        let Some(session) = net.sessions.get(id) else { return };
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
         let far = self.perspective.far_end(&net.sessions, session);
-        let Some(track) = self.tracks.get_mut(&id) else { return };
-        let (Some(loss), Some(key)) = (track.loss.as_mut(), track.finding) else { return };
-        let Some(old) = loss.judged.clone() else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        let (Some(loss), Some(key)) = (track.loss.as_mut(), track.finding) else {
+            return;
+        };
+        let Some(old) = loss.judged.clone() else {
+            return;
+        };
         // Only what stood on weaker ground is replaced.
-        let weak = matches!(old.reason, Reason::Unknown | Reason::TcpClosed | Reason::TcpReset);
+        let weak = matches!(
+            old.reason,
+            Reason::Unknown | Reason::TcpClosed | Reason::TcpReset
+        );
         let verdict = reason::judge(net, &self.perspective, session, far, loss.at, &loss.causes);
         if weak && verdict.reason != Reason::Unknown && verdict.reason != Reason::Collision {
             if let Some(count) = track.reasons.get_mut(&old.reason) {
@@ -366,7 +483,10 @@ impl SessionLosses {
                 finding.fidelity = Fidelity::Exact;
             }
             if finding.notification.is_none() {
-                finding.notification = judged.notification.as_ref().map(|(n, from)| (n.clone(), session.ends[*from].addr));
+                finding.notification = judged
+                    .notification
+                    .as_ref()
+                    .map(|(n, from)| (n.clone(), session.ends[*from].addr));
             }
             describe(finding, session, far, &interfaces, loss, &judged);
         });
@@ -378,12 +498,20 @@ const EVIDENCE_SLACK: Duration = Duration::from_millis(90);
 
 fn decisive(cause: &DownCause) -> bool {
     // A hold timer's NOTIFICATION may be the far end's word about our dead link: that waits for the kernel.
-    let clear = |n: &crate::event::bgp::Notification| !matches!(reason::of_notification(n), Reason::HoldTimerExpired | Reason::Unknown | Reason::BfdDown);
+    let clear = |n: &crate::event::bgp::Notification| {
+        !matches!(
+            reason::of_notification(n),
+            Reason::HoldTimerExpired | Reason::Unknown | Reason::BfdDown
+        )
+    };
     matches!(cause, DownCause::Notification { notification, .. } if clear(notification))
 }
 
 fn is_planned(verdict: &Judgement) -> bool {
-    let text = verdict.notification.as_ref().is_some_and(|(n, _)| n.text.as_ref().is_some_and(|t| !t.is_empty()));
+    let text = verdict
+        .notification
+        .as_ref()
+        .is_some_and(|(n, _)| n.text.as_ref().is_some_and(|t| !t.is_empty()));
     match verdict.reason {
         Reason::AdminShutdown | Reason::PeerDeconfigured => true,
         Reason::AdminReset => text,
@@ -393,7 +521,10 @@ fn is_planned(verdict: &Judgement) -> bool {
 
 fn main_reason(reasons: &BTreeMap<Reason, u32>) -> Reason {
     // Known reasons speak for the losses whose reason nobody saw.
-    let known = reasons.iter().filter(|(reason, _)| **reason != Reason::Unknown).max_by_key(|(reason, count)| (**count, std::cmp::Reverse(**reason)));
+    let known = reasons
+        .iter()
+        .filter(|(reason, _)| **reason != Reason::Unknown)
+        .max_by_key(|(reason, count)| (**count, std::cmp::Reverse(**reason)));
     known.map_or(Reason::Unknown, |(reason, _)| *reason)
 }
 
@@ -413,7 +544,11 @@ pub(super) fn present(ribs: &Ribs, rib: crate::state::rib::RibId) -> Vec<Prefix>
         .collect()
 }
 
-fn rejections(perspective: &Perspective, interfaces: &[Box<str>], verdict: &Judgement) -> Vec<(Kind, Option<Reason>, String)> {
+fn rejections(
+    perspective: &Perspective,
+    interfaces: &[Box<str>],
+    verdict: &Judgement,
+) -> Vec<(Kind, Option<Reason>, String)> {
     let mut rejected = Vec::new();
     match &verdict.link {
         Some((name, _)) => rejected.push((
@@ -430,7 +565,14 @@ fn rejections(perspective: &Perspective, interfaces: &[Box<str>], verdict: &Judg
     rejected
 }
 
-fn describe(finding: &mut Finding, session: &Session, far: usize, interfaces: &[Box<str>], loss: &Loss, verdict: &Judgement) {
+fn describe(
+    finding: &mut Finding,
+    session: &Session,
+    far: usize,
+    interfaces: &[Box<str>],
+    loss: &Loss,
+    verdict: &Judgement,
+) {
     let (remote, local) = (&session.ends[far], &session.ends[1 - far]);
     let link_local = matches!(remote.addr, std::net::IpAddr::V6(a) if a.is_unicast_link_local());
     let scope = interfaces.first().filter(|_| link_local).cloned();
@@ -441,7 +583,10 @@ fn describe(finding: &mut Finding, session: &Session, far: usize, interfaces: &[
         finding.touch(Touch::Peer(local.addr));
     }
     finding.touch(Touch::Peer(remote.addr));
-    finding.affected.sessions.insert(Subject::Peer(remote.addr, None));
+    finding
+        .affected
+        .sessions
+        .insert(Subject::Peer(remote.addr, None));
     if remote.router_id != 0 {
         finding.touch(Touch::RouterId(remote.router_id));
     }
@@ -461,7 +606,8 @@ fn describe(finding: &mut Finding, session: &Session, far: usize, interfaces: &[
         remote: remote.addr,
         local_as: known(local.asn),
         remote_as: known(remote.asn),
-        vrf: (session.vrf != 0).then(|| format!("{}:{}", session.vrf >> 32, session.vrf & 0xffff_ffff)),
+        vrf: (session.vrf != 0)
+            .then(|| format!("{}:{}", session.vrf >> 32, session.vrf & 0xffff_ffff)),
         observers: session.observers(),
     });
     finding.kind = if loss.retained && finding.count == 1 {
@@ -474,14 +620,21 @@ fn describe(finding: &mut Finding, session: &Session, far: usize, interfaces: &[
         Kind::SessionDown
     };
     let quiet = finding.count == 1 && (finding.planned || loss.retained);
-    finding.severity = if quiet { Severity::Info } else { Severity::Warning };
+    finding.severity = if quiet {
+        Severity::Info
+    } else {
+        Severity::Warning
+    };
     let neighbor = match known(remote.asn) {
         Some(asn) => format!("{} (AS{asn})", remote.addr),
         None => remote.addr.to_string(),
     };
     let times = match finding.count {
         1 => "went down".to_owned(),
-        n => format!("went down {n} times in {:.1} s", finding.last.since(finding.first).as_secs_f64()),
+        n => format!(
+            "went down {n} times in {:.1} s",
+            finding.last.since(finding.first).as_secs_f64()
+        ),
     };
     finding.explain = format!("the BGP session to {neighbor} {times}: {}", verdict.because);
     finding.advice = vec![

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use crate::event::netlink::{Action, AddressEvent, IFF_LOWER_UP, IFF_UP, LinkEvent};
 use crate::event::{EventKind, Locator, Timestamp};
 use crate::state::NetState;
-use crate::state::sessions::{Session, Sessions};
 use crate::state::Observation;
+use crate::state::sessions::{Session, Sessions};
 
 /// Addresses of the host remembered: a hypervisor with thousands of ElasticIPs.
 const MAX_ADDRESSES: usize = 16_384;
@@ -53,8 +53,22 @@ struct OwnAddress {
 impl Perspective {
     /// Declares addresses of the analysed host, whatever the input suggests.
     pub fn with_own(addresses: impl IntoIterator<Item = IpAddr>) -> Perspective {
-        let own = addresses.into_iter().map(|addr| (addr, OwnAddress { ifindex: None, removed: None })).collect();
-        Perspective { own, ..Perspective::default() }
+        let own = addresses
+            .into_iter()
+            .map(|addr| {
+                (
+                    addr,
+                    OwnAddress {
+                        ifindex: None,
+                        removed: None,
+                    },
+                )
+            })
+            .collect();
+        Perspective {
+            own,
+            ..Perspective::default()
+        }
     }
 
     /// Learns from the kernel's messages.
@@ -68,7 +82,10 @@ impl Perspective {
 
     fn link(&mut self, at: Timestamp, locator: Locator, link: &LinkEvent) {
         // Copies of other families lack carrier attributes.
-        if link.family != 0 || link.name.is_empty() || (self.links.len() >= MAX_LINKS && !self.links.contains_key(&link.name)) {
+        if link.family != 0
+            || link.name.is_empty()
+            || (self.links.len() >= MAX_LINKS && !self.links.contains_key(&link.name))
+        {
             return;
         }
         self.names.insert(link.ifindex, link.name.clone());
@@ -81,7 +98,12 @@ impl Perspective {
             if entry.losses.len() == MAX_LINK_LOSSES {
                 entry.losses.pop_front();
             }
-            entry.losses.push_back(LinkLoss { at, until: None, admin: !admin_up, locator });
+            entry.losses.push_back(LinkLoss {
+                at,
+                until: None,
+                admin: !admin_up,
+                locator,
+            });
         } else if up {
             if let Some(last) = entry.losses.back_mut().filter(|loss| loss.until.is_none()) {
                 last.until = Some(at);
@@ -94,8 +116,16 @@ impl Perspective {
             return;
         }
         match address.action {
-            Action::New if self.own.len() < MAX_ADDRESSES || self.own.contains_key(&address.addr) => {
-                self.own.insert(address.addr, OwnAddress { ifindex: Some(address.ifindex), removed: None });
+            Action::New
+                if self.own.len() < MAX_ADDRESSES || self.own.contains_key(&address.addr) =>
+            {
+                self.own.insert(
+                    address.addr,
+                    OwnAddress {
+                        ifindex: Some(address.ifindex),
+                        removed: None,
+                    },
+                );
             }
             Action::New => {}
             Action::Del => {
@@ -113,13 +143,23 @@ impl Perspective {
 
     /// An outage of this interface that overlaps `from`…`to`; the latest one.
     pub fn link_loss(&self, name: &str, from: Timestamp, to: Timestamp) -> Option<LinkLoss> {
-        let overlaps = |loss: &&LinkLoss| loss.at <= to && loss.until.is_none_or(|until| until >= from);
-        self.links.get(name)?.losses.iter().rev().find(overlaps).copied()
+        let overlaps =
+            |loss: &&LinkLoss| loss.at <= to && loss.until.is_none_or(|until| until >= from);
+        self.links
+            .get(name)?
+            .losses
+            .iter()
+            .rev()
+            .find(overlaps)
+            .copied()
     }
 
     /// When this own address was removed, if it was within `from`…`to`.
     pub fn address_loss(&self, addr: IpAddr, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
-        self.own.get(&addr)?.removed.filter(|at| (from..=to).contains(at))
+        self.own
+            .get(&addr)?
+            .removed
+            .filter(|at| (from..=to).contains(at))
     }
 
     /// The index of the end that is not the analysed host.
@@ -134,8 +174,13 @@ impl Perspective {
             .or_else(|| {
                 let uses = |end: usize| {
                     let id = session.ends[end].router_id;
-                    let named = |s: &Session| s.in_packets() && s.ends.iter().any(|e| e.router_id == id);
-                    if id == 0 { 0 } else { sessions.iter().filter(|(_, s)| named(s)).count() }
+                    let named =
+                        |s: &Session| s.in_packets() && s.ends.iter().any(|e| e.router_id == id);
+                    if id == 0 {
+                        0
+                    } else {
+                        sessions.iter().filter(|(_, s)| named(s)).count()
+                    }
                 };
                 // Only worth the walk for a handful of sessions: a capture on a host.
                 if !session.in_packets() || sessions.iter().nth(64).is_some() {
@@ -149,6 +194,11 @@ impl Perspective {
             .unwrap_or(1)
     }
 
+    /// The index of the end of an address pair that is not the analysed host, by its own addresses alone; else the higher one.
+    pub fn far_of(&self, pair: (IpAddr, IpAddr)) -> usize {
+        usize::from(!(self.own.contains_key(&pair.1) && !self.own.contains_key(&pair.0)))
+    }
+
     /// Interfaces of the analysed host that carry a session: that of its own address, and those on which its packets were captured.
     pub fn interfaces(&self, net: &NetState, session: &Session) -> Vec<Box<str>> {
         let mut names: Vec<Box<str>> = session
@@ -159,7 +209,10 @@ impl Perspective {
             .collect();
         if names.is_empty() {
             for seen in session.seen_on.iter().rev() {
-                let name = net.sources.get(&seen.source).and_then(|info| info.interface.clone());
+                let name = net
+                    .sources
+                    .get(&seen.source)
+                    .and_then(|info| info.interface.clone());
                 if let Some(name) = name.filter(|name| !names.contains(name) && &**name != "any") {
                     names.push(name);
                 }

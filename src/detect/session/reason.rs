@@ -63,9 +63,16 @@ fn notification_of(causes: &[DownCause], far: usize) -> Option<(Notification, us
     });
     wire.or_else(|| {
         causes.iter().find_map(|cause| match cause {
-            DownCause::Bmp { reason, notification: Some(notification), .. } => {
+            DownCause::Bmp {
+                reason,
+                notification: Some(notification),
+                ..
+            } => {
                 // 1: sent by the reporting router, 3: received by it (RFC 7854 §4.9). Which end that is, is only known roughly.
-                Some((notification.clone(), if *reason == 3 { far } else { 1 - far }))
+                Some((
+                    notification.clone(),
+                    if *reason == 3 { far } else { 1 - far },
+                ))
             }
             _ => None,
         })
@@ -73,7 +80,14 @@ fn notification_of(causes: &[DownCause], far: usize) -> Option<(Notification, us
 }
 
 /// Judges a loss at `at` from everything that was told about it so far.
-pub fn judge(net: &NetState, perspective: &Perspective, session: &Session, far: usize, at: Timestamp, causes: &[DownCause]) -> Judgement {
+pub fn judge(
+    net: &NetState,
+    perspective: &Perspective,
+    session: &Session,
+    far: usize,
+    at: Timestamp,
+    causes: &[DownCause],
+) -> Judgement {
     let notification = notification_of(causes, far);
     let spoken = notification.as_ref().map(|(n, _)| of_notification(n));
     let hold = session.hold_time().filter(|hold| !hold.is_zero());
@@ -82,57 +96,122 @@ pub fn judge(net: &NetState, perspective: &Perspective, session: &Session, far: 
         _ => None,
     });
     let heard = silence.unwrap_or(at);
-    let mut verdict = Judgement { reason: Reason::Unknown, at, notification, link: None, because: String::new() };
+    let mut verdict = Judgement {
+        reason: Reason::Unknown,
+        at,
+        notification,
+        link: None,
+        because: String::new(),
+    };
 
     // A link that is down explains everything but an operator's word that came over it. The wire may show a hold timer's expiry,
     // or nothing: fast external fail-over needs no packet.
-    if matches!(spoken, None | Some(Reason::HoldTimerExpired | Reason::BfdDown | Reason::Unknown)) {
+    if matches!(
+        spoken,
+        None | Some(Reason::HoldTimerExpired | Reason::BfdDown | Reason::Unknown)
+    ) {
         for name in perspective.interfaces(net, session) {
             if let Some(loss) = perspective.link_loss(&name, heard - LINK_SLACK, at + LINK_SLACK) {
                 verdict.reason = Reason::LinkDown;
-                verdict.at = if silence.is_some() { loss.at } else { at.max(loss.at) };
-                let how = if loss.admin { "was set down" } else { "lost its carrier" };
+                verdict.at = if silence.is_some() {
+                    loss.at
+                } else {
+                    at.max(loss.at)
+                };
+                let how = if loss.admin {
+                    "was set down"
+                } else {
+                    "lost its carrier"
+                };
                 verdict.because = format!("{name} {how} {}", relative(loss.at, at));
                 verdict.link = Some((name, loss));
                 return verdict;
             }
         }
         let own = &session.ends[1 - far];
-        if let Some(lost) = perspective.address_loss(own.addr, heard - LINK_SLACK, at + LINK_SLACK) {
+        if let Some(lost) = perspective.address_loss(own.addr, heard - LINK_SLACK, at + LINK_SLACK)
+        {
             verdict.reason = Reason::AddressLost;
-            verdict.because = format!("the local address {} was removed {}", own.addr, relative(lost, at));
+            verdict.because = format!(
+                "the local address {} was removed {}",
+                own.addr,
+                relative(lost, at)
+            );
             return verdict;
         }
     }
-    let bfd = net.sessions.bfd().get(session.ends[0].addr, session.ends[1].addr);
-    let bfd_lost = bfd.and_then(|b| b.down_at).filter(|down| *down >= at - BFD_BEFORE && *down <= at + BFD_AFTER);
+    let bfd = net
+        .sessions
+        .bfd()
+        .get(session.ends[0].addr, session.ends[1].addr);
+    let bfd_lost = bfd
+        .and_then(|b| b.down_at)
+        .filter(|down| *down >= at - BFD_BEFORE && *down <= at + BFD_AFTER);
     if let Some(reason) = spoken {
         let names_bfd = reason == Reason::Unknown && bfd_lost.is_some();
         verdict.reason = if names_bfd { Reason::BfdDown } else { reason };
         if let Some((n, from)) = &verdict.notification {
             let (code, subcode) = n.cause();
-            let wrapped = if n.inner.is_some() { " inside a Hard Reset" } else { "" };
-            let text = n.text.as_ref().filter(|t| !t.is_empty()).map(|t| format!(" \"{t}\"")).unwrap_or_default();
-            verdict.because = format!("{} sent NOTIFICATION {code}/{subcode}{wrapped}{text}", session.ends[*from].addr);
+            let wrapped = if n.inner.is_some() {
+                " inside a Hard Reset"
+            } else {
+                ""
+            };
+            let text = n
+                .text
+                .as_ref()
+                .filter(|t| !t.is_empty())
+                .map(|t| format!(" \"{t}\""))
+                .unwrap_or_default();
+            verdict.because = format!(
+                "{} sent NOTIFICATION {code}/{subcode}{wrapped}{text}",
+                session.ends[*from].addr
+            );
         }
         return verdict;
     }
     if let Some(down) = bfd_lost {
         verdict.reason = Reason::BfdDown;
-        verdict.because = format!("BFD between the same addresses was lost {}", relative(down, at));
+        verdict.because = format!(
+            "BFD between the same addresses was lost {}",
+            relative(down, at)
+        );
         return verdict;
     }
     if let (Some(last), Some(hold)) = (silence, hold) {
         verdict.reason = Reason::HoldTimerExpired;
-        let silent = causes.iter().find_map(|c| if let DownCause::Silence { silent, .. } = c { Some(*silent) } else { None });
+        let silent = causes.iter().find_map(|c| {
+            if let DownCause::Silence { silent, .. } = c {
+                Some(*silent)
+            } else {
+                None
+            }
+        });
         let who = silent.map_or(session.ends[far].addr, |end| session.ends[end].addr);
-        verdict.because = format!("nothing was heard from {who} for the hold time of {} s since {last}{}", hold.as_secs(), unanswered(session));
+        verdict.because = format!(
+            "nothing was heard from {who} for the hold time of {} s since {last}{}",
+            hold.as_secs(),
+            unanswered(session)
+        );
         return verdict;
     }
-    if let Some((from, reset)) = causes.iter().find_map(|c| if let DownCause::Tcp { from, reset } = c { Some((*from, *reset)) } else { None }) {
-        verdict.reason = if reset { Reason::TcpReset } else { Reason::TcpClosed };
+    if let Some((from, reset)) = causes.iter().find_map(|c| {
+        if let DownCause::Tcp { from, reset } = c {
+            Some((*from, *reset))
+        } else {
+            None
+        }
+    }) {
+        verdict.reason = if reset {
+            Reason::TcpReset
+        } else {
+            Reason::TcpClosed
+        };
         let what = if reset { "reset" } else { "closed" };
-        verdict.because = format!("{} {what} the TCP connection without a NOTIFICATION", session.ends[from].addr);
+        verdict.because = format!(
+            "{} {what} the TCP connection without a NOTIFICATION",
+            session.ends[from].addr
+        );
         return verdict;
     }
     // BMP alone told, and packets show the end nearly silent for a hold time: the router's timer ran while its packets were lost.
@@ -153,12 +232,26 @@ pub fn judge(net: &NetState, perspective: &Perspective, session: &Session, far: 
         }
     }
     for cause in causes {
-        if let DownCause::Bmp { reason, fsm_event, .. } = cause {
+        if let DownCause::Bmp {
+            reason, fsm_event, ..
+        } = cause
+        {
             let (found, because) = match (reason, fsm_event) {
-                (2, Some(FSM_HOLD_TIMER)) => (Reason::HoldTimerExpired, "BMP says that the hold timer expired"),
-                (2, Some(FSM_TCP_FAILS)) => (Reason::TcpClosed, "BMP says that the TCP connection failed"),
-                (4, _) => (Reason::TcpClosed, "BMP says that the remote end closed the connection"),
-                (5, _) => (Reason::PeerDeconfigured, "BMP says that the peer was removed from the configuration"),
+                (2, Some(FSM_HOLD_TIMER)) => (
+                    Reason::HoldTimerExpired,
+                    "BMP says that the hold timer expired",
+                ),
+                (2, Some(FSM_TCP_FAILS)) => {
+                    (Reason::TcpClosed, "BMP says that the TCP connection failed")
+                }
+                (4, _) => (
+                    Reason::TcpClosed,
+                    "BMP says that the remote end closed the connection",
+                ),
+                (5, _) => (
+                    Reason::PeerDeconfigured,
+                    "BMP says that the peer was removed from the configuration",
+                ),
                 _ => continue,
             };
             verdict.reason = found;
@@ -175,7 +268,12 @@ fn unanswered(session: &Session) -> String {
         .ends
         .iter()
         .find(|end| end.retransmissions > 0)
-        .map(|end| format!("; {} repeated segments {} times without an answer", end.addr, end.retransmissions))
+        .map(|end| {
+            format!(
+                "; {} repeated segments {} times without an answer",
+                end.addr, end.retransmissions
+            )
+        })
         .unwrap_or_default()
 }
 

@@ -50,7 +50,11 @@ impl Detector for Trouble {
     }
 
     fn wants(&self) -> Classes {
-        Classes::LINK.and(Classes::ADDRESS).and(Classes::BGP).and(Classes::BMP).and(Classes::TCP)
+        Classes::LINK
+            .and(Classes::ADDRESS)
+            .and(Classes::BGP)
+            .and(Classes::BMP)
+            .and(Classes::TCP)
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
@@ -71,8 +75,12 @@ impl Detector for Trouble {
                     }
                     self.ask(seen.event.at + EMPTY_AFTER, Question::Empty(*id));
                 }
-                SessionDelta::ZeroWindow { id, end } => self.ask(seen.event.at + STALL, Question::Stalled(*id, *end)),
-                SessionDelta::Late { id, end, gap, hold } => self.late(*id, *end, (*gap, *hold), seen, net, board),
+                SessionDelta::ZeroWindow { id, end } => {
+                    self.ask(seen.event.at + STALL, Question::Stalled(*id, *end))
+                }
+                SessionDelta::Late { id, end, gap, hold } => {
+                    self.late(*id, *end, (*gap, *hold), seen, net, board)
+                }
                 _ => {}
             }
         }
@@ -90,7 +98,9 @@ impl Detector for Trouble {
     }
 
     fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
-        while let Some((at, question)) = self.questions.first().copied().filter(|(at, _)| *at <= now) {
+        while let Some((at, question)) =
+            self.questions.first().copied().filter(|(at, _)| *at <= now)
+        {
             self.questions.remove(&(at, question));
             match question {
                 Question::Stalled(id, end) => self.stalled(id, end, now, net, board),
@@ -107,9 +117,21 @@ impl Trouble {
         }
     }
 
-    fn finding(&self, kind: Kind, severity: Severity, session: &Session, net: &NetState, at: Timestamp) -> Finding {
+    fn finding(
+        &self,
+        kind: Kind,
+        severity: Severity,
+        session: &Session,
+        net: &NetState,
+        at: Timestamp,
+    ) -> Finding {
         let far = self.perspective.far_end(&net.sessions, session);
-        let mut finding = Finding::at(kind, severity, Subject::Peer(session.ends[far].addr, None), at);
+        let mut finding = Finding::at(
+            kind,
+            severity,
+            Subject::Peer(session.ends[far].addr, None),
+            at,
+        );
         finding.also(Subject::Peer(session.ends[1 - far].addr, None));
         for end in &session.ends {
             finding.touch(Touch::Peer(end.addr));
@@ -124,12 +146,24 @@ impl Trouble {
             finding.touch(Touch::Interface(name));
         }
         finding.reach = session.hold_time();
-        finding.advice = vec![format!("vtysh -c 'show bgp neighbors {}'", session.ends[far].addr)];
+        finding.advice = vec![format!(
+            "vtysh -c 'show bgp neighbors {}'",
+            session.ends[far].addr
+        )];
         finding
     }
 
-    fn refused(&mut self, id: SessionId, cause: &DownCause, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
-        let Some(session) = net.sessions.get(id) else { return };
+    fn refused(
+        &mut self,
+        id: SessionId,
+        cause: &DownCause,
+        seen: &Observation<'_>,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
         let at = seen.event.at;
         let why = match cause {
             DownCause::Notification { notification, .. } => reason::of_notification(notification),
@@ -137,14 +171,21 @@ impl Trouble {
             _ => return,
         };
         // A collision is the normal begin of a session; a session that was lost is told by its own finding.
-        if why == Reason::Collision || session.ups > 0 || session.downs > 0 || session.state == State::Established {
+        if why == Reason::Collision
+            || session.ups > 0
+            || session.downs > 0
+            || session.state == State::Established
+        {
             return;
         }
         if self.refusals.len() >= MAX_WATCHED && !self.refusals.contains_key(&id) {
             return;
         }
         let (times, known) = self.refusals.entry(id).or_default();
-        while times.front().is_some_and(|first| at.since(*first) > REFUSAL_WINDOW) {
+        while times
+            .front()
+            .is_some_and(|first| at.since(*first) > REFUSAL_WINDOW)
+        {
             times.pop_front();
         }
         times.push_back(at);
@@ -156,22 +197,43 @@ impl Trouble {
             return;
         }
         let all: Vec<Timestamp> = times.iter().copied().collect();
-        let mut finding = self.finding(Kind::SessionOpenRejected, Severity::Warning, session, net, all[0]);
+        let mut finding = self.finding(
+            Kind::SessionOpenRejected,
+            Severity::Warning,
+            session,
+            net,
+            all[0],
+        );
         for time in &all[1..] {
             finding.again_at(*time);
         }
         finding.evidence.add(seen.event.locator);
         finding.reason = Some(why);
         finding.broken.subject = true;
-        finding.explain = format!("the BGP session to {} was refused {} times in {:.0} s while opening", session.ends[0].addr, all.len(), at.since(all[0]).as_secs_f64());
+        finding.explain = format!(
+            "the BGP session to {} was refused {} times in {:.0} s while opening",
+            session.ends[0].addr,
+            all.len(),
+            at.since(all[0]).as_secs_f64()
+        );
         let key = board.raise(finding);
         if let Some((_, slot)) = self.refusals.get_mut(&id) {
             *slot = Some(key);
         }
     }
 
-    fn late(&mut self, id: SessionId, end: usize, (gap, hold): (Duration, Duration), seen: &Observation<'_>, net: &NetState, board: &mut Board) {
-        let Some(session) = net.sessions.get(id) else { return };
+    fn late(
+        &mut self,
+        id: SessionId,
+        end: usize,
+        (gap, hold): (Duration, Duration),
+        seen: &Observation<'_>,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
         if let Some(key) = self.misses.get(&id) {
             board.update(*key, |finding| finding.again(seen.event));
             return;
@@ -179,7 +241,13 @@ impl Trouble {
         if self.misses.len() >= MAX_WATCHED {
             return;
         }
-        let mut finding = self.finding(Kind::SessionNearMiss, Severity::Info, session, net, seen.event.at);
+        let mut finding = self.finding(
+            Kind::SessionNearMiss,
+            Severity::Info,
+            session,
+            net,
+            seen.event.at,
+        );
         finding.evidence.add(seen.event.locator);
         finding.ended = Some(seen.event.at);
         finding.explain = format!(
@@ -191,13 +259,28 @@ impl Trouble {
         self.misses.insert(id, board.raise(finding));
     }
 
-    fn stalled(&mut self, id: SessionId, end: usize, now: Timestamp, net: &NetState, board: &mut Board) {
-        let Some(session) = net.sessions.get(id) else { return };
-        let Some(since) = session.ends[end].zero_window.filter(|since| now.since(*since) >= STALL) else { return };
+    fn stalled(
+        &mut self,
+        id: SessionId,
+        end: usize,
+        now: Timestamp,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        let Some(since) = session.ends[end]
+            .zero_window
+            .filter(|since| now.since(*since) >= STALL)
+        else {
+            return;
+        };
         if self.stalls.contains_key(&(id, end)) || self.stalls.len() >= MAX_WATCHED {
             return;
         }
-        let mut finding = self.finding(Kind::SessionStalled, Severity::Warning, session, net, since);
+        let mut finding =
+            self.finding(Kind::SessionStalled, Severity::Warning, session, net, since);
         finding.last = now;
         finding.fidelity = crate::detect::Fidelity::Inferred;
         finding.broken.subject = true;
@@ -210,10 +293,19 @@ impl Trouble {
     }
 
     fn empty(&mut self, id: SessionId, now: Timestamp, net: &NetState, board: &mut Board) {
-        let Some(session) = net.sessions.get(id) else { return };
-        let Some(up) = session.up_since.filter(|up| session.state == State::Established && now.since(*up) >= EMPTY_AFTER) else { return };
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        let Some(up) = session
+            .up_since
+            .filter(|up| session.state == State::Established && now.since(*up) >= EMPTY_AFTER)
+        else {
+            return;
+        };
         for (rib, of) in net.rib.of_session(id) {
-            let Some(held) = self.held.remove(&rib).filter(|held| *held >= EMPTY_LEAST) else { continue };
+            let Some(held) = self.held.remove(&rib).filter(|held| *held >= EMPTY_LEAST) else {
+                continue;
+            };
             if of.present.saturating_mul(EMPTY_SHARE) >= held {
                 continue;
             }

@@ -186,9 +186,9 @@ impl Prefilter {
         if fragment & 0x3fff != 0 {
             return true;
         }
-        // Ethernet pads short packets; a length of 0 is segmentation offload.
+        // Ethernet pads short packets. A length of 0 is segmentation offload, one too small for any ports is the decoder's to judge.
         let end = match usize::from(total) {
-            0 => data.len(),
+            total if total < header + LEAST_TRANSPORT => data.len(),
             total => total.min(data.len()),
         };
         self.transport(
@@ -203,7 +203,7 @@ impl Prefilter {
             return false;
         };
         let end = match usize::from(length) {
-            0 => data.len(),
+            length if length < LEAST_TRANSPORT => data.len(),
             length => (40 + length).min(data.len()),
         };
         let (mut next, mut at) = (first_next, 40);
@@ -286,6 +286,9 @@ impl Prefilter {
     }
 }
 
+/// Octets of a UDP header.
+const LEAST_TRANSPORT: usize = 8;
+
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
@@ -297,9 +300,9 @@ const DESTINATION: u8 = 60;
 const MOBILITY: u8 = 135;
 const BGP: u16 = 179;
 
-/// DHCPv4, DHCPv6, BFD single-hop, multi-hop and on link aggregates (RFC 2131, 8415, 5881, 5883, 7130).
+/// DHCPv4, DHCPv6, BFD single-hop, multi-hop, on link aggregates and seamless (RFC 2131, 8415, 5881, 5883, 7130, 7881).
 const fn is_udp_port(port: u16) -> bool {
-    matches!(port, 67 | 68 | 546 | 547 | 3784 | 4784 | 6784)
+    matches!(port, 67 | 68 | 546 | 547 | 3784 | 4784 | 6784 | 7784)
 }
 
 /// A flow's key, the same for both directions. A collision makes a few packets more pass, so no seed is needed.
