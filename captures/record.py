@@ -19,7 +19,7 @@ from lab import net as lab_net  # noqa: E402
 from lab.catalogue import SCENARIOS  # noqa: E402
 from lab.scenario import Scenario  # noqa: E402
 
-for family in ("bgp", "dhcp", "mixed"):
+for family in ("bgp", "policy", "dhcp", "guests", "mixed"):
     importlib.import_module(f"lab.{family}")
 
 

@@ -183,11 +183,11 @@ impl BmpDecoder {
             .ok_or_else(|| damaged(Protocol::Bmp, bytes, "Peer Up shorter than its fixed part"))?;
         let (sent_open, rest) = open(opens)?;
         let (received_open, _) = open(rest)?;
-        let (sent, received) = (Offer::of(&sent_open), Offer::of(&received_open));
+        let (sent, received) = (offer(&sent_open), offer(&received_open));
         self.forget(peer);
         if let Some(entry) = self.entry(peer) {
-            entry.received = Encoding::negotiated(Some(&received), Some(&sent));
-            entry.sent = Encoding::negotiated(Some(&sent), Some(&received));
+            entry.received = Encoding::negotiated(received.as_ref(), sent.as_ref());
+            entry.sent = Encoding::negotiated(sent.as_ref(), received.as_ref());
         }
         Ok(BmpMessage::PeerUp {
             local,
@@ -290,18 +290,25 @@ fn peer_up_fixed<'a>(peer: &PerPeer, mut cursor: Cursor<'a>) -> Option<PeerUpFix
     Some((local, cursor.u16()?, cursor.u16()?, cursor.0))
 }
 
-/// The OPEN that begins here, and what follows it.
+/// The OPEN that begins here, and what follows it. FRR writes an OPEN that it does not have as a bare header: it becomes an empty
+/// [`Open`] (version 0).
 fn open(bytes: &[u8]) -> Result<(Box<Open>, &[u8]), Malformed> {
-    let (_, body) = bgp::split(bytes)?;
+    let (kind, body) = bgp::split(bytes)?;
+    let rest = bytes.get(bgp::HEADER + body.len()..).unwrap_or_default();
+    if kind == bgp::OPEN && body.is_empty() {
+        return Ok((Box::default(), rest));
+    }
     let mut message = BgpMessage::Keepalive;
     bgp::message(bytes, &Encoding::default(), &mut message)?;
     match message {
-        BgpMessage::Open(open) => {
-            let rest = bytes.get(bgp::HEADER + body.len()..).unwrap_or_default();
-            Ok((open, rest))
-        }
+        BgpMessage::Open(open) => Ok((open, rest)),
         _ => Err(damaged(Protocol::Bmp, bytes, "Peer Up without its OPENs")),
     }
+}
+
+/// What an OPEN offers; `None` for an empty one.
+fn offer(open: &Open) -> Option<Offer> {
+    (open.version != 0).then(|| Offer::of(open))
 }
 
 fn notification(bytes: &[u8]) -> Option<Notification> {

@@ -9,7 +9,7 @@ pub mod rows;
 pub mod scope;
 pub mod server;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
@@ -30,10 +30,8 @@ const MAX_LEASES: usize = 65_536;
 
 /// A hash that is the same in every run (law 13), for comparing contents; tables use seeded ones.
 fn fixed_hash(value: &impl Hash) -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    let mut hasher = foldhash::fast::FixedState::with_seed(0x6468_6370).build_hasher();
-    value.hash(&mut hasher);
-    hasher.finish()
+    use std::hash::BuildHasher;
+    foldhash::fast::FixedState::with_seed(0x6468_6370).hash_one(value)
 }
 
 /// A lease of an address or a delegated prefix.

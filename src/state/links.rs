@@ -52,7 +52,7 @@ pub struct Link {
     pub mtu: Option<u32>,
     /// `IFLA_CARRIER_DOWN_COUNT`, or half of `IFLA_CARRIER_CHANGES` on older kernels.
     pub losses: Option<u32>,
-    /// When `state` became what it is.
+    /// When `state` became what it is; [`Timestamp::MIN`] while it is as the first dump found it.
     pub since: Timestamp,
     /// Generation of the last message that mentioned it (see [`Links::apply`]).
     generation: u32,
@@ -185,7 +185,11 @@ impl Links {
                 lower: seen.lower,
                 mtu: seen.mtu,
                 losses,
-                since: event.at,
+                since: if seen.meta.dump {
+                    Timestamp::MIN
+                } else {
+                    event.at
+                },
                 generation: self.generation,
             };
             self.links.insert(seen.ifindex, link);

@@ -584,17 +584,22 @@ impl Ribs {
             valid_from: 1,
             table: Table::default(),
         });
-        // A session that was seen to come up sends its table first. One that was up before we looked does not.
-        if session.ups > 0
+        // A session that was seen to come up sends its table first, and so does a new feed. One that was up before we looked does not.
+        let came_up = session.ups > 0
             && session
                 .up_since
-                .is_some_and(|up| at.since(up) <= transfer::QUIET)
-        {
+                .is_some_and(|up| at.since(up) <= transfer::QUIET);
+        let why = match (came_up, current.fresh_feed) {
+            (true, _) => Some(Why::SessionUp),
+            (false, true) => Some(Why::Feed),
+            (false, false) => None,
+        };
+        if let Some(why) = why {
             let rib = &mut self.ribs[id.0 as usize];
             rib.epoch += 1;
             rib.complete = true;
             rib.transfers = 1;
-            let transfer = Transfer::new(Why::SessionUp, at);
+            let transfer = Transfer::new(why, at);
             self.ends.insert((transfer.end(), id));
             rib.transfer = Some(transfer);
         }

@@ -234,10 +234,10 @@ impl Routes {
                 self.route(route, event, out);
             }
             EventKind::Nexthop(nexthop) => self.nexthop(nexthop, event, out),
-            EventKind::DumpDone(done) if done.what == Dumped::Routes => {
-                if self.dump.take() == Some(done.seq) {
-                    self.dump_ended(event, out);
-                }
+            EventKind::DumpDone(done)
+                if done.what == Dumped::Routes && self.dump.take() == Some(done.seq) =>
+            {
+                self.dump_ended(event, out);
             }
             _ => {}
         }

@@ -298,6 +298,8 @@ pub struct Current {
     /// The end whose routes the message carries.
     pub sender: usize,
     pub observer: Observer,
+    /// It came over a BMP feed that connected a moment ago and still repeats what was before.
+    pub fresh_feed: bool,
 }
 
 /// The table.
@@ -528,6 +530,7 @@ impl Sessions {
             session: id,
             sender,
             observer,
+            fresh_feed: false,
         });
         let session = &mut self.sessions[id.0 as usize];
         if ends.from_as != 0 {

@@ -260,6 +260,13 @@ fn a_peer_ups_capabilities_apply_to_that_peers_routes() {
 }
 
 #[test]
+fn a_peer_up_with_an_empty_open_is_still_a_peer_up() {
+    let local = [&[0; 12][..], &[192, 0, 2, 1], &[0, 179, 0x9c, 0x40]].concat();
+    let bytes = bmp_of(3, 0, &[local, open_of(&[]), framed(1, &[])].concat());
+    assert_eq!(bmp_words(&mut BmpStream::new(None, 1), &bytes), ["up"]);
+}
+
+#[test]
 fn the_a_flag_means_two_octet_as_numbers() {
     let two = [
         attr(0x40, 1, &[0]),

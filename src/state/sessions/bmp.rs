@@ -3,12 +3,13 @@
 //! A router that connects again repeats everything; FRR repeats Peer Down on each failed reconnect. Neither is a change.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use super::{Current, DownCause, Observer, SessionDelta, SessionId, Sessions, State};
 use crate::event::bmp::{BmpEvent, BmpMessage, PerPeer, Rib};
-use crate::event::{Event, SourceId};
+use crate::event::{Event, SourceId, Timestamp};
 
 /// Peers of all routers together; the same bound as for sessions, with room for Loc-RIB instances.
 const MAX_BMP_PEERS: usize = 32_768;
@@ -35,7 +36,12 @@ struct BmpPeer {
 struct Feed {
     connection: u32,
     connected: bool,
+    /// When this connection began.
+    since: Option<Timestamp>,
 }
+
+/// A router lists its peers and sends their tables when it connects; what it says later is news. FRR and BIRD list at once.
+const LISTING: Duration = Duration::from_secs(5);
 
 /// All BMP feeds.
 #[derive(Default)]
@@ -49,12 +55,18 @@ impl Sessions {
     pub(super) fn bmp(&mut self, event: &Event, bmp: &BmpEvent, out: &mut Vec<SessionDelta>) {
         let router = bmp.router.map(|addr| addr.ip());
         let feed_key = router.ok_or(event.source);
-        self.feed_contact(feed_key, bmp, out);
+        self.feed_contact(event.at, feed_key, bmp, out);
         let Some(peer) = &bmp.peer else { return };
         let local = match &bmp.message {
             BmpMessage::PeerUp { local, .. } => Some(*local).filter(|l| !l.is_unspecified()),
             _ => None,
         };
+        let listing = self
+            .feeds
+            .routers
+            .get(&feed_key)
+            .and_then(|feed| feed.since)
+            .is_some_and(|since| event.at.since(since) <= LISTING);
         let Some((id, sender)) = self.bmp_peer(event, feed_key, peer, local) else {
             return;
         };
@@ -63,6 +75,7 @@ impl Sessions {
             session: id,
             sender: if outbound { 1 - sender } else { sender },
             observer: Observer::Bmp,
+            fresh_feed: listing,
         });
         let session = &mut self.sessions[id.0 as usize];
         session.views.of_mut(Observer::Bmp).seen = true;
@@ -89,14 +102,18 @@ impl Sessions {
                     }
                     session.negotiate();
                 }
-                let repeated = session.views.of(Observer::Bmp).up;
-                let mid_stream = session.ups == 0 && session.downs == 0 && !repeated;
-                if mid_stream && session.state != State::Established {
-                    // The first Peer Up of a feed lists what is up already; only its stamp could tell when, and FRR's lies.
+                // The first Peer Up of a feed lists what is up already; only its stamp could tell since when, and FRR's lies.
+                let news = session.ups > 0 || session.downs > 0 || session.opening();
+                if listing && !news && session.state != State::Established {
+                    session.views.of_mut(Observer::Bmp).up(event.at, 0);
+                    session.mid_stream = true;
+                    session.up_since = Some(event.at);
+                    session.enter(State::Established, event.at);
                     out.push(SessionDelta::Appeared {
                         id,
-                        established: false,
+                        established: true,
                     });
+                    return;
                 }
                 self.up(id, event.at, Observer::Bmp, out);
             }
@@ -147,6 +164,7 @@ impl Sessions {
 
     fn feed_contact(
         &mut self,
+        at: Timestamp,
         key: Result<IpAddr, SourceId>,
         bmp: &BmpEvent,
         out: &mut Vec<SessionDelta>,
@@ -170,6 +188,7 @@ impl Sessions {
                 let again = before != 0 && before != bmp.connection;
                 if again || (before == 0 && !feed.connected) {
                     feed.connection = bmp.connection;
+                    feed.since = Some(at);
                     let was_connected = std::mem::replace(&mut feed.connected, true);
                     if again && was_connected {
                         out.push(SessionDelta::FeedDown { router });

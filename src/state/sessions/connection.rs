@@ -209,6 +209,11 @@ impl Session {
         }
     }
 
+    /// Packets show it being opened.
+    pub(super) fn opening(&self) -> bool {
+        self.connections.iter().any(|c| c.opens != [false; 2])
+    }
+
     /// A new connection is established: older ones are not, whatever they look like.
     pub(super) fn keep_only_latest_established(&mut self) {
         let latest = self
