@@ -5,8 +5,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod commands;
+pub mod correlate;
 pub mod decode;
 pub mod detect;
+pub mod engine;
 pub mod event;
 pub mod input;
+pub mod output;
 pub mod state;

@@ -1,1 +1,409 @@
-//! STUB, replaced by its owner.
+//! TCP reassembly for BGP (port 179) and for BMP (any port, known by its content), and the facts about a connection that
+//! explain why a session went down.
+//!
+//! Octets reach a stream once and in order, whatever the capture did: started in the middle, lost, doubled or mixed up segments. A hole
+//! is waited for in packet time and then told as loss. What is released late is stamped with the time of its release, so that
+//! events never go back in time, and with the frame that brought it. Every table is bounded.
+
+mod connection;
+mod half;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use self::connection::{Connection, Out, Output};
+use super::frame::prefilter::{BGP_PORT, BMP_VERSION, Ports};
+use super::framing::{BgpConnection, BmpStream, looks_like_bmp};
+use super::{Emit, Stamp};
+use crate::event::frame::Frame;
+use crate::event::loss::{Gap, GapKind};
+use crate::event::tcp::{TcpEvent, TcpFact};
+use crate::event::{EventKind, InputId, SourceId, Timestamp, WireText};
+
+/// Connections followed at once: a large route server has some 1,000 peers in two families. Beyond, closed ones make room first, then those that never
+/// carried data (a SYN flood), then one-sided ones, then the longest idle.
+const MAX_CONNECTIONS: usize = 4096;
+/// Connections that make room together, so that a flood costs a scan for each such batch and not for each segment.
+const EVICTED_TOGETHER: usize = MAX_CONNECTIONS / 16;
+/// Octets that all connections together may hold behind holes.
+const MAX_HELD: usize = 16 << 20;
+/// Least time between two reports of a full table.
+const FULL_REPORT: Duration = Duration::from_secs(60);
+/// Routers whose BMP connections are counted: far more than one station serves. Others' connections all have number 1.
+const MAX_BMP_ROUTERS: usize = 1024;
+
+/// One TCP segment.
+#[derive(Copy, Clone, Debug)]
+pub struct Segment<'a> {
+    pub frame: &'a Frame,
+    pub src: SocketAddr,
+    pub dst: SocketAddr,
+    pub seq: u32,
+    /// Acknowledgement number, with the ACK flag.
+    pub ack: Option<u32>,
+    pub syn: bool,
+    pub fin: bool,
+    pub rst: bool,
+    pub window: u16,
+    pub payload: &'a [u8],
+    /// Octets of the payload that the capture did not keep.
+    pub missing: u32,
+    /// IPv4 identification, else 0.
+    pub ip_id: u16,
+}
+
+impl Segment<'_> {
+    fn len(&self) -> u32 {
+        (self.payload.len() as u32).saturating_add(self.missing)
+    }
+
+    fn fact(&self, what: TcpFact) -> EventKind {
+        EventKind::Tcp(Box::new(TcpEvent {
+            frame: *self.frame,
+            src: self.src,
+            dst: self.dst,
+            what,
+        }))
+    }
+}
+
+/// A connection of one input: both ends, the lower first.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+struct FlowKey {
+    input: InputId,
+    ends: [(IpAddr, u16); 2],
+}
+
+impl FlowKey {
+    /// The key, and the index of the segment's sender in it.
+    fn of(input: InputId, src: SocketAddr, dst: SocketAddr) -> (FlowKey, usize) {
+        let (a, b) = ((src.ip(), src.port()), (dst.ip(), dst.port()));
+        let (ends, sender) = if a <= b { ([a, b], 0) } else { ([b, a], 1) };
+        (FlowKey { input, ends }, sender)
+    }
+
+    fn end(&self, index: usize) -> SocketAddr {
+        let (ip, port) = self.ends[index & 1];
+        SocketAddr::new(ip, port)
+    }
+}
+
+/// What a connection carries.
+enum App {
+    /// Made at the first payload.
+    Bgp(Option<Box<BgpConnection>>),
+    Bmp {
+        stream: Box<BmpStream>,
+        /// Index of the router.
+        router: usize,
+        /// Its end was told.
+        over: bool,
+    },
+}
+
+struct Flow {
+    key: FlowKey,
+    connection: Connection,
+    app: App,
+    last: Timestamp,
+    source: SourceId,
+    /// Its entry in the queue of deadlines.
+    armed: Option<Timestamp>,
+}
+
+impl App {
+    /// Hands a connection's output to what it carries. `segment` is the one at hand, which facts are about.
+    fn take(
+        &mut self,
+        key: &FlowKey,
+        output: Output<'_>,
+        segment: Option<(&Segment<'_>, &Stamp)>,
+        emit: Emit<'_>,
+    ) {
+        match (self, output) {
+            (App::Bgp(_), Output::Fact(what)) => {
+                if let Some((segment, stamp)) = segment {
+                    emit(&stamp.event(segment.fact(what)));
+                }
+            }
+            (
+                App::Bgp(bgp),
+                Output::Data {
+                    sender,
+                    bytes,
+                    frame,
+                    stamp,
+                },
+            ) => bgp
+                .get_or_insert_with(|| Box::new(BgpConnection::new(key.end(0), key.end(1))))
+                .data(sender == 0, bytes, frame, &stamp, emit),
+            (
+                App::Bgp(bgp),
+                Output::Lost {
+                    sender,
+                    octets,
+                    stamp,
+                },
+            ) => bgp
+                .get_or_insert_with(|| Box::new(BgpConnection::new(key.end(0), key.end(1))))
+                .lost(sender == 0, octets, &stamp, emit),
+            (App::Bgp(bgp), Output::Closed(_)) => *bgp = None,
+            (
+                App::Bmp {
+                    stream,
+                    router,
+                    over: false,
+                },
+                Output::Data {
+                    sender,
+                    bytes,
+                    stamp,
+                    ..
+                },
+            ) if *router == sender => {
+                stream.data(bytes, &stamp, emit);
+            }
+            (
+                App::Bmp {
+                    stream,
+                    router,
+                    over: false,
+                },
+                Output::Lost {
+                    sender,
+                    octets,
+                    stamp,
+                },
+            ) if *router == sender => {
+                stream.lost(octets, &stamp, emit);
+            }
+            (App::Bmp { stream, over, .. }, Output::Closed(stamp)) => {
+                *over = true;
+                stream.closed(&stamp, emit);
+            }
+            // Facts of BMP connections, the station's side, and what follows the end tell nothing.
+            (App::Bmp { .. }, _) => {}
+        }
+    }
+}
+
+/// All connections.
+#[derive(Default)]
+pub struct TcpStreams {
+    flows: HashMap<FlowKey, Flow, RandomState>,
+    /// Holes by the time at which they are given up; one entry for each flow with a hole.
+    deadlines: BTreeSet<(Timestamp, FlowKey)>,
+    /// Ports on which BMP was seen.
+    bmp_ports: Ports,
+    /// BMP connections so far, by router.
+    bmp_connections: HashMap<(InputId, IpAddr), u32, RandomState>,
+    held: usize,
+    full_reported: Option<Timestamp>,
+    /// Segments taken.
+    pub segments: u64,
+    /// Connections that had to make room although they were open.
+    pub evicted: u64,
+}
+
+impl TcpStreams {
+    pub fn new() -> TcpStreams {
+        TcpStreams::default()
+    }
+
+    /// Ports that the prefilter must let pass.
+    pub fn bmp_ports(&self) -> &Ports {
+        &self.bmp_ports
+    }
+
+    /// The next time at which something happens without a segment.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Lets time pass up to `now`, inclusive: holes whose time is over are given up, each at its own time.
+    pub fn advance(&mut self, now: Timestamp, emit: Emit<'_>) {
+        while let Some(&(deadline, key)) = self.deadlines.first() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            self.change(key, None, emit, |connection, out| {
+                connection.expire(deadline, out);
+            });
+        }
+    }
+
+    /// The source lost packets: its holes are not waited for.
+    pub fn gap(&mut self, source: SourceId, at: Timestamp, emit: Emit<'_>) {
+        for key in self.waiting(Some(source)) {
+            self.change(key, None, emit, |connection, out| connection.flush(at, out));
+        }
+    }
+
+    /// End of input: what waits is delivered as it is.
+    pub fn finish(&mut self, at: Timestamp, emit: Emit<'_>) {
+        for key in self.waiting(None) {
+            self.change(key, None, emit, |connection, out| connection.flush(at, out));
+        }
+    }
+
+    /// Connections with holes (of one source, or all), in an order that does not depend on hashing.
+    fn waiting(&self, source: Option<SourceId>) -> Vec<FlowKey> {
+        let of_source = |key: &FlowKey| {
+            source.is_none_or(|id| self.flows.get(key).is_some_and(|flow| flow.source == id))
+        };
+        let mut keys: Vec<FlowKey> = self.deadlines.iter().map(|(_, key)| *key).collect();
+        keys.retain(of_source);
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Runs `action` on a connection, hands on what it puts out, and keeps the books: held octets and deadline.
+    fn change(
+        &mut self,
+        key: FlowKey,
+        segment: Option<(&Segment<'_>, &Stamp)>,
+        emit: Emit<'_>,
+        action: impl FnOnce(&mut Connection, Out<'_>),
+    ) {
+        let Some(flow) = self.flows.get_mut(&key) else {
+            return;
+        };
+        if let Some((_, stamp)) = segment {
+            flow.last = stamp.at;
+            flow.source = stamp.source;
+        }
+        let held = flow.connection.held();
+        let app = &mut flow.app;
+        action(&mut flow.connection, &mut |output| {
+            app.take(&key, output, segment, emit);
+        });
+        self.held = (self.held + flow.connection.held()).saturating_sub(held);
+        let deadline = flow.connection.deadline();
+        if deadline != flow.armed {
+            if let Some(old) = flow.armed {
+                self.deadlines.remove(&(old, key));
+            }
+            if let Some(new) = deadline {
+                self.deadlines.insert((new, key));
+            }
+            flow.armed = deadline;
+        }
+    }
+
+    /// Takes one segment.
+    pub fn segment(&mut self, segment: &Segment<'_>, stamp: &Stamp, emit: Emit<'_>) {
+        let (key, sender) = FlowKey::of(stamp.locator.input, segment.src, segment.dst);
+        if segment.syn
+            && self
+                .flows
+                .get(&key)
+                .is_some_and(|flow| flow.connection.is_replaced_by(sender, segment.seq))
+        {
+            self.remove(key, stamp, emit);
+        }
+        if !self.flows.contains_key(&key) && !self.open(key, sender, segment, stamp, emit) {
+            return;
+        }
+        self.segments += 1;
+        let room = MAX_HELD.saturating_sub(self.held);
+        self.change(key, Some((segment, stamp)), emit, |connection, out| {
+            connection.take(sender, segment, room, stamp, out);
+        });
+    }
+
+    /// Begins to follow a connection, if it is one of ours.
+    fn open(
+        &mut self,
+        key: FlowKey,
+        sender: usize,
+        segment: &Segment<'_>,
+        stamp: &Stamp,
+        emit: Emit<'_>,
+    ) -> bool {
+        let (app, deciding) = if segment.src.port() == BGP_PORT || segment.dst.port() == BGP_PORT {
+            (App::Bgp(None), [true, true])
+        } else if segment.payload.first() == Some(&BMP_VERSION) && looks_like_bmp(segment.payload) {
+            self.bmp_ports.insert(segment.dst.port());
+            let router = (key.input, segment.src.ip());
+            let number = match self.bmp_connections.get_mut(&router) {
+                Some(number) => {
+                    *number = number.saturating_add(1);
+                    *number
+                }
+                None => {
+                    if self.bmp_connections.len() < MAX_BMP_ROUTERS {
+                        self.bmp_connections.insert(router, 1);
+                    }
+                    1
+                }
+            };
+            let app = App::Bmp {
+                stream: Box::new(BmpStream::new(Some(segment.src), number)),
+                router: sender,
+                over: false,
+            };
+            (app, [sender == 0, sender == 1])
+        } else {
+            return false;
+        };
+        if self.flows.len() >= MAX_CONNECTIONS {
+            self.make_room(stamp, emit);
+        }
+        self.flows.insert(
+            key,
+            Flow {
+                key,
+                connection: Connection::new(deciding),
+                app,
+                last: stamp.at,
+                source: stamp.source,
+                armed: None,
+            },
+        );
+        true
+    }
+
+    fn remove(&mut self, key: FlowKey, stamp: &Stamp, emit: Emit<'_>) {
+        self.change(key, None, emit, |connection, out| {
+            connection.close(stamp, out)
+        });
+        self.flows.remove(&key);
+    }
+
+    fn make_room(&mut self, stamp: &Stamp, emit: Emit<'_>) {
+        let mut ranked: Vec<(u8, Timestamp, FlowKey)> = self
+            .flows
+            .values()
+            .map(|flow| (flow.connection.worth(), flow.last, flow.key))
+            .collect();
+        ranked.sort_unstable();
+        ranked.truncate(EVICTED_TOGETHER);
+        let open = ranked.iter().filter(|(worth, ..)| *worth > 0).count() as u64;
+        for (_, _, key) in ranked {
+            self.remove(key, stamp, emit);
+        }
+        self.evicted += open;
+        if open > 0
+            && self
+                .full_reported
+                .is_none_or(|last| stamp.at.since(last) >= FULL_REPORT)
+        {
+            self.full_reported = Some(stamp.at);
+            emit(&stamp.event(EventKind::Gap(Box::new(Gap {
+                kind: GapKind::StateFull,
+                from: stamp.at,
+                to: stamp.at,
+                lost: Some(open),
+                detail: WireText::from("too many TCP connections to or from port 179: the idle ones are no longer followed"),
+            }))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

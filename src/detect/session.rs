@@ -1,6 +1,650 @@
-//! TODO-REPLACED-BY-OWNER: detectors of the session family.
+//! Detectors of BGP sessions: losses with their true reason, flaps, refusals, stalls, near misses, sessions that stay empty.
+//!
+//! A loss is judged at once when a NOTIFICATION tells, else after [`SETTLE`], when the kernel, BFD and BMP have spoken; later evidence
+//! (a NOTIFICATION that was stuck behind a dead path) corrects the reason in place. One finding per session, upgraded from
+//! `session.down` to `session.flap` when it happens again.
 
-use super::{Detector, Settings};
+pub mod perspective;
+pub mod reason;
+mod trouble;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::event::{Classes, Event, EventKind, Locator, Prefix, Timestamp};
+use crate::state::rib::transfer::Why;
+use crate::state::rib::{RibEvent, Ribs};
+use crate::state::sessions::{DownCause, Observer, Session, SessionDelta, SessionId};
+use crate::state::{NetState, Observation};
+
+use super::finding::{Broken, SessionEnds};
+use super::{
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject,
+    Touch,
+};
+use perspective::Perspective;
+use reason::Judgement;
+
+/// A loss without a NOTIFICATION is judged this long after it was seen: netlink stamps lag by 100 ms, FRR's BMP by some batches, and an
+/// alert is due 2 s after the evidence.
+const SETTLE: Duration = Duration::from_millis(800);
+/// Losses this far apart are one flapping session: D24 (3 transitions in 15 min; VMware's 30 s is for SNMP traps).
+const FLAP_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// A session that comes up for the first time and falls within this time is still being opened (collisions, 5/1, up/down/up within a
+/// second: measured on FRR and BIRD).
+const STARTUP: Duration = Duration::from_secs(5);
+/// A session that comes back and falls within this time was not back.
+const NOT_BACK: Duration = Duration::from_secs(1);
+/// A start that fails this often is no start any more.
+const MAX_STARTUP_FAILURES: u32 = 3;
+/// Evidence remembered per loss before it is judged.
+const MAX_PENDING_EVIDENCE: usize = 6;
+/// Sessions tracked: as many as the model has.
+const MAX_TRACKED: usize = crate::state::sessions::MAX_SESSIONS;
 
 /// Adds this family's detectors.
-pub fn register(_settings: &Settings, _detectors: &mut Vec<Box<dyn Detector>>) {}
+pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
+    detectors.push(Box::new(SessionLosses::default()));
+    detectors.push(Box::new(trouble::Trouble::default()));
+}
+
+/// A loss that is being judged or was.
+struct Loss {
+    at: Timestamp,
+    causes: Vec<DownCause>,
+    evidence: Vec<(Timestamp, Locator)>,
+    prefixes: BTreeSet<Prefix>,
+    more_prefixes: u64,
+    retained: bool,
+    judge_at: Option<Timestamp>,
+    judged: Option<Judgement>,
+    over: Option<Timestamp>,
+    exact: bool,
+}
+
+#[derive(Default)]
+struct Track {
+    finding: Option<FindingKey>,
+    loss: Option<Loss>,
+    last_loss: Option<Timestamp>,
+    startup_failures: u32,
+    /// Reasons of the finding's losses, counted.
+    reasons: BTreeMap<Reason, u32>,
+    planned: u32,
+}
+
+/// `session.down`, `session.flap`, `session.max-prefix`, `session.restarted`.
+#[derive(Default)]
+struct SessionLosses {
+    perspective: Perspective,
+    tracks: BTreeMap<SessionId, Track>,
+    judgements: BTreeSet<(Timestamp, SessionId)>,
+}
+
+impl Detector for SessionLosses {
+    fn name(&self) -> &'static str {
+        "session losses"
+    }
+
+    fn wants(&self) -> Classes {
+        Classes::LINK
+            .and(Classes::ADDRESS)
+            .and(Classes::BGP)
+            .and(Classes::BMP)
+            .and(Classes::TCP)
+            .and(Classes::BFD)
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        if matches!(seen.event.kind, EventKind::Link(_) | EventKind::Address(_)) {
+            self.perspective.observe(seen);
+            return;
+        }
+        for delta in &seen.changes.sessions {
+            match delta {
+                SessionDelta::Down {
+                    id,
+                    at,
+                    observer,
+                    cause,
+                } => {
+                    self.down(*id, *at, *observer, cause, seen.event, net, board);
+                }
+                SessionDelta::DownSeen {
+                    id,
+                    observer,
+                    cause,
+                } => self.told_again(*id, *observer, cause, seen.event, net, board),
+                SessionDelta::Up { id, .. } => self.up(*id, seen.event, net, board),
+                _ => {}
+            }
+        }
+        for event in &seen.changes.rib.events {
+            self.rib_event(event, net, board);
+        }
+        // A loss with a clear word is judged in the same breath, after its routes were counted.
+        while let Some((at, id)) = self
+            .judgements
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= seen.event.at)
+        {
+            self.judgements.remove(&(at, id));
+            self.judge(id, net, board);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.judgements.first().map(|(at, _)| *at)
+    }
+
+    fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        while let Some((at, id)) = self
+            .judgements
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= now)
+        {
+            self.judgements.remove(&(at, id));
+            self.judge(id, net, board);
+        }
+    }
+
+    fn finish(&mut self, _now: Timestamp, net: &NetState, board: &mut Board) {
+        while let Some((_, id)) = self.judgements.pop_first() {
+            if let Some(key) = self.judge(id, net, board) {
+                board.update(key, |finding| finding.truncated = true);
+            }
+        }
+    }
+}
+
+impl SessionLosses {
+    #[allow(clippy::too_many_arguments)] // the fields of one delta and its surroundings
+    fn down(
+        &mut self,
+        id: SessionId,
+        at: Timestamp,
+        observer: Observer,
+        cause: &DownCause,
+        event: &Event,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        if self.tracks.len() >= MAX_TRACKED && !self.tracks.contains_key(&id) {
+            return;
+        }
+        let up_for = session.up_since.map(|up| at.since(up));
+        let first_up =
+            session.ups <= 1 && !session.mid_stream && session.downs <= MAX_STARTUP_FAILURES;
+        let track = self.tracks.entry(id).or_default();
+        if first_up || (track.startup_failures > 0 && track.finding.is_none()) {
+            let startup = up_for.is_some_and(|up| up < STARTUP);
+            if startup && track.startup_failures + 1 < MAX_STARTUP_FAILURES {
+                track.startup_failures += 1;
+                return;
+            }
+        }
+        if let Some(before) = &mut track.loss {
+            let not_back = before.judged.is_some()
+                && before.over.is_some()
+                && up_for.is_some_and(|up| up < NOT_BACK);
+            if not_back {
+                before.over = None;
+                before.causes.push(cause.clone());
+                if let Some(key) = track.finding {
+                    board.update(key, |finding| {
+                        if let Some(last) = finding.occurrences.last_mut() {
+                            last.until = None;
+                        }
+                        finding.ended = None;
+                        finding.broken.subject = true;
+                    });
+                }
+                return;
+            }
+            if before.judge_at.is_some() {
+                // Down, up and down again before the first one was judged: judge that one now.
+                if let Some(at) = before.judge_at.take() {
+                    self.judgements.remove(&(at, id));
+                }
+                self.judge(id, net, board);
+            }
+        }
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        let mut loss = Loss {
+            at,
+            causes: vec![cause.clone()],
+            evidence: Vec::new(),
+            prefixes: BTreeSet::new(),
+            more_prefixes: 0,
+            retained: false,
+            judge_at: None,
+            judged: None,
+            over: None,
+            exact: !matches!(cause, DownCause::Silence { .. }),
+        };
+        // What proved a silence is some other packet of the input, unless the session itself was opened anew.
+        let own = net.sessions.current().is_some_and(|c| c.session == id);
+        if loss.exact || own {
+            loss.evidence.push((event.at, event.locator));
+        }
+        let judge_at = if decisive(cause) {
+            event.at
+        } else {
+            event.at + SETTLE
+        };
+        loss.judge_at = Some(judge_at);
+        let _ = observer;
+        self.judgements.insert((judge_at, id));
+        track.loss = Some(loss);
+    }
+
+    fn told_again(
+        &mut self,
+        id: SessionId,
+        observer: Observer,
+        cause: &DownCause,
+        event: &Event,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        /// What is told later than this about a loss is about something else.
+        const LATE: Duration = Duration::from_secs(60);
+        /// Statements kept of one loss: each observer repeats itself.
+        const MAX_CAUSES: usize = 8;
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        let Some(loss) = &mut track.loss else { return };
+        if event.at.since(loss.at) > LATE || loss.causes.len() >= MAX_CAUSES {
+            return;
+        }
+        let new = !loss
+            .causes
+            .iter()
+            .any(|known| std::mem::discriminant(known) == std::mem::discriminant(cause));
+        let news = new && !matches!(cause, DownCause::Tcp { .. });
+        // The first word of each observer belongs to the evidence; FRR's repetitions do not.
+        if new && loss.evidence.len() < MAX_PENDING_EVIDENCE {
+            loss.evidence.push((event.at, event.locator));
+        }
+        if !news {
+            return;
+        }
+        loss.causes.push(cause.clone());
+        loss.exact = true;
+        let _ = observer;
+        if loss.judged.is_some() {
+            self.revise(id, event, net, board);
+        } else if decisive(cause) {
+            if let Some(at) = loss.judge_at.replace(event.at) {
+                self.judgements.remove(&(at, id));
+            }
+            self.judgements.insert((event.at, id));
+        }
+    }
+
+    fn up(&mut self, id: SessionId, event: &Event, _net: &NetState, board: &mut Board) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        let Some(loss) = &mut track.loss else { return };
+        loss.over = Some(event.at);
+        if loss.judged.is_some() {
+            if let Some(key) = track.finding {
+                board.update(key, |finding| recovered(finding, event.at));
+            }
+        }
+    }
+
+    fn rib_event(&mut self, event: &RibEvent, net: &NetState, board: &mut Board) {
+        match event {
+            RibEvent::Lost {
+                rib,
+                since_epoch,
+                retained,
+                ..
+            } => {
+                let Some(of) = net.rib.get(*rib) else { return };
+                let Some(loss) = self
+                    .tracks
+                    .get_mut(&of.session)
+                    .and_then(|t| t.loss.as_mut())
+                else {
+                    return;
+                };
+                loss.retained |= *retained;
+                for prefix in net.rib.lost(*rib, *since_epoch) {
+                    if loss.prefixes.len() < super::finding::MAX_PREFIXES {
+                        loss.prefixes.insert(prefix);
+                    } else if !loss.prefixes.contains(&prefix) {
+                        loss.more_prefixes += 1;
+                    }
+                }
+            }
+            RibEvent::TransferDone { rib, transfer } if transfer.why == Why::SessionUp => {
+                // What comes back with the session was lost with it, also when the capture began after it was announced.
+                let Some(of) = net.rib.get(*rib) else { return };
+                let Some(key) = self.tracks.get(&of.session).and_then(|t| t.finding) else {
+                    return;
+                };
+                let prefixes: Vec<Prefix> = present(&net.rib, *rib);
+                board.update(key, |finding| {
+                    prefixes
+                        .into_iter()
+                        .for_each(|prefix| finding.affected.prefix(prefix))
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn judge(&mut self, id: SessionId, net: &NetState, board: &mut Board) -> Option<FindingKey> {
+        let session = net.sessions.get(id)?;
+        let far = self.perspective.far_end(&net.sessions, session);
+        let track = self.tracks.get_mut(&id)?;
+        let loss = track.loss.as_mut()?;
+        loss.judge_at = None;
+        let verdict = reason::judge(net, &self.perspective, session, far, loss.at, &loss.causes);
+        loss.judged = Some(verdict.clone());
+        if verdict.reason == Reason::Collision {
+            return None;
+        }
+        let planned = is_planned(&verdict);
+        let again = track.finding.is_some()
+            && track
+                .last_loss
+                .is_some_and(|last| loss.at.since(last) <= FLAP_WINDOW);
+        track.last_loss = Some(loss.at);
+        if !again {
+            track.reasons.clear();
+            track.planned = 0;
+        }
+        *track.reasons.entry(verdict.reason).or_default() += 1;
+        track.planned += u32::from(planned);
+        let main = main_reason(&track.reasons);
+        let key = match track.finding.filter(|_| again) {
+            Some(key) => {
+                board.update(key, |finding| finding.again_at(verdict.at));
+                key
+            }
+            None => {
+                let mut finding = Finding::at(
+                    Kind::SessionDown,
+                    Severity::Warning,
+                    Subject::Peer(session.ends[far].addr, None),
+                    verdict.at,
+                );
+                finding.count = 1;
+                let key = board.raise(finding);
+                track.finding = Some(key);
+                key
+            }
+        };
+        let planned_only = track.planned > 0
+            && u64::from(track.planned) == u64::from(track.reasons.values().sum::<u32>());
+        let interfaces = self.perspective.interfaces(net, session);
+        let rejected = rejections(&self.perspective, &interfaces, &verdict);
+        board.update(key, |finding| {
+            finding.reason = Some(main);
+            finding.planned = planned_only;
+            for (at, locator) in &loss.evidence {
+                // The finding begins with the loss: an observer that was a moment ahead of the kernel's stamp widens it.
+                if *at < finding.first && finding.first.since(*at) > EVIDENCE_SLACK {
+                    continue;
+                }
+                finding.evidence.add(*locator);
+                finding.last = finding.last.max(*at);
+            }
+            if finding.evidence.total == 0 {
+                finding.fidelity = Fidelity::Inferred;
+            } else {
+                finding.fidelity = if session.in_packets() || session.views.of(Observer::Mrt).seen {
+                    Fidelity::Exact
+                } else {
+                    Fidelity::Compressed
+                };
+            }
+            for prefix in &loss.prefixes {
+                finding.affected.prefix(*prefix);
+            }
+            finding.affected.more_prefixes += loss.more_prefixes;
+            finding.broken = Broken {
+                subject: true,
+                ..finding.broken
+            };
+            finding.notification = verdict
+                .notification
+                .as_ref()
+                .map(|(n, from)| (n.clone(), session.ends[*from].addr))
+                .or(finding.notification.take());
+            for rejection in rejected {
+                if !finding
+                    .rejected
+                    .iter()
+                    .any(|(kind, reason, _)| (kind, reason) == (&rejection.0, &rejection.1))
+                {
+                    finding.rejected.push(rejection);
+                }
+            }
+            describe(finding, session, far, &interfaces, loss, &verdict);
+            if let Some(over) = loss.over {
+                recovered(finding, over);
+            }
+        });
+        Some(key)
+    }
+
+    /// Judges a loss again after late evidence; only a better reason replaces the first one.
+    fn revise(&mut self, id: SessionId, event: &Event, net: &NetState, board: &mut Board) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        let far = self.perspective.far_end(&net.sessions, session);
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        let (Some(loss), Some(key)) = (track.loss.as_mut(), track.finding) else {
+            return;
+        };
+        let Some(old) = loss.judged.clone() else {
+            return;
+        };
+        // Only what stood on weaker ground is replaced.
+        let weak = matches!(
+            old.reason,
+            Reason::Unknown | Reason::TcpClosed | Reason::TcpReset
+        );
+        let verdict = reason::judge(net, &self.perspective, session, far, loss.at, &loss.causes);
+        if weak && verdict.reason != Reason::Unknown && verdict.reason != Reason::Collision {
+            if let Some(count) = track.reasons.get_mut(&old.reason) {
+                *count = count.saturating_sub(1);
+            }
+            track.reasons.retain(|_, count| *count > 0);
+            *track.reasons.entry(verdict.reason).or_default() += 1;
+            loss.judged = Some(verdict.clone());
+        }
+        let main = main_reason(&track.reasons);
+        let interfaces = self.perspective.interfaces(net, session);
+        let judged = loss.judged.clone().unwrap_or(verdict);
+        board.update(key, |finding| {
+            finding.reason = Some(main);
+            finding.support(event);
+            if finding.fidelity == Fidelity::Inferred {
+                finding.fidelity = Fidelity::Exact;
+            }
+            if finding.notification.is_none() {
+                finding.notification = judged
+                    .notification
+                    .as_ref()
+                    .map(|(n, from)| (n.clone(), session.ends[*from].addr));
+            }
+            describe(finding, session, far, &interfaces, loss, &judged);
+        });
+    }
+}
+
+/// Evidence may precede the finding by this: clocks of kernel and packets differ by up to 100 ms.
+const EVIDENCE_SLACK: Duration = Duration::from_millis(90);
+
+fn decisive(cause: &DownCause) -> bool {
+    // A hold timer's NOTIFICATION may be the far end's word about our dead link: that waits for the kernel.
+    let clear = |n: &crate::event::bgp::Notification| {
+        !matches!(
+            reason::of_notification(n),
+            Reason::HoldTimerExpired | Reason::Unknown | Reason::BfdDown
+        )
+    };
+    matches!(cause, DownCause::Notification { notification, .. } if clear(notification))
+}
+
+fn is_planned(verdict: &Judgement) -> bool {
+    let text = verdict
+        .notification
+        .as_ref()
+        .is_some_and(|(n, _)| n.text.as_ref().is_some_and(|t| !t.is_empty()));
+    match verdict.reason {
+        Reason::AdminShutdown | Reason::PeerDeconfigured => true,
+        Reason::AdminReset => text,
+        _ => false,
+    }
+}
+
+fn main_reason(reasons: &BTreeMap<Reason, u32>) -> Reason {
+    // Known reasons speak for the losses whose reason nobody saw.
+    let known = reasons
+        .iter()
+        .filter(|(reason, _)| **reason != Reason::Unknown)
+        .max_by_key(|(reason, count)| (**count, std::cmp::Reverse(**reason)));
+    known.map_or(Reason::Unknown, |(reason, _)| *reason)
+}
+
+fn recovered(finding: &mut Finding, at: Timestamp) {
+    finding.recovered(at);
+    finding.ended = Some(at);
+    finding.broken.subject = false;
+}
+
+/// Prefixes that a RIB holds now, as many as a finding remembers.
+pub(super) fn present(ribs: &Ribs, rib: crate::state::rib::RibId) -> Vec<Prefix> {
+    ribs.get(rib)
+        .into_iter()
+        .flat_map(|of| of.iter().filter(|(_, _, cold)| of.current(cold).is_some()))
+        .map(|(_, nlri, _)| nlri.prefix)
+        .take(super::finding::MAX_PREFIXES)
+        .collect()
+}
+
+fn rejections(
+    perspective: &Perspective,
+    interfaces: &[Box<str>],
+    verdict: &Judgement,
+) -> Vec<(Kind, Option<Reason>, String)> {
+    let mut rejected = Vec::new();
+    match &verdict.link {
+        Some((name, _)) => rejected.push((
+            Kind::SessionDown,
+            Some(Reason::HoldTimerExpired),
+            format!("{name} was down when the session was lost; the timer that the wire shows ran out because of it"),
+        )),
+        None => {
+            if let Some(name) = interfaces.iter().find(|name| perspective.watches(name)) {
+                rejected.push((Kind::LinkCarrierLost, Some(Reason::Carrier), format!("{name} kept its carrier throughout")));
+            }
+        }
+    }
+    rejected
+}
+
+fn describe(
+    finding: &mut Finding,
+    session: &Session,
+    far: usize,
+    interfaces: &[Box<str>],
+    loss: &Loss,
+    verdict: &Judgement,
+) {
+    let (remote, local) = (&session.ends[far], &session.ends[1 - far]);
+    let link_local = matches!(remote.addr, std::net::IpAddr::V6(a) if a.is_unicast_link_local());
+    let scope = interfaces.first().filter(|_| link_local).cloned();
+    finding.subjects.clear();
+    finding.also(Subject::Peer(remote.addr, scope));
+    if !local.addr.is_unspecified() {
+        finding.also(Subject::Peer(local.addr, None));
+        finding.touch(Touch::Peer(local.addr));
+    }
+    finding.touch(Touch::Peer(remote.addr));
+    finding
+        .affected
+        .sessions
+        .insert(Subject::Peer(remote.addr, None));
+    if remote.router_id != 0 {
+        finding.touch(Touch::RouterId(remote.router_id));
+    }
+    if remote.asn != 0 {
+        finding.touch(Touch::As(remote.asn));
+    }
+    if let Some(mac) = remote.mac {
+        finding.touch(Touch::Mac(mac));
+    }
+    for name in interfaces {
+        finding.touch(Touch::Interface(name.clone()));
+    }
+    finding.reach = session.hold_time().filter(|hold| !hold.is_zero());
+    let known = |asn: u32| (asn != 0).then_some(asn);
+    finding.session = Some(SessionEnds {
+        local: local.addr,
+        remote: remote.addr,
+        local_as: known(local.asn),
+        remote_as: known(remote.asn),
+        vrf: (session.vrf != 0)
+            .then(|| format!("{}:{}", session.vrf >> 32, session.vrf & 0xffff_ffff)),
+        observers: session.observers(),
+    });
+    finding.kind = if loss.retained && finding.count == 1 {
+        Kind::SessionRestarted
+    } else if finding.reason == Some(Reason::MaxPrefix) {
+        Kind::SessionMaxPrefix
+    } else if finding.count > 1 {
+        Kind::SessionFlap
+    } else {
+        Kind::SessionDown
+    };
+    let quiet = finding.count == 1 && (finding.planned || loss.retained);
+    finding.severity = if quiet {
+        Severity::Info
+    } else {
+        Severity::Warning
+    };
+    let neighbor = match known(remote.asn) {
+        Some(asn) => format!("{} (AS{asn})", remote.addr),
+        None => remote.addr.to_string(),
+    };
+    let times = match finding.count {
+        1 => "went down".to_owned(),
+        n => format!(
+            "went down {n} times in {:.1} s",
+            finding.last.since(finding.first).as_secs_f64()
+        ),
+    };
+    finding.explain = format!("the BGP session to {neighbor} {times}: {}", verdict.because);
+    finding.advice = vec![
+        format!("vtysh -c 'show bgp neighbors {}'", remote.addr),
+        "birdc show protocols all".to_owned(),
+    ];
+    if finding.reason == Some(Reason::HoldTimerExpired) {
+        finding.advice.push(format!("ping -c 3 {}", remote.addr));
+    }
+    if let Some((name, _)) = &verdict.link {
+        finding.advice.push(format!("ip -s link show dev {name}"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -176,7 +176,10 @@ pub fn protocol_name(protocol: u8) -> String {
 
 /// Whether routes of this protocol come from a routing daemon, whose changes follow what its peers say.
 pub fn is_routing_daemon(protocol: u8) -> bool {
-    matches!(protocol, 8 | 11 | 12 | 14 | 17 | 42 | 99 | 186..=189 | 191 | 192)
+    matches!(
+        protocol,
+        8 | 11 | 12 | 14 | 17 | 42 | 99 | 186..=189 | 191 | 192
+    )
 }
 
 /// `RTM_F_CLONED`: a cache entry, not a route.

@@ -1,24 +1,435 @@
-//! STUB, replaced by its owner.
+//! Leases and who is behind them: clients, servers, scopes, exchanges, for DHCPv4 and DHCPv6 alike.
+//!
+//! Owns the model of what DHCP messages changed; judges nothing. A lease is what an ACK or REPLY says; only servers' messages create
+//! leases, only their end, a RELEASE or a DECLINE removes them, so a flood of clients' messages cannot displace what it is judged by.
 
-use crate::event::{Event, Timestamp};
+pub mod client;
+pub mod message;
+pub mod rows;
+pub mod scope;
+pub mod server;
+#[cfg(test)]
+pub mod tests;
 
-/// A change in this table.
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::event::{Event, Prefix, Timestamp};
+use client::Clients;
+use message::{ClientId, Config, Grant, Message, ServerId, Verb};
+use scope::{ScopeId, Scopes};
+use server::Servers;
+
+/// Leases held. A /16 of clients; beyond it the lease that ends first makes room.
+const MAX_LEASES: usize = 65_536;
+
+/// A hash that is the same in every run (law 13), for comparing contents; tables use seeded ones.
+fn fixed_hash(value: &impl Hash) -> u64 {
+    use std::hash::BuildHasher;
+    foldhash::fast::FixedState::with_seed(0x6468_6370).hash_one(value)
+}
+
+/// A lease of an address or a delegated prefix.
 #[derive(Clone, Debug)]
-pub struct LeaseDelta;
+pub struct Lease {
+    pub client: ClientId,
+    pub server: ServerId,
+    pub granted: Timestamp,
+    /// Last confirmation.
+    pub renewed: Timestamp,
+    /// When the client should turn to its server (T1), then to anyone (T2), and when it must stop using the address.
+    pub t1: Timestamp,
+    pub t2: Timestamp,
+    pub until: Timestamp,
+    /// We saw how it was granted; otherwise it is older than what we saw.
+    pub seen_granted: bool,
+}
 
-/// The table.
+/// What a message (or the end of a lease) changed.
+#[derive(Clone, Debug)]
+pub enum LeaseDelta {
+    /// The message is another sight of a packet that was already counted.
+    Duplicate,
+    /// A server answered for the first time in this scope.
+    ServerSeen { scope: ScopeId, server: ServerId },
+    /// A client spoke for the first time in this scope.
+    ClientSeen { scope: ScopeId, client: ClientId },
+    /// A client asked; `tries` times since `since` without an answer.
+    Asked {
+        scope: ScopeId,
+        client: ClientId,
+        verb: Verb,
+        tries: u32,
+        since: Timestamp,
+    },
+    /// A server offered.
+    Offered {
+        scope: ScopeId,
+        client: ClientId,
+        server: ServerId,
+        prefix: Prefix,
+    },
+    /// A new lease, or one of which we did not know.
+    Granted {
+        scope: ScopeId,
+        client: ClientId,
+        server: ServerId,
+        prefix: Prefix,
+    },
+    /// The client's lease was prolonged.
+    Renewed {
+        scope: ScopeId,
+        client: ClientId,
+        server: ServerId,
+        prefix: Prefix,
+        /// When it had been confirmed before.
+        before: Timestamp,
+    },
+    /// The same server gives the same client another configuration than before.
+    Reconfigured {
+        scope: ScopeId,
+        client: ClientId,
+        server: ServerId,
+        before: Box<Config>,
+    },
+    /// An address was given to a client although another one still held it until `until`.
+    Collision {
+        scope: ScopeId,
+        prefix: Prefix,
+        holder: ClientId,
+        /// The former lease's length and what was left of it.
+        length: Duration,
+        left: Duration,
+    },
+    /// A client gave its lease back; `held` when it had it.
+    Released {
+        scope: ScopeId,
+        client: ClientId,
+        addr: Option<IpAddr>,
+        held: bool,
+    },
+    /// A client refused an address.
+    Declined {
+        scope: ScopeId,
+        client: ClientId,
+        addr: Option<IpAddr>,
+    },
+    /// A client was refused.
+    Naked {
+        scope: ScopeId,
+        client: ClientId,
+        server: Option<ServerId>,
+    },
+    /// A lease ended without being renewed. Stamped with the deadline's own time.
+    Expired {
+        scope: ScopeId,
+        prefix: Prefix,
+        lease: Box<Lease>,
+    },
+}
+
+/// The message at hand, in common form.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub scope: ScopeId,
+    pub message: Message,
+    /// Another sight of a packet that was already counted.
+    pub copy: bool,
+}
+
+/// The tables.
 #[derive(Default)]
-pub struct Leases;
+pub struct Leases {
+    scopes: Scopes,
+    pub servers: Servers,
+    pub clients: Clients,
+    leases: HashMap<(ScopeId, Prefix), Lease, RandomState>,
+    ends: BTreeSet<(Timestamp, ScopeId, Prefix)>,
+    seen: Option<Box<Seen>>,
+}
 
 impl Leases {
     /// Applies an event.
-    pub fn apply(&mut self, _event: &Event, _out: &mut Vec<LeaseDelta>) {}
+    pub fn apply(&mut self, event: &Event, out: &mut Vec<LeaseDelta>) {
+        self.seen = None;
+        let Some(message) = Message::of(event) else {
+            return;
+        };
+        let (scope, copy) = self.scopes.place(event, &message);
+        if copy {
+            out.push(LeaseDelta::Duplicate);
+        } else {
+            self.count(scope, event, &message, out);
+        }
+        self.seen = Some(Box::new(Seen {
+            scope,
+            message,
+            copy,
+        }));
+    }
 
-    /// Earliest deadline.
+    /// The DHCP message that was applied last, in common form.
+    pub fn seen(&self) -> Option<&Seen> {
+        self.seen.as_deref()
+    }
+
+    /// The lease of an address or prefix.
+    pub fn lease(&self, scope: ScopeId, prefix: Prefix) -> Option<&Lease> {
+        self.leases.get(&(scope, prefix))
+    }
+
+    fn count(&mut self, scope: ScopeId, event: &Event, m: &Message, out: &mut Vec<LeaseDelta>) {
+        if m.verb == Verb::Other {
+            return;
+        }
+        if m.verb.is_answer()
+            && self.servers.learn(scope, event, m) == Some(true)
+            && let Some(server) = m.server.clone()
+        {
+            out.push(LeaseDelta::ServerSeen { scope, server });
+        }
+        let Some((client, new)) = self.clients.learn(scope, event, m) else {
+            return;
+        };
+        if new && !m.verb.is_answer() {
+            out.push(LeaseDelta::ClientSeen {
+                scope,
+                client: m.client.clone(),
+            });
+        }
+        if m.verb.is_question() {
+            let (tries, since) = client.asks(event.at, m);
+            out.push(LeaseDelta::Asked {
+                scope,
+                client: m.client.clone(),
+                verb: m.verb,
+                tries,
+                since,
+            });
+            return;
+        }
+        match m.verb {
+            Verb::Offer | Verb::Ack => self.given(scope, event, m, out),
+            Verb::Nak => {
+                client.answered(event.at, m.xid);
+                out.push(LeaseDelta::Naked {
+                    scope,
+                    client: m.client.clone(),
+                    server: m.server.clone(),
+                });
+            }
+            Verb::Release | Verb::Decline => self.returned(scope, m, out),
+            _ => {}
+        }
+    }
+
+    /// An OFFER or ACK, ADVERTISE or REPLY.
+    fn given(&mut self, scope: ScopeId, event: &Event, m: &Message, out: &mut Vec<LeaseDelta>) {
+        let (Some(client), Some(server)) =
+            (self.clients.get_mut(scope, &m.client), m.server.clone())
+        else {
+            return;
+        };
+        let asked = client.answered(event.at, m.xid).map(|exchange| {
+            if m.verb == Verb::Offer
+                && let Some(grant) = m.grants.first()
+            {
+                exchange.offered = Some((server.clone(), grant.prefix.addr()));
+            }
+            exchange.verb
+        });
+        if m.grants.is_empty() || m.proxy {
+            return;
+        }
+        let before = client.configured(event.at, &server, &m.config);
+        if m.verb == Verb::Ack
+            && let Some(before) = before
+            && before != m.config
+        {
+            out.push(LeaseDelta::Reconfigured {
+                scope,
+                client: m.client.clone(),
+                server: server.clone(),
+                before: Box::new(before),
+            });
+        }
+        for grant in &m.grants {
+            if m.verb == Verb::Offer {
+                out.push(LeaseDelta::Offered {
+                    scope,
+                    client: m.client.clone(),
+                    server: server.clone(),
+                    prefix: grant.prefix,
+                });
+            } else if grant.valid > 0 {
+                self.grant(scope, event.at, m, &server, grant, asked, out);
+            } else {
+                self.remove(scope, grant.prefix);
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // one call site; the parts of one fact
+    fn grant(
+        &mut self,
+        scope: ScopeId,
+        at: Timestamp,
+        m: &Message,
+        server: &ServerId,
+        grant: &Grant,
+        asked: Option<Verb>,
+        out: &mut Vec<LeaseDelta>,
+    ) {
+        let after = |seconds: u32| {
+            if seconds == u32::MAX {
+                Timestamp::MAX
+            } else {
+                at + Duration::from_secs(u64::from(seconds))
+            }
+        };
+        let renewal = matches!(asked, Some(Verb::Renew | Verb::Rebind | Verb::Reboot));
+        let old = self.remove(scope, grant.prefix);
+        let mut lease = Lease {
+            client: m.client.clone(),
+            server: server.clone(),
+            granted: at,
+            renewed: at,
+            t1: after(grant.t1),
+            t2: after(grant.t2),
+            until: after(grant.valid),
+            seen_granted: !renewal,
+        };
+        match old {
+            Some(old) if old.client == m.client => {
+                lease.granted = old.granted;
+                lease.seen_granted = old.seen_granted;
+                out.push(LeaseDelta::Renewed {
+                    scope,
+                    client: m.client.clone(),
+                    server: server.clone(),
+                    prefix: grant.prefix,
+                    before: old.renewed,
+                });
+            }
+            old => {
+                if let Some(old) = old.filter(|old| old.until > at) {
+                    out.push(LeaseDelta::Collision {
+                        scope,
+                        prefix: grant.prefix,
+                        holder: old.client,
+                        length: old.until.since(old.renewed),
+                        left: old.until.since(at),
+                    });
+                }
+                out.push(LeaseDelta::Granted {
+                    scope,
+                    client: m.client.clone(),
+                    server: server.clone(),
+                    prefix: grant.prefix,
+                });
+            }
+        }
+        if let Some(known) = self.servers.get_mut(scope, server) {
+            known.leases += 1;
+            // Only the client's own unicast proves that it had chosen this server before.
+            if asked == Some(Verb::Renew) && !lease.seen_granted {
+                known.old_renewals += 1;
+            }
+        }
+        if self.leases.len() >= MAX_LEASES
+            && let Some(&(_, scope, prefix)) = self.ends.first()
+        {
+            self.remove(scope, prefix);
+        }
+        self.ends.insert((lease.until, scope, grant.prefix));
+        self.leases.insert((scope, grant.prefix), lease);
+        self.clients.confirm(scope, &m.client);
+        if let Some(client) = self.clients.get_mut(scope, &m.client) {
+            client.lease = Some(grant.prefix.addr());
+        }
+    }
+
+    /// A RELEASE or DECLINE.
+    fn returned(&mut self, scope: ScopeId, m: &Message, out: &mut Vec<LeaseDelta>) {
+        let prefix = m.wanted.map(Prefix::host);
+        let held = prefix.is_some_and(|prefix| {
+            self.leases
+                .get(&(scope, prefix))
+                .is_some_and(|lease| lease.client == m.client)
+        });
+        if held && let Some(prefix) = prefix {
+            self.remove(scope, prefix);
+            if let Some(client) = self.clients.get_mut(scope, &m.client) {
+                client.lease = None;
+            }
+        }
+        let client = m.client.clone();
+        let addr = m.wanted;
+        out.push(if m.verb == Verb::Release {
+            LeaseDelta::Released {
+                scope,
+                client,
+                addr,
+                held,
+            }
+        } else {
+            LeaseDelta::Declined {
+                scope,
+                client,
+                addr,
+            }
+        });
+    }
+
+    fn remove(&mut self, scope: ScopeId, prefix: Prefix) -> Option<Lease> {
+        let lease = self.leases.remove(&(scope, prefix))?;
+        self.ends.remove(&(lease.until, scope, prefix));
+        if let Some(server) = self.servers.get_mut(scope, &lease.server) {
+            server.leases = server.leases.saturating_sub(1);
+        }
+        Some(lease)
+    }
+
+    /// Earliest deadline: the end of a lease.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        let (at, ..) = self.ends.first()?;
+        (*at < Timestamp::MAX).then_some(*at)
     }
 
     /// Fires deadlines.
-    pub fn expire(&mut self, _now: Timestamp, _out: &mut Vec<LeaseDelta>) {}
+    pub fn expire(&mut self, now: Timestamp, out: &mut Vec<LeaseDelta>) {
+        self.seen = None;
+        while let Some(&(at, scope, prefix)) = self.ends.first()
+            && at <= now
+            && at < Timestamp::MAX
+        {
+            let Some(lease) = self.remove(scope, prefix) else {
+                self.ends.remove(&(at, scope, prefix));
+                continue;
+            };
+            if let Some(client) = self.clients.get_mut(scope, &lease.client)
+                && client.lease == Some(prefix.addr())
+            {
+                client.lease = None;
+            }
+            out.push(LeaseDelta::Expired {
+                scope,
+                prefix,
+                lease: Box::new(lease),
+            });
+        }
+    }
+
+    /// Leases of each server, for reports.
+    fn held(&self) -> BTreeMap<(ScopeId, IpAddr), &Lease> {
+        self.leases
+            .iter()
+            .map(|((scope, prefix), lease)| ((*scope, prefix.addr()), lease))
+            .collect()
+    }
 }

@@ -1,34 +1,817 @@
-//! STUB, replaced by its owner.
+//! What each BGP speaker announces to each other one, as each observer shows it. The hot path: one UPDATE becomes a reused slice of
+//! small plain deltas.
+//!
+//! One RIB per (session, sender, kind): packets and BMP copies of one stream are different RIBs and are never added up; pre- and
+//! post-policy copies are no duplicates of each other. A lost session invalidates its RIBs by a counter, in constant time. While a
+//! table is transferred, the first announcement of each prefix is no churn.
 
-use super::sessions::{SessionDelta, Sessions};
-use crate::event::{Event, Timestamp};
+pub mod attributes;
+pub mod table;
+pub mod transfer;
 
-/// Changes of one event.
+use std::collections::BTreeSet;
+
+use crate::event::bgp::{Attributes, BgpMessage, Nlri, Update};
+use crate::event::bmp::{BmpMessage, Rib as BmpRib};
+use crate::event::{Event, EventKind, Prefix, Timestamp};
+
+use super::sessions::{Current, DownCause, Observer, Session, SessionDelta, SessionId, Sessions};
+use attributes::{AttrId, AttributeStore, Digest, What};
+use table::{Cold, Slot, Table};
+use transfer::{Transfer, Why};
+
+/// Routes tracked over all RIBs: twenty full IPv4 tables; at most 120 octets each.
+pub const MAX_ROUTES: usize = 20_000_000;
+
+/// Handle of a RIB; never reused.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub struct RibId(pub u32);
+
+/// Which copy of a stream of routes this is.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub enum RibKind {
+    /// BGP packets: exact.
+    Packets,
+    /// BMP Adj-RIB-In, before and after policy.
+    BmpPre,
+    BmpPost,
+    /// BMP Adj-RIB-Out.
+    BmpOutPre,
+    BmpOutPost,
+    /// BMP Loc-RIB.
+    BmpLoc,
+    /// MRT BGP4MP: exact.
+    Mrt,
+}
+
+impl RibKind {
+    const COUNT: usize = 7;
+
+    /// Whether every message is seen; BMP may collapse intermediate states.
+    pub const fn is_exact(self) -> bool {
+        matches!(self, RibKind::Packets | RibKind::Mrt)
+    }
+
+    /// The observer that fills it.
+    pub const fn observer(self) -> Observer {
+        match self {
+            RibKind::Packets => Observer::Packets,
+            RibKind::Mrt => Observer::Mrt,
+            _ => Observer::Bmp,
+        }
+    }
+}
+
+/// What happened to a route.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub enum RouteChange {
+    /// Announced for the first time.
+    New,
+    /// Announced after a withdrawal.
+    Reannounced,
+    /// Announced after its session was lost.
+    Returned,
+    /// First repetition inside a table transfer, unchanged.
+    Refreshed,
+    /// Announced again with the same attributes.
+    Duplicate,
+    /// Announced with other attributes.
+    Changed,
+    Withdrawn,
+    /// Withdrawn, though it was not announced.
+    Spurious,
+}
+
+/// A change of one route. `old` and `before` name sets only while the event is being observed.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct RouteDelta {
+    pub slot: Slot,
+    pub change: RouteChange,
+    /// It is part of a table transfer.
+    pub transfer: bool,
+    /// Attributes before this event; `NONE` when it was not announced.
+    pub old: AttrId,
+    /// Attributes now; `NONE` when withdrawn.
+    pub new: AttrId,
+    /// Attributes before `old` (for a withdrawn route: those that were withdrawn).
+    pub before: AttrId,
+}
+
+/// A change of a whole RIB.
+#[derive(Clone, Debug)]
+pub enum RibEvent {
+    /// A table transfer began.
+    TransferStarted { rib: RibId, why: Why },
+    /// A table transfer is over.
+    TransferDone { rib: RibId, transfer: Transfer },
+    /// The session is lost, with so many routes. `since_epoch` is for [`Ribs::lost`]; `retained` when graceful restart keeps them.
+    Lost {
+        rib: RibId,
+        routes: u32,
+        since_epoch: u32,
+        retained: bool,
+    },
+}
+
+/// Changes of one event. All routes belong to one RIB.
 #[derive(Debug, Default)]
-pub struct RibDeltas;
+pub struct RibDeltas {
+    /// The RIB of `routes`.
+    pub rib: Option<RibId>,
+    pub routes: Vec<RouteDelta>,
+    pub events: Vec<RibEvent>,
+}
 
 impl RibDeltas {
-    pub fn clear(&mut self) {}
+    /// Empties it, keeping buffers.
+    pub fn clear(&mut self) {
+        self.rib = None;
+        self.routes.clear();
+        self.events.clear();
+    }
+
+    /// Nothing changed.
     pub fn is_empty(&self) -> bool {
-        true
+        self.routes.is_empty() && self.events.is_empty()
     }
 }
 
-/// The tables.
+/// One RIB.
+pub struct Rib {
+    pub session: SessionId,
+    /// Which end of the session announces.
+    pub sender: usize,
+    pub kind: RibKind,
+    /// When its first route was seen.
+    pub born: Timestamp,
+    /// Routes announced now.
+    pub present: u32,
+    /// Its begin was seen (Peer Up, OPEN, dump): a withdrawal of an unknown prefix is spurious, not unexplained.
+    pub complete: bool,
+    /// Totals since birth.
+    pub announcements: u64,
+    pub withdrawals: u64,
+    pub duplicates: u64,
+    /// Transfers so far.
+    pub transfers: u32,
+    transfer: Option<Transfer>,
+    epoch: u32,
+    valid_from: u32,
+    table: Table,
+}
+
+impl Rib {
+    /// The transfer in progress.
+    pub fn transfer(&self) -> Option<&Transfer> {
+        self.transfer.as_ref()
+    }
+
+    /// The key in a slot.
+    pub fn nlri(&self, slot: Slot) -> Option<Nlri> {
+        self.table.nlri(slot)
+    }
+
+    /// The prefix in a slot.
+    pub fn prefix(&self, slot: Slot) -> Option<Prefix> {
+        self.table.nlri(slot).map(|nlri| nlri.prefix)
+    }
+
+    /// The record in a slot.
+    pub fn cold(&self, slot: Slot) -> Option<&Cold> {
+        self.table.cold(slot)
+    }
+
+    /// Current attributes of a key.
+    pub fn current(&self, cold: &Cold) -> AttrId {
+        if cold.epoch >= self.valid_from {
+            cold.attrs
+        } else {
+            AttrId::NONE
+        }
+    }
+
+    /// When a record last changed.
+    pub fn last_change(&self, cold: &Cold) -> Timestamp {
+        from_tenths(self.born, cold.last)
+    }
+
+    /// When a record was first seen.
+    pub fn first_seen(&self, cold: &Cold) -> Timestamp {
+        from_tenths(self.born, cold.first)
+    }
+
+    /// All keys with their records.
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, Nlri, &Cold)> {
+        self.table.iter()
+    }
+
+    /// Keys ever seen.
+    pub fn known(&self) -> usize {
+        self.table.len()
+    }
+}
+
+const TENTH: i64 = 100_000_000;
+
+fn tenths(born: Timestamp, at: Timestamp) -> u32 {
+    u32::try_from(at.minus(born).max(0) / TENTH).unwrap_or(u32::MAX)
+}
+
+fn from_tenths(born: Timestamp, tenths: u32) -> Timestamp {
+    Timestamp(born.0.saturating_add(i64::from(tenths) * TENTH))
+}
+
+/// The RIBs.
 #[derive(Default)]
-pub struct Ribs;
+pub struct Ribs {
+    ribs: Vec<Rib>,
+    /// By session: [`RibKind::COUNT`] for each end; `u32::MAX` where there is none.
+    by_session: Vec<[u32; RibKind::COUNT * 2]>,
+    attributes: AttributeStore,
+    hasher: foldhash::fast::RandomState,
+    routes: usize,
+    ends: BTreeSet<(Timestamp, RibId)>,
+    /// Routes not tracked because the tables are full.
+    pub refused: u64,
+}
 
 impl Ribs {
+    /// A RIB by its handle.
+    pub fn get(&self, id: RibId) -> Option<&Rib> {
+        self.ribs.get(id.0 as usize)
+    }
+
+    /// All RIBs in the order in which they were first seen.
+    pub fn iter(&self) -> impl Iterator<Item = (RibId, &Rib)> {
+        self.ribs
+            .iter()
+            .enumerate()
+            .map(|(at, rib)| (RibId(at as u32), rib))
+    }
+
+    /// The RIBs of a session.
+    pub fn of_session(&self, id: SessionId) -> impl Iterator<Item = (RibId, &Rib)> {
+        let slots = self
+            .by_session
+            .get(id.0 as usize)
+            .copied()
+            .unwrap_or([u32::MAX; RibKind::COUNT * 2]);
+        slots
+            .into_iter()
+            .filter_map(|at| Some((RibId(at), self.ribs.get(at as usize)?)))
+    }
+
+    /// Attributes by id.
+    pub fn attributes(&self, id: AttrId) -> Option<&Attributes> {
+        self.attributes.get(id)
+    }
+
+    /// The digest of attributes by id.
+    pub fn digest(&self, id: AttrId) -> Option<&Digest> {
+        self.attributes.digest(id)
+    }
+
+    /// What differs between two sets; nothing when one is unknown.
+    pub fn differences(&self, a: AttrId, b: AttrId) -> What {
+        match (self.attributes.digest(a), self.attributes.digest(b)) {
+            (Some(a), Some(b)) => a.differences(b),
+            _ => What::default(),
+        }
+    }
+
+    /// Current attributes of an exact key in a RIB.
+    pub fn lookup(&self, rib: RibId, nlri: &Nlri) -> Option<(Slot, AttrId)> {
+        let rib = self.get(rib)?;
+        let slot = rib.table.find(nlri, &self.hasher)?;
+        Some((slot, rib.current(rib.table.cold(slot)?)))
+    }
+
+    /// Prefixes that a RIB lost with its session (see [`RibEvent::Lost`]).
+    pub fn lost(&self, id: RibId, since_epoch: u32) -> impl Iterator<Item = Prefix> {
+        let rib = self.get(id);
+        rib.into_iter().flat_map(move |rib| {
+            rib.table
+                .iter()
+                .filter(move |(_, _, cold)| {
+                    cold.attrs.is_some() && cold.epoch >= since_epoch && cold.epoch < rib.valid_from
+                })
+                .map(|(_, nlri, _)| nlri.prefix)
+        })
+    }
+
+    /// Routes tracked.
+    pub fn len(&self) -> usize {
+        self.routes
+    }
+
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.routes == 0
+    }
+
+    /// Applies an event after the sessions have.
     pub fn apply(
         &mut self,
-        _event: &Event,
-        _sessions: &Sessions,
-        _session_deltas: &[SessionDelta],
-        _out: &mut RibDeltas,
+        event: &Event,
+        sessions: &Sessions,
+        session_deltas: &[SessionDelta],
+        out: &mut RibDeltas,
     ) {
+        self.sweep();
+        for delta in session_deltas {
+            self.session_change(event, sessions, delta, out);
+        }
+        let Some(current) = sessions.current() else {
+            return;
+        };
+        match &event.kind {
+            EventKind::Bgp(bgp) => {
+                let kind = if current.observer == Observer::Mrt {
+                    RibKind::Mrt
+                } else {
+                    RibKind::Packets
+                };
+                match &bgp.message {
+                    BgpMessage::Update(update) => {
+                        self.update(event.at, sessions, current, kind, update, out)
+                    }
+                    BgpMessage::TableEntry(update) => {
+                        if let Some(id) = self.rib(event.at, sessions, current, kind) {
+                            if self.ribs[id.0 as usize].transfer.is_none() {
+                                self.start(id, Why::Dump, event.at, out);
+                            }
+                            self.announce_all(event.at, id, update, out);
+                        }
+                    }
+                    BgpMessage::RouteRefresh { subtype, .. } => {
+                        self.refresh(event.at, current, kind, *subtype, out)
+                    }
+                    _ => {}
+                }
+            }
+            EventKind::Bmp(bmp) => {
+                let Some(peer) = &bmp.peer else { return };
+                match &bmp.message {
+                    BmpMessage::RouteMonitoring(update) => {
+                        let kind = match peer.rib {
+                            BmpRib::AdjInPre => RibKind::BmpPre,
+                            BmpRib::AdjInPost => RibKind::BmpPost,
+                            BmpRib::AdjOutPre => RibKind::BmpOutPre,
+                            BmpRib::AdjOutPost => RibKind::BmpOutPost,
+                            BmpRib::Loc | BmpRib::LocFiltered => RibKind::BmpLoc,
+                        };
+                        self.update(event.at, sessions, current, kind, update, out);
+                    }
+                    BmpMessage::PeerUp { .. } => {
+                        for id in self.ids(current.session, Observer::Bmp) {
+                            // Mid-life this is a feed that repeats itself; otherwise the session's own table.
+                            let rib = &self.ribs[id.0 as usize];
+                            let why = if rib.present > 0 {
+                                Why::Feed
+                            } else {
+                                Why::SessionUp
+                            };
+                            self.start(id, why, event.at, out);
+                        }
+                    }
+                    BmpMessage::PeerDown { .. } => {
+                        for id in self.ids(current.session, Observer::Bmp) {
+                            self.lose(id, false, out);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
     }
+
+    /// Earliest deadline: the end of a transfer.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        self.ends.first().map(|(at, _)| *at)
     }
-    pub fn expire(&mut self, _now: Timestamp, _out: &mut RibDeltas) {}
+
+    /// Fires deadlines.
+    pub fn expire(&mut self, now: Timestamp, out: &mut RibDeltas) {
+        while let Some((at, id)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
+            self.ends.remove(&(at, id));
+            let Some(rib) = self.ribs.get_mut(id.0 as usize) else {
+                continue;
+            };
+            let Some(transfer) = &mut rib.transfer else {
+                continue;
+            };
+            let end = transfer.end();
+            if end > now {
+                self.ends.insert((end, id));
+                continue;
+            }
+            let transfer = transfer.clone();
+            rib.transfer = None;
+            rib.complete = true;
+            if transfer.why.replaces() {
+                // What was not repeated is gone.
+                rib.valid_from = rib.epoch;
+                let (from, table) = (rib.valid_from, &rib.table);
+                rib.present = table
+                    .iter()
+                    .filter(|(_, _, c)| c.attrs.is_some() && c.epoch >= from)
+                    .count() as u32;
+            }
+            out.events
+                .push(RibEvent::TransferDone { rib: id, transfer });
+        }
+    }
+
+    fn session_change(
+        &mut self,
+        event: &Event,
+        sessions: &Sessions,
+        delta: &SessionDelta,
+        out: &mut RibDeltas,
+    ) {
+        match delta {
+            SessionDelta::Up { id, observer } if *observer != Observer::Bmp => {
+                for rib in self.ids(*id, *observer) {
+                    self.start(rib, Why::SessionUp, event.at, out);
+                }
+            }
+            SessionDelta::Down { id, cause, .. } => {
+                let Some(session) = sessions.get(*id) else {
+                    return;
+                };
+                for (rib, sender) in self
+                    .of_session(*id)
+                    .map(|(rib, r)| (rib, r.sender))
+                    .collect::<Vec<_>>()
+                {
+                    let retained = keeps_routes(session, sender, cause);
+                    self.lose(rib, retained, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ids(&self, session: SessionId, observer: Observer) -> Vec<RibId> {
+        self.of_session(session)
+            .filter(|(_, rib)| rib.kind.observer() == observer && rib.kind != RibKind::BmpLoc)
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    fn lose(&mut self, id: RibId, retained: bool, out: &mut RibDeltas) {
+        let Some(rib) = self.ribs.get_mut(id.0 as usize) else {
+            return;
+        };
+        if let Some(transfer) = rib.transfer.take() {
+            self.ends.remove(&(transfer.end(), id));
+        }
+        let since_epoch = rib.valid_from;
+        let routes = std::mem::take(&mut rib.present);
+        rib.epoch = rib.epoch.saturating_add(1);
+        rib.valid_from = rib.epoch;
+        if routes > 0 {
+            out.events.push(RibEvent::Lost {
+                rib: id,
+                routes,
+                since_epoch,
+                retained,
+            });
+        }
+    }
+
+    fn start(&mut self, id: RibId, why: Why, at: Timestamp, out: &mut RibDeltas) {
+        let Some(rib) = self.ribs.get_mut(id.0 as usize) else {
+            return;
+        };
+        if let Some(running) = &rib.transfer {
+            self.ends.remove(&(running.end(), id));
+        }
+        rib.epoch = rib.epoch.saturating_add(1);
+        rib.transfers = rib.transfers.saturating_add(1);
+        let transfer = Transfer::new(why, at);
+        self.ends.insert((transfer.end(), id));
+        rib.transfer = Some(transfer);
+        out.events.push(RibEvent::TransferStarted { rib: id, why });
+    }
+
+    fn refresh(
+        &mut self,
+        at: Timestamp,
+        current: Current,
+        kind: RibKind,
+        subtype: u8,
+        out: &mut RibDeltas,
+    ) {
+        // RFC 2918: a request makes the other end send; RFC 7313: the sender marks begin (1) and end (2).
+        let sender = if subtype == 0 {
+            1 - current.sender
+        } else {
+            current.sender
+        };
+        let Some(id) = self.existing(current.session, sender, kind) else {
+            return;
+        };
+        match subtype {
+            0 | 1 => {
+                let running = self.ribs[id.0 as usize].transfer.is_some();
+                if !running {
+                    self.start(id, Why::Refresh, at, out);
+                }
+            }
+            2 => self.end_of_rib(id),
+            _ => {}
+        }
+    }
+
+    fn end_of_rib(&mut self, id: RibId) {
+        let Some(transfer) = self
+            .ribs
+            .get_mut(id.0 as usize)
+            .and_then(|rib| rib.transfer.as_mut())
+        else {
+            return;
+        };
+        self.ends.remove(&(transfer.end(), id));
+        transfer.end_of_rib = true;
+        self.ends.insert((transfer.end(), id));
+    }
+
+    fn existing(&self, session: SessionId, sender: usize, kind: RibKind) -> Option<RibId> {
+        let at = *self
+            .by_session
+            .get(session.0 as usize)?
+            .get(sender * RibKind::COUNT + kind as usize)?;
+        (at != u32::MAX).then_some(RibId(at))
+    }
+
+    /// The RIB of the event at hand, made when there is none.
+    fn rib(
+        &mut self,
+        at: Timestamp,
+        sessions: &Sessions,
+        current: Current,
+        kind: RibKind,
+    ) -> Option<RibId> {
+        if let Some(id) = self.existing(current.session, current.sender, kind) {
+            return Some(id);
+        }
+        let session = sessions.get(current.session)?;
+        let index = current.session.0 as usize;
+        if self.by_session.len() <= index {
+            self.by_session
+                .resize(index + 1, [u32::MAX; RibKind::COUNT * 2]);
+        }
+        let id = RibId(self.ribs.len() as u32);
+        *self
+            .by_session
+            .get_mut(index)?
+            .get_mut(current.sender * RibKind::COUNT + kind as usize)? = id.0;
+        self.ribs.push(Rib {
+            session: current.session,
+            sender: current.sender,
+            kind,
+            born: at,
+            present: 0,
+            complete: false,
+            announcements: 0,
+            withdrawals: 0,
+            duplicates: 0,
+            transfers: 0,
+            transfer: None,
+            epoch: 1,
+            valid_from: 1,
+            table: Table::default(),
+        });
+        // A session that was seen to come up sends its table first, and so does a new feed. One that was up before we looked does not.
+        let came_up = session.ups > 0
+            && session
+                .up_since
+                .is_some_and(|up| at.since(up) <= transfer::QUIET);
+        let why = match (came_up, current.fresh_feed) {
+            (true, _) => Some(Why::SessionUp),
+            (false, true) => Some(Why::Feed),
+            (false, false) => None,
+        };
+        if let Some(why) = why {
+            let rib = &mut self.ribs[id.0 as usize];
+            rib.epoch += 1;
+            rib.complete = true;
+            rib.transfers = 1;
+            let transfer = Transfer::new(why, at);
+            self.ends.insert((transfer.end(), id));
+            rib.transfer = Some(transfer);
+        }
+        Some(id)
+    }
+
+    fn update(
+        &mut self,
+        at: Timestamp,
+        sessions: &Sessions,
+        current: Current,
+        kind: RibKind,
+        update: &Update,
+        out: &mut RibDeltas,
+    ) {
+        let Some(id) = self.rib(at, sessions, current, kind) else {
+            return;
+        };
+        if !update.withdrawn.is_empty() {
+            self.withdraw_all(at, id, update, out);
+        }
+        if !update.announced.is_empty() {
+            self.announce_all(at, id, update, out);
+        }
+        if update.end_of_rib.is_some() {
+            self.end_of_rib(id);
+        }
+    }
+
+    fn withdraw_all(&mut self, at: Timestamp, id: RibId, update: &Update, out: &mut RibDeltas) {
+        let Some(rib) = self.ribs.get_mut(id.0 as usize) else {
+            return;
+        };
+        out.rib = Some(id);
+        let now = tenths(rib.born, at);
+        rib.withdrawals += update.withdrawn.len() as u64;
+        for nlri in &update.withdrawn {
+            let known = rib.table.find(nlri, &self.hasher);
+            let (slot, new) = match known {
+                Some(slot) => (slot, false),
+                // The begin of this table was not seen: the prefix may well have been there.
+                None if !rib.complete => {
+                    match rib
+                        .table
+                        .find_or_insert(nlri, &self.hasher, self.routes < MAX_ROUTES)
+                    {
+                        Some(made) => made,
+                        None => {
+                            self.refused += 1;
+                            continue;
+                        }
+                    }
+                }
+                None => continue,
+            };
+            self.routes += usize::from(new);
+            let valid_from = rib.valid_from;
+            let Some(cold) = rib.table.cold_mut(slot) else {
+                continue;
+            };
+            let old = if cold.epoch >= valid_from {
+                cold.attrs
+            } else {
+                AttrId::NONE
+            };
+            let before = cold.before;
+            let counts = old.is_some() || new;
+            if new {
+                cold.first = now;
+            }
+            if counts {
+                cold.withdrawals = cold.withdrawals.saturating_add(1);
+                cold.last = now;
+                if old.is_some() {
+                    cold.before = old;
+                    rib.present = rib.present.saturating_sub(1);
+                }
+                cold.attrs = AttrId::NONE;
+                cold.epoch = rib.epoch;
+            }
+            out.routes.push(RouteDelta {
+                slot,
+                change: if counts {
+                    RouteChange::Withdrawn
+                } else {
+                    RouteChange::Spurious
+                },
+                transfer: false,
+                old,
+                new: AttrId::NONE,
+                before,
+            });
+        }
+    }
+
+    fn announce_all(&mut self, at: Timestamp, id: RibId, update: &Update, out: &mut RibDeltas) {
+        let attrs = self.attributes.intern(&update.attributes);
+        let Some(rib) = self.ribs.get_mut(id.0 as usize) else {
+            return;
+        };
+        out.rib = Some(id);
+        let now = tenths(rib.born, at);
+        let (epoch, valid_from) = (rib.epoch, rib.valid_from);
+        rib.announcements += update.announced.len() as u64;
+        let mut moved = 0u32;
+        for nlri in &update.announced {
+            let Some((slot, new)) =
+                rib.table
+                    .find_or_insert(nlri, &self.hasher, self.routes < MAX_ROUTES)
+            else {
+                self.refused += 1;
+                continue;
+            };
+            self.routes += usize::from(new);
+            let Some(cold) = rib.table.cold_mut(slot) else {
+                continue;
+            };
+            let first_in_transfer = rib.transfer.is_some() && (new || cold.epoch < epoch);
+            let old = if cold.epoch >= valid_from {
+                cold.attrs
+            } else {
+                AttrId::NONE
+            };
+            let before = cold.before;
+            let change = if new {
+                RouteChange::New
+            } else if !old.is_some() {
+                if cold.attrs.is_some() {
+                    RouteChange::Returned
+                } else {
+                    RouteChange::Reannounced
+                }
+            } else if old != attrs {
+                RouteChange::Changed
+            } else if first_in_transfer {
+                RouteChange::Refreshed
+            } else {
+                RouteChange::Duplicate
+            };
+            match change {
+                RouteChange::Duplicate => {
+                    cold.duplicates = cold.duplicates.saturating_add(1);
+                    rib.duplicates += 1;
+                }
+                RouteChange::Changed => cold.changes = cold.changes.saturating_add(1),
+                RouteChange::New => cold.first = now,
+                _ => {}
+            }
+            cold.announcements = cold.announcements.saturating_add(1);
+            if old != attrs {
+                if old.is_some() {
+                    cold.before = old;
+                } else {
+                    rib.present = rib.present.saturating_add(1);
+                }
+                cold.attrs = attrs;
+                cold.last = now;
+            }
+            cold.epoch = epoch;
+            moved += u32::from(first_in_transfer);
+            out.routes.push(RouteDelta {
+                slot,
+                change,
+                transfer: first_in_transfer,
+                old,
+                new: attrs,
+                before,
+            });
+        }
+        if moved > 0 {
+            if let Some(transfer) = &mut rib.transfer {
+                // Only what the table had not brought yet keeps the transfer alive: a flapping prefix does not.
+                transfer.progress(at, moved);
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        if !self.attributes.wants_sweep() {
+            return;
+        }
+        let mut used = vec![false; self.attributes.id_space()];
+        for rib in &self.ribs {
+            rib.table.mark(&mut used);
+        }
+        self.attributes.sweep(&used);
+    }
 }
+
+/// Whether graceful restart (RFC 4724, RFC 8538) makes the receiver keep the routes of a lost sender.
+fn keeps_routes(session: &Session, sender: usize, cause: &DownCause) -> bool {
+    let gr = |end: usize| {
+        session.ends[end]
+            .open
+            .as_ref()
+            .and_then(|open| open.graceful_restart.as_ref())
+    };
+    let (Some(own), Some(other)) = (gr(sender), gr(1 - sender)) else {
+        return false;
+    };
+    if own.families.is_empty() {
+        return false; // helper only: its own routes are not kept
+    }
+    match cause {
+        DownCause::Tcp { .. } | DownCause::Superseded => true,
+        DownCause::Silence { .. } => own.notification && other.notification,
+        DownCause::Notification { notification, .. } => {
+            own.notification && other.notification && notification.inner.is_none()
+        }
+        DownCause::Bmp { .. } | DownCause::StateChange { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,24 +1,989 @@
-//! STUB, replaced by its owner.
+//! BGP sessions, each once, however many observers see it: packets of both directions, BMP of either router, MRT.
+//!
+//! A session is the unordered pair of its addresses (and a VRF). What an observer reports is folded into one state: a loss counts
+//! once, with the evidence of everybody who saw it. Nothing is judged here; causes are raw facts in [`DownCause`].
+//! Correctness rests on [`Views`](view::Views): an observer that reports a loss late is matched to the loss that is already known.
 
-use crate::event::{Event, Timestamp};
+pub mod bfd;
+mod bmp;
+mod connection;
+mod view;
 
-/// A change in this table.
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use crate::event::bgp::{BgpEvent, BgpMessage, Notification, Open};
+use crate::event::frame::{Frame, Mac};
+use crate::event::loss::GapKind;
+use crate::event::tcp::{TcpEvent, TcpFact};
+use crate::event::{Event, EventKind, InputId, SourceId, Timestamp};
+
+use connection::Connection;
+pub use view::Views;
+
+/// Sessions tracked at once. A route server has a few thousand; forged SYNs beyond this are counted in [`Sessions::refused`].
+pub const MAX_SESSIONS: usize = 16_384;
+/// Interfaces remembered per session: two uplinks and a change of each.
+const MAX_SOURCES: usize = 4;
+/// A connection counts as alive again when both ends send new messages on it this long after it was declared dead: longer than
+/// FRR's batching of BMP and the flight of a last KEEPALIVE, shorter than the smallest hold time (3 s, RFC 4271 §4.2).
+const REVIVAL: Duration = Duration::from_secs(2);
+/// Without an OPEN the hold time is three times the KEEPALIVE interval (RFC 4271 §10 suggests a third; FRR and BIRD do so).
+const KEEPALIVES_PER_HOLD: u32 = 3;
+
+/// Handle of a session; never reused.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub struct SessionId(pub u32);
+
+/// Who saw something.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub enum Observer {
+    Packets,
+    Bmp,
+    Mrt,
+}
+
+impl Observer {
+    /// All observers.
+    pub const ALL: [Observer; 3] = [Observer::Packets, Observer::Bmp, Observer::Mrt];
+
+    /// Its name in the JSON contract.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Observer::Packets => "packets",
+            Observer::Bmp => "bmp",
+            Observer::Mrt => "mrt",
+        }
+    }
+}
+
+/// The FSM as far as it can be told from outside.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Default)]
+pub enum State {
+    /// Nothing known, or down.
+    #[default]
+    Idle,
+    /// A TCP connection was tried or made.
+    Connect,
+    /// An OPEN was sent.
+    OpenSent,
+    Established,
+}
+
+/// One end of a session.
 #[derive(Clone, Debug)]
-pub struct SessionDelta;
+pub struct End {
+    pub addr: IpAddr,
+    /// AS number from OPEN, BMP or MRT, else the first AS of its paths; 0 where unknown.
+    pub asn: u32,
+    /// BGP identifier; 0 where unknown.
+    pub router_id: u32,
+    pub mac: Option<Mac>,
+    /// Its last OPEN.
+    pub open: Option<Box<Open>>,
+    /// Last BGP message from it that was seen in packets.
+    pub last_message: Option<Timestamp>,
+    /// Its last KEEPALIVE and the longest distance between two of them.
+    pub last_keepalive: Option<Timestamp>,
+    pub keepalive_gap: Option<Duration>,
+    /// Since when it repeats segments that nobody acknowledges, and how often it did.
+    pub unanswered: Option<Timestamp>,
+    pub retransmissions: u32,
+    /// Since when its receive window is closed.
+    pub zero_window: Option<Timestamp>,
+    /// Connection attempts (SYN) since the session was last up.
+    pub attempts: u32,
+    /// This end runs on the analysed host, because a capture marked its packets as outgoing.
+    pub outgoing: bool,
+    /// BMP or MRT says that this end is the one that reports.
+    pub reports: bool,
+}
+
+impl End {
+    fn new(addr: IpAddr) -> End {
+        End {
+            addr,
+            asn: 0,
+            router_id: 0,
+            mac: None,
+            open: None,
+            last_message: None,
+            last_keepalive: None,
+            keepalive_gap: None,
+            unanswered: None,
+            retransmissions: 0,
+            zero_window: None,
+            attempts: 0,
+            outgoing: false,
+            reports: false,
+        }
+    }
+}
+
+/// A capture source on which packets of a session were seen.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct SeenOn {
+    pub source: SourceId,
+    pub input: InputId,
+    /// Interface index inside an `any` capture.
+    pub ifindex: Option<u32>,
+    pub last: Timestamp,
+}
+
+/// A BGP session.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Ends in the order of their addresses.
+    pub ends: [End; 2],
+    /// BMP peer distinguisher; 0 is the global instance.
+    pub vrf: u64,
+    pub state: State,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// When it was first seen.
+    pub first_seen: Timestamp,
+    /// Since when it is (or, when down, was) established.
+    pub up_since: Option<Timestamp>,
+    /// It was already established when it was first seen.
+    pub mid_stream: bool,
+    pub ups: u32,
+    pub downs: u32,
+    /// When it last went down.
+    pub down_at: Option<Timestamp>,
+    /// Which observers saw it, and what each of them believes.
+    pub views: Views,
+    /// Negotiated hold time (the lesser offer), where OPENs were seen.
+    pub hold: Option<Duration>,
+    /// Sources that carried its packets, latest last.
+    pub seen_on: SmallVec<[SeenOn; MAX_SOURCES]>,
+    connections: SmallVec<[Connection; 2]>,
+    /// Its next look at the hold timer is scheduled then.
+    hold_check: Option<Timestamp>,
+    /// Messages of each end after it was declared dead, for [`REVIVAL`].
+    after_death: u8,
+}
+
+impl Session {
+    /// Negotiated hold time, else three times the longest KEEPALIVE interval seen.
+    pub fn hold_time(&self) -> Option<Duration> {
+        self.hold.or_else(|| {
+            let gap = self.ends.iter().filter_map(|e| e.keepalive_gap).max()?;
+            // Whole seconds are negotiated; the measured gap jitters by milliseconds.
+            Some(Duration::from_secs_f64(gap.as_secs_f64().round().max(1.0)) * KEEPALIVES_PER_HOLD)
+        })
+    }
+
+    /// The index of the end with this address.
+    pub fn end_of(&self, addr: IpAddr) -> Option<usize> {
+        self.ends.iter().position(|end| end.addr == addr)
+    }
+
+    /// Whether packets of it were ever seen.
+    pub fn in_packets(&self) -> bool {
+        self.views.of(Observer::Packets).seen
+    }
+
+    /// The names of its observers.
+    pub fn observers(&self) -> Vec<&'static str> {
+        Observer::ALL
+            .into_iter()
+            .filter(|o| self.views.of(*o).seen)
+            .map(Observer::name)
+            .collect()
+    }
+
+    /// Both ends are in one AS.
+    pub fn is_internal(&self) -> bool {
+        self.ends[0].asn != 0 && self.ends[0].asn == self.ends[1].asn
+    }
+
+    /// When the longer silent end was last heard in packets, and which end that is.
+    pub fn quietest(&self) -> Option<(usize, Timestamp)> {
+        let [a, b] = [self.ends[0].last_message?, self.ends[1].last_message?];
+        Some(if a <= b { (0, a) } else { (1, b) })
+    }
+
+    fn negotiate(&mut self) {
+        if let (Some(a), Some(b)) = (&self.ends[0].open, &self.ends[1].open) {
+            // RFC 4271 §4.2: the smaller of the two; zero switches timers off.
+            self.hold = Some(Duration::from_secs(u64::from(a.hold_time.min(b.hold_time))));
+        }
+    }
+
+    fn enter(&mut self, state: State, at: Timestamp) {
+        if self.state != state {
+            self.state = state;
+            self.since = at;
+        }
+    }
+}
+
+/// What an observer saw of a session's end.
+#[derive(Clone, Debug)]
+pub enum DownCause {
+    /// A NOTIFICATION on the wire, by this end.
+    Notification {
+        from: usize,
+        notification: Notification,
+    },
+    /// TCP RST (or FIN) of the session's connection, by this end.
+    Tcp { from: usize, reset: bool },
+    /// Nothing was heard from this end for the hold time.
+    Silence {
+        silent: usize,
+        last: Timestamp,
+        hold: Duration,
+    },
+    /// The session was opened anew although nobody had seen it end.
+    Superseded,
+    /// BMP Peer Down.
+    Bmp {
+        reason: u8,
+        fsm_event: Option<u16>,
+        notification: Option<Notification>,
+    },
+    /// MRT state change out of Established.
+    StateChange { new: u16 },
+}
+
+/// A change in this table. Times are the event's unless the change carries its own.
+#[derive(Clone, Debug)]
+pub enum SessionDelta {
+    /// Seen for the first time; `established` when it was up before we looked.
+    Appeared { id: SessionId, established: bool },
+    /// It is established (again).
+    Up { id: SessionId, observer: Observer },
+    /// It is no longer established since `at`, which a silent loss puts before the event.
+    Down {
+        id: SessionId,
+        at: Timestamp,
+        observer: Observer,
+        cause: DownCause,
+    },
+    /// Another observer, or a late packet, tells about a loss that is already known.
+    DownSeen {
+        id: SessionId,
+        observer: Observer,
+        cause: DownCause,
+    },
+    /// An attempt to open it was refused.
+    Refused { id: SessionId, cause: DownCause },
+    /// Its receiver's window closed.
+    ZeroWindow { id: SessionId, end: usize },
+    /// A message came later than two thirds of the hold time after the one before, and the session survived.
+    Late {
+        id: SessionId,
+        end: usize,
+        gap: Duration,
+        hold: Duration,
+    },
+    /// A BMP feed connected; `again` when the same router was connected before and repeats its state now.
+    FeedUp { router: Option<IpAddr>, again: bool },
+    /// A BMP feed was cut: what its peers do is not seen any more.
+    FeedDown { router: Option<IpAddr> },
+    /// A BFD session changed.
+    Bfd {
+        pair: bfd::BfdPair,
+        change: bfd::BfdChange,
+    },
+}
+
+/// What a BGP or BMP event was about, so that the RIBs need not search again.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Current {
+    pub session: SessionId,
+    /// The end whose routes the message carries.
+    pub sender: usize,
+    pub observer: Observer,
+    /// It came over a BMP feed that connected a moment ago and still repeats what was before.
+    pub fresh_feed: bool,
+}
 
 /// The table.
 #[derive(Default)]
-pub struct Sessions;
+pub struct Sessions {
+    sessions: Vec<Session>,
+    by_key: HashMap<(IpAddr, IpAddr, u64), SessionId, foldhash::fast::RandomState>,
+    /// The last direction looked up: updates come in runs.
+    cached: Option<(IpAddr, IpAddr, SessionId, usize)>,
+    current: Option<Current>,
+    feeds: bmp::Feeds,
+    bfd: bfd::BfdTable,
+    /// Looks at hold timers, by time.
+    checks: std::collections::BTreeSet<(Timestamp, SessionId)>,
+    /// Hold times that passed in silence; told when the input proves to be alive.
+    silent: Vec<SilentHold>,
+    /// No silence before this counts: capture was lossy until then.
+    blind_until: Option<Timestamp>,
+    /// Sessions not tracked because the table was full.
+    pub refused: u64,
+}
+
+#[derive(Copy, Clone, Debug)]
+struct SilentHold {
+    id: SessionId,
+    silent: usize,
+    last: Timestamp,
+    deadline: Timestamp,
+    hold: Duration,
+}
 
 impl Sessions {
+    /// A session by its handle.
+    pub fn get(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(id.0 as usize)
+    }
+
+    /// All sessions in the order in which they were first seen.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.sessions
+            .iter()
+            .enumerate()
+            .map(|(at, session)| (SessionId(at as u32), session))
+    }
+
+    /// The BFD sessions.
+    pub fn bfd(&self) -> &bfd::BfdTable {
+        &self.bfd
+    }
+
+    /// What the event at hand was about.
+    pub fn current(&self) -> Option<Current> {
+        self.current
+    }
+
     /// Applies an event.
-    pub fn apply(&mut self, _event: &Event, _out: &mut Vec<SessionDelta>) {}
+    pub fn apply(&mut self, event: &Event, out: &mut Vec<SessionDelta>) {
+        self.current = None;
+        if !self.silent.is_empty() {
+            self.confirm_silence(event, out);
+        }
+        self.bfd.confirm_silence(event, out);
+        match &event.kind {
+            EventKind::Bgp(bgp) => self.bgp(event, bgp, out),
+            EventKind::Bmp(bmp) => self.bmp(event, bmp, out),
+            EventKind::Tcp(tcp) => self.tcp(event, tcp, out),
+            EventKind::Bfd(bfd) => self.bfd.apply(event, bfd, out),
+            EventKind::Gap(gap) => match gap.kind {
+                GapKind::CaptureDrops
+                | GapKind::TcpLoss
+                | GapKind::DamagedInput
+                | GapKind::ClockStep => {
+                    self.blind_until = self.blind_until.max(Some(gap.to));
+                    self.bfd.blind(gap.to);
+                    self.silent.clear();
+                }
+                GapKind::NetlinkOverrun | GapKind::FeedLost | GapKind::StateFull => {}
+            },
+            _ => {}
+        }
+    }
 
     /// Earliest deadline.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        let hold = self.checks.first().map(|(at, _)| *at);
+        [hold, self.bfd.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Fires deadlines.
-    pub fn expire(&mut self, _now: Timestamp, _out: &mut Vec<SessionDelta>) {}
+    /// Fires deadlines. A hold time that passes is only noted here: it counts once the same input shows a later packet, because
+    /// captures end inside hold times.
+    pub fn expire(&mut self, now: Timestamp, out: &mut Vec<SessionDelta>) {
+        self.current = None;
+        self.bfd.expire(now, out);
+        while let Some((at, id)) = self.checks.first().copied().filter(|(at, _)| *at <= now) {
+            self.checks.remove(&(at, id));
+            self.look_at_hold(id, now);
+        }
+    }
+
+    fn look_at_hold(&mut self, id: SessionId, now: Timestamp) {
+        let blind = self.blind_until;
+        let Some(session) = self.sessions.get_mut(id.0 as usize) else {
+            return;
+        };
+        session.hold_check = None;
+        let (Some(hold), Some((silent, last))) = (session.hold_time(), session.quietest()) else {
+            return;
+        };
+        if session.state != State::Established
+            || hold.is_zero()
+            || session.views.of(Observer::Packets).told
+        {
+            return;
+        }
+        let heard = blind.map_or(last, |blind| last.max(blind));
+        let deadline = heard + hold;
+        if deadline > now {
+            session.hold_check = Some(deadline);
+            self.checks.insert((deadline, id));
+        } else if self.silent.len() < MAX_SESSIONS {
+            self.silent.push(SilentHold {
+                id,
+                silent,
+                last,
+                deadline,
+                hold,
+            });
+        }
+    }
+
+    fn confirm_silence(&mut self, event: &Event, out: &mut Vec<SessionDelta>) {
+        let mut at = 0;
+        while at < self.silent.len() {
+            let held = self.silent[at];
+            let Some(session) = self.sessions.get(held.id.0 as usize) else {
+                break;
+            };
+            let alive = session
+                .seen_on
+                .iter()
+                .any(|seen| seen.input == event.locator.input);
+            if alive && event.at > held.deadline {
+                self.silent.swap_remove(at);
+                // It spoke after all (events of one instant, or the clock of another source).
+                if session.quietest().is_some_and(|(_, last)| last > held.last) {
+                    continue;
+                }
+                let cause = DownCause::Silence {
+                    silent: held.silent,
+                    last: held.last,
+                    hold: held.hold,
+                };
+                self.down(held.id, held.deadline, Observer::Packets, cause, out);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// The session between two addresses, made when there is none. `None` when the table is full.
+    fn session(
+        &mut self,
+        from: IpAddr,
+        to: IpAddr,
+        vrf: u64,
+        at: Timestamp,
+    ) -> Option<(SessionId, usize)> {
+        if vrf == 0 {
+            if let Some((a, b, id, sender)) = self.cached {
+                if a == from && b == to {
+                    return Some((id, sender));
+                }
+                if a == to && b == from {
+                    return Some((id, 1 - sender));
+                }
+            }
+        }
+        let (low, high) = if from <= to { (from, to) } else { (to, from) };
+        let sender = usize::from(from != low);
+        let id = match self.by_key.get(&(low, high, vrf)) {
+            Some(id) => *id,
+            None => {
+                if self.sessions.len() >= MAX_SESSIONS {
+                    self.refused += 1;
+                    return None;
+                }
+                let id = SessionId(self.sessions.len() as u32);
+                self.sessions.push(Session {
+                    ends: [End::new(low), End::new(high)],
+                    vrf,
+                    state: State::Idle,
+                    since: at,
+                    first_seen: at,
+                    up_since: None,
+                    mid_stream: false,
+                    ups: 0,
+                    downs: 0,
+                    down_at: None,
+                    views: Views::default(),
+                    hold: None,
+                    seen_on: SmallVec::new(),
+                    connections: SmallVec::new(),
+                    hold_check: None,
+                    after_death: 0,
+                });
+                self.by_key.insert((low, high, vrf), id);
+                id
+            }
+        };
+        if vrf == 0 {
+            self.cached = Some((from, to, id, sender));
+        }
+        Some((id, sender))
+    }
+
+    fn bgp(&mut self, event: &Event, bgp: &BgpEvent, out: &mut Vec<SessionDelta>) {
+        let ends = &bgp.session;
+        let Some((id, sender)) = self.session(ends.from, ends.to, 0, event.at) else {
+            return;
+        };
+        // MRT has no ports.
+        let observer = if ends.from_port == 0 && ends.to_port == 0 {
+            Observer::Mrt
+        } else {
+            Observer::Packets
+        };
+        self.current = Some(Current {
+            session: id,
+            sender,
+            observer,
+            fresh_feed: false,
+        });
+        let session = &mut self.sessions[id.0 as usize];
+        if ends.from_as != 0 {
+            session.ends[sender].asn = ends.from_as;
+        }
+        if ends.to_as != 0 {
+            session.ends[1 - sender].asn = ends.to_as;
+        }
+        if observer == Observer::Mrt {
+            return self.mrt(event, bgp, id, sender, out);
+        }
+        session.note_frame(event, &bgp.frame, sender);
+        let first_contact = !session.views.of(Observer::Packets).seen;
+        session.views.of_mut(Observer::Packets).seen = true;
+        if let Some((gap, hold)) = session.late(sender, event.at) {
+            out.push(SessionDelta::Late {
+                id,
+                end: sender,
+                gap,
+                hold,
+            });
+        }
+        session.heard(
+            sender,
+            event.at,
+            matches!(bgp.message, BgpMessage::Keepalive),
+        );
+        let ports = connection::Ports::new(sender, ends.from_port, ends.to_port);
+        let step = session.message(ports, sender, event.at, &bgp.message);
+        self.take_step(id, sender, event, &bgp.message, first_contact, step, out);
+        self.schedule_hold(id);
+    }
+
+    /// Acts on what a message did to its connection.
+    #[allow(clippy::too_many_arguments)] // one caller; the arguments are one message's facts
+    fn take_step(
+        &mut self,
+        id: SessionId,
+        sender: usize,
+        event: &Event,
+        message: &BgpMessage,
+        first_contact: bool,
+        step: connection::Step,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        use connection::Step;
+        let session = &mut self.sessions[id.0 as usize];
+        match step {
+            Step::Nothing => {
+                if first_contact && session.views.none_but(Observer::Packets) {
+                    out.push(SessionDelta::Appeared {
+                        id,
+                        established: false,
+                    });
+                }
+            }
+            Step::AlreadyUp => {
+                session
+                    .views
+                    .of_mut(Observer::Packets)
+                    .up(event.at, session.downs);
+                let known = session.state == State::Established;
+                if !known {
+                    if session.ups == 0 && session.downs == 0 {
+                        session.mid_stream = true;
+                        session.up_since = Some(event.at);
+                        session.enter(State::Established, event.at);
+                        out.push(SessionDelta::Appeared {
+                            id,
+                            established: true,
+                        });
+                    } else {
+                        self.up(id, event.at, Observer::Packets, out);
+                    }
+                }
+            }
+            Step::Opened { new_connection } => {
+                if session.state == State::Established && new_connection {
+                    let (at, cause) = self.unseen_end(id, event.at);
+                    self.down(id, at, Observer::Packets, cause, out);
+                }
+                let session = &mut self.sessions[id.0 as usize];
+                if let BgpMessage::Open(open) = message {
+                    let end = &mut session.ends[sender];
+                    end.asn = open.asn;
+                    end.router_id = open.router_id;
+                    end.open = Some(open.clone());
+                    session.negotiate();
+                }
+                if session.state != State::Established {
+                    session.enter(State::OpenSent, event.at);
+                }
+            }
+            Step::Established => {
+                if session.state == State::Established && session.views.of(Observer::Packets).up {
+                    let (at, cause) = self.unseen_end(id, event.at);
+                    self.down(id, at, Observer::Packets, cause, out);
+                }
+                self.sessions[id.0 as usize].keep_only_latest_established();
+                self.up(id, event.at, Observer::Packets, out);
+            }
+            Step::Closed { established } => {
+                let BgpMessage::Notification(notification) = message else {
+                    return;
+                };
+                let cause = DownCause::Notification {
+                    from: sender,
+                    notification: notification.clone(),
+                };
+                self.closed(id, established, event.at, cause, out);
+            }
+            Step::Dead => {
+                // Somebody talks on a connection that was declared dead: a last word, or it lives.
+                if let BgpMessage::Notification(notification) = message {
+                    let cause = DownCause::Notification {
+                        from: sender,
+                        notification: notification.clone(),
+                    };
+                    out.push(SessionDelta::DownSeen {
+                        id,
+                        observer: Observer::Packets,
+                        cause,
+                    });
+                } else if session.state != State::Established
+                    && session
+                        .down_at
+                        .is_some_and(|down| event.at.since(down) > REVIVAL)
+                {
+                    session.after_death |= 1 << sender;
+                    if session.after_death == 0b11 {
+                        session.revive();
+                        self.up(id, event.at, Observer::Packets, out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn closed(
+        &mut self,
+        id: SessionId,
+        established: bool,
+        at: Timestamp,
+        cause: DownCause,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        if established {
+            self.down(id, at, Observer::Packets, cause, out);
+        } else {
+            out.push(SessionDelta::Refused { id, cause });
+        }
+    }
+
+    /// When and how a session ended whose end nobody saw, judged at its reopening.
+    fn unseen_end(&self, id: SessionId, now: Timestamp) -> (Timestamp, DownCause) {
+        let Some(session) = self.get(id) else {
+            return (now, DownCause::Superseded);
+        };
+        if let (Some(hold), Some((silent, last))) =
+            (session.hold_time(), session.before_reopening())
+        {
+            let deadline = last + hold;
+            if !hold.is_zero() && deadline <= now {
+                return (deadline, DownCause::Silence { silent, last, hold });
+            }
+        }
+        (now, DownCause::Superseded)
+    }
+
+    fn mrt(
+        &mut self,
+        event: &Event,
+        bgp: &BgpEvent,
+        id: SessionId,
+        sender: usize,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        let session = &mut self.sessions[id.0 as usize];
+        let first_contact = !session.views.of(Observer::Mrt).seen;
+        session.views.of_mut(Observer::Mrt).seen = true;
+        session.ends[1 - sender].reports = true;
+        const ESTABLISHED: u16 = 6; // RFC 6396 §4.4.1
+        match &bgp.message {
+            BgpMessage::StateChange { old, new } => {
+                match (*old == ESTABLISHED, *new == ESTABLISHED) {
+                    (_, true) => self.up(id, event.at, Observer::Mrt, out),
+                    (true, false) => {
+                        let fresh = session.ups == 0
+                            && session.downs == 0
+                            && session.state != State::Established;
+                        if fresh {
+                            session.enter(State::Established, event.at);
+                            session.mid_stream = true;
+                            session.views.of_mut(Observer::Mrt).up(event.at, 0);
+                        }
+                        self.down(
+                            id,
+                            event.at,
+                            Observer::Mrt,
+                            DownCause::StateChange { new: *new },
+                            out,
+                        );
+                    }
+                    _ => {}
+                }
+            }
+            BgpMessage::Open(open) => {
+                let end = &mut session.ends[sender];
+                end.asn = open.asn;
+                end.router_id = open.router_id;
+                end.open = Some(open.clone());
+                session.negotiate();
+            }
+            BgpMessage::Notification(notification) => {
+                let cause = DownCause::Notification {
+                    from: sender,
+                    notification: notification.clone(),
+                };
+                let up = session.state == State::Established;
+                if up {
+                    self.down(id, event.at, Observer::Mrt, cause, out);
+                } else {
+                    out.push(SessionDelta::DownSeen {
+                        id,
+                        observer: Observer::Mrt,
+                        cause,
+                    });
+                }
+            }
+            BgpMessage::Update(_) | BgpMessage::Keepalive | BgpMessage::RouteRefresh { .. } => {
+                if session.state != State::Established {
+                    session
+                        .views
+                        .of_mut(Observer::Mrt)
+                        .up(event.at, session.downs);
+                    if first_contact && session.ups == 0 && session.downs == 0 {
+                        session.mid_stream = true;
+                        session.up_since = Some(event.at);
+                        session.enter(State::Established, event.at);
+                        out.push(SessionDelta::Appeared {
+                            id,
+                            established: true,
+                        });
+                    } else {
+                        self.up(id, event.at, Observer::Mrt, out);
+                    }
+                }
+            }
+            BgpMessage::TableEntry(_) | BgpMessage::Unknown(_) => {}
+        }
+    }
+
+    fn tcp(&mut self, event: &Event, tcp: &TcpEvent, out: &mut Vec<SessionDelta>) {
+        /// IANA: bgp. TCP facts of other ports belong to BMP.
+        const BGP_PORT: u16 = 179;
+        if tcp.src.port() != BGP_PORT && tcp.dst.port() != BGP_PORT {
+            return;
+        }
+        let Some((id, sender)) = self.session(tcp.src.ip(), tcp.dst.ip(), 0, event.at) else {
+            return;
+        };
+        let session = &mut self.sessions[id.0 as usize];
+        session.note_frame(event, &tcp.frame, sender);
+        let first_contact = session.seen_on.is_empty();
+        let ports = connection::Ports::new(sender, tcp.src.port(), tcp.dst.port());
+        match tcp.what {
+            TcpFact::Syn => {
+                session.ends[sender].attempts = session.ends[sender].attempts.saturating_add(1);
+                session.opened(ports, event.at);
+                if session.state == State::Idle {
+                    session.enter(State::Connect, event.at);
+                }
+            }
+            TcpFact::SynAck => {}
+            TcpFact::Fin | TcpFact::Rst => {
+                let reset = matches!(tcp.what, TcpFact::Rst);
+                if let Some(established) = session.tcp_closed(ports) {
+                    self.closed(
+                        id,
+                        established,
+                        event.at,
+                        DownCause::Tcp {
+                            from: sender,
+                            reset,
+                        },
+                        out,
+                    );
+                } else if reset && session.state != State::Established && !first_contact {
+                    out.push(SessionDelta::Refused {
+                        id,
+                        cause: DownCause::Tcp {
+                            from: sender,
+                            reset,
+                        },
+                    });
+                }
+            }
+            TcpFact::Retransmission(_) => {
+                let end = &mut session.ends[sender];
+                end.unanswered.get_or_insert(event.at);
+                end.retransmissions = end.retransmissions.saturating_add(1);
+            }
+            TcpFact::ZeroWindow => {
+                if session.ends[sender].zero_window.is_none() {
+                    session.ends[sender].zero_window = Some(event.at);
+                    out.push(SessionDelta::ZeroWindow { id, end: sender });
+                }
+            }
+            TcpFact::Ack => {
+                let other = &mut session.ends[1 - sender];
+                other.unanswered = None;
+                other.retransmissions = 0;
+                session.ends[sender].zero_window = None;
+            }
+            TcpFact::FullSize(_) => {}
+        }
+    }
+
+    /// An observer says that the session is up.
+    fn up(
+        &mut self,
+        id: SessionId,
+        at: Timestamp,
+        observer: Observer,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        let session = &mut self.sessions[id.0 as usize];
+        session.views.of_mut(observer).up(at, session.downs);
+        if session.state == State::Established {
+            return;
+        }
+        session.enter(State::Established, at);
+        session.up_since = Some(at);
+        session.ups = session.ups.saturating_add(1);
+        session.after_death = 0;
+        for end in &mut session.ends {
+            end.attempts = 0;
+            end.unanswered = None;
+            end.retransmissions = 0;
+            end.zero_window = None;
+        }
+        out.push(SessionDelta::Up { id, observer });
+    }
+
+    /// An observer says that the session went down at `at`.
+    fn down(
+        &mut self,
+        id: SessionId,
+        at: Timestamp,
+        observer: Observer,
+        cause: DownCause,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        let session = &mut self.sessions[id.0 as usize];
+        let lag = session.hold_time().unwrap_or_default();
+        let known = session.state != State::Established
+            || session.views.of(observer).reports_known_loss(
+                session.downs,
+                session.down_at,
+                at,
+                lag,
+            );
+        session
+            .views
+            .of_mut(observer)
+            .down(at, session.downs.saturating_add(u32::from(!known)));
+        if known {
+            out.push(SessionDelta::DownSeen {
+                id,
+                observer,
+                cause,
+            });
+            return;
+        }
+        session.enter(State::Idle, at);
+        session.downs = session.downs.saturating_add(1);
+        session.down_at = Some(at);
+        session.after_death = 0;
+        session.bury_connections();
+        out.push(SessionDelta::Down {
+            id,
+            at,
+            observer,
+            cause,
+        });
+    }
+
+    fn schedule_hold(&mut self, id: SessionId) {
+        let session = &mut self.sessions[id.0 as usize];
+        if session.hold_check.is_some() || session.state != State::Established {
+            return;
+        }
+        if let (Some(hold), Some((_, last))) = (session.hold_time(), session.quietest()) {
+            if !hold.is_zero() {
+                let at = last + hold;
+                session.hold_check = Some(at);
+                self.checks.insert((at, id));
+            }
+        }
+    }
 }
+
+impl Session {
+    fn note_frame(&mut self, event: &Event, frame: &Frame, sender: usize) {
+        self.views.of_mut(Observer::Packets).seen = true;
+        if let Some(mac) = frame.eth_src {
+            self.ends[sender].mac = Some(mac);
+        }
+        if frame.outgoing == Some(true) {
+            self.ends[sender].outgoing = true;
+        }
+        if let Some(last) = self.seen_on.last_mut() {
+            if last.source == event.source && last.ifindex == frame.ifindex {
+                last.last = event.at;
+                return;
+            }
+        }
+        self.seen_on
+            .retain(|seen| seen.source != event.source || seen.ifindex != frame.ifindex);
+        if self.seen_on.len() == MAX_SOURCES {
+            self.seen_on.remove(0);
+        }
+        self.seen_on.push(SeenOn {
+            source: event.source,
+            input: event.locator.input,
+            ifindex: frame.ifindex,
+            last: event.at,
+        });
+    }
+
+    /// The silence that this message ends, when it took more than two thirds of a negotiated hold time (D26: a third is usual).
+    fn late(&self, sender: usize, at: Timestamp) -> Option<(Duration, Duration)> {
+        let hold = self.hold.filter(|hold| !hold.is_zero())?;
+        let last = self.ends[sender].last_message?;
+        let gap = at.since(last);
+        let inside = self.state == State::Established && self.up_since.is_none_or(|up| last >= up);
+        (inside && gap * 3 > hold * 2 && gap < hold).then_some((gap, hold))
+    }
+
+    fn heard(&mut self, sender: usize, at: Timestamp, keepalive: bool) {
+        let end = &mut self.ends[sender];
+        end.last_message = Some(at);
+        if keepalive {
+            // Gaps across a loss are no interval: only those inside an established session count.
+            if let (Some(before), State::Established) = (end.last_keepalive, self.state) {
+                if self.up_since.is_none_or(|up| before >= up) {
+                    end.keepalive_gap = end.keepalive_gap.max(Some(at.since(before)));
+                }
+            }
+            end.last_keepalive = Some(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

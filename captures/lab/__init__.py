@@ -1,0 +1,1 @@
+"""The laboratory: network namespaces with real daemons, whose traffic becomes the captures of this repository."""

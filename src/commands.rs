@@ -1,0 +1,111 @@
+//! The commands: the only code that wires the rooms together.
+
+pub mod analyze;
+pub mod decode;
+pub mod explain;
+pub mod inputs;
+
+use std::io::{self, Write};
+
+use anyhow::{Context, bail};
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command, Cut, SchemaOf};
+use crate::event::{Timestamp, text};
+use crate::input::file::OpenOptions;
+use crate::output::json;
+
+/// Runs a command; the exit code of a run without error.
+pub fn run(cli: Cli) -> anyhow::Result<u8> {
+    match cli.command {
+        Some(Command::Analyze(analyze)) => analyze::run(&analyze.files, &analyze.options),
+        Some(Command::Decode(decode)) => decode::run(&decode),
+        Some(Command::Explain { kind }) => explain::run(kind.as_deref()),
+        Some(Command::Schema { of }) => {
+            let schema = match of {
+                SchemaOf::Alert => json::alert_schema(),
+                SchemaOf::Report => json::report_schema(),
+            };
+            let mut out = io::stdout().lock();
+            serde_json::to_writer_pretty(&mut out, &schema)?;
+            writeln!(out)?;
+            Ok(0)
+        }
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "flapscope", &mut script);
+            io::stdout().write_all(&script)?;
+            Ok(0)
+        }
+        Some(Command::Man) => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            io::stdout().write_all(&page)?;
+            Ok(0)
+        }
+        None if !cli.read.is_empty() => analyze::run(&cli.read, &cli.analyze),
+        None => {
+            Cli::command().print_help()?;
+            Ok(2)
+        }
+    }
+}
+
+/// Whether an error is only that the reader of our output is gone.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+            || cause
+                .downcast_ref::<serde_json::Error>()
+                .is_some_and(|e| e.io_error_kind() == Some(io::ErrorKind::BrokenPipe))
+    })
+}
+
+/// Says what went wrong, in one line, on stderr.
+pub fn complain(error: &anyhow::Error) {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    // Nobody is left to tell when stderr is gone too.
+    let _ = writeln!(
+        io::stderr(),
+        "flapscope: {}",
+        text::sanitized(&causes.join(": "))
+    );
+}
+
+/// Options for opening inputs, from the command line.
+fn open_options(cut: &Cut) -> anyhow::Result<OpenOptions> {
+    let options = OpenOptions {
+        roles: cut
+            .role
+            .iter()
+            .map(|role| role.parse())
+            .collect::<Result<_, _>>()?,
+        since: cut.since.as_deref().map(time).transpose()?,
+        until: cut.until.as_deref().map(time).transpose()?,
+        ..OpenOptions::default()
+    };
+    if let (Some(since), Some(until)) = (options.since, options.until)
+        && since >= until
+    {
+        bail!("--since {since} is not before --until {until}: nothing is left");
+    }
+    Ok(options)
+}
+
+/// A time on the command line: RFC 3339 with any offset, or `@SECONDS`.
+fn time(given: &str) -> anyhow::Result<Timestamp> {
+    if let Some(seconds) = given.strip_prefix('@') {
+        let seconds: f64 = seconds
+            .parse()
+            .with_context(|| format!("{given:?} is not @SECONDS since the epoch"))?;
+        return Ok(Timestamp((seconds * 1e9) as i64));
+    }
+    let zoned: jiff::Timestamp = given.parse().map_err(|_| {
+        anyhow::anyhow!("{:?} is not a time: write RFC 3339 like 2026-01-31T03:04:05Z, or @SECONDS since the epoch", text::sanitized(given))
+    })?;
+    i64::try_from(zoned.as_nanosecond())
+        .map(Timestamp)
+        .map_err(|_| anyhow::anyhow!("{given:?} is too far away"))
+}

@@ -1,0 +1,477 @@
+//! From findings to incidents: what one fault caused is one incident, with its causal chain.
+//!
+//! The correlator looks at the board a short while after it changed (by event time, so that live equals offline), keeps the forest
+//! of causes, and gives every tree that matters an incident. It owns no detector logic: kinds, joins and windows are in `rules`.
+
+pub mod explain;
+pub mod forest;
+pub mod incident;
+pub mod join;
+pub mod path;
+pub mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::detect::{Board, FindingKey, Severity};
+use crate::event::Timestamp;
+use explain::Surroundings;
+use forest::Forest;
+use incident::{
+    AffectedTotals, Effect, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How long after a change the board is looked at: changes of one burst are judged together. Half a second keeps the first alert
+/// within the bar of 2 s.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What the correlator tells.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Opened(Box<Incident>),
+    Updated(Box<Incident>),
+    Resolved(Box<Incident>),
+}
+
+/// An incident's own record, by number in the order of opening.
+#[derive(Debug)]
+struct Case {
+    id: String,
+    rev: u32,
+    /// Told at least once.
+    open_since: Option<Timestamp>,
+    /// When it may be told first.
+    opens_at: Timestamp,
+    updated_at: Timestamp,
+    resolved_at: Option<Timestamp>,
+    merged_into: Option<String>,
+    root: FindingKey,
+    severity: Severity,
+    /// The next time a mere growth may be told.
+    next_update: Timestamp,
+    update_step: Duration,
+    changed: bool,
+    /// The last snapshot told, kept for incidents whose findings left the board.
+    last: Option<Box<Incident>>,
+}
+
+/// The correlator.
+#[derive(Default)]
+pub struct Correlator {
+    forest: Forest,
+    paths: path::PathLosses,
+    cases: BTreeMap<u32, Case>,
+    case_of: BTreeMap<FindingKey, u32>,
+    next_case: u32,
+    look_at: Option<Timestamp>,
+    /// Open, told cases by the time at which they may resolve; checked lazily.
+    resolve_check: Option<Timestamp>,
+    /// Cases that wait to be told.
+    waiting: BTreeSet<u32>,
+}
+
+impl Correlator {
+    /// Tells the correlator that the board changed at `now`.
+    pub fn board_changed(&mut self, now: Timestamp) {
+        self.look_at.get_or_insert(now + LOOK);
+    }
+
+    /// The next time at which [`Correlator::expire`] is wanted.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let waiting = self
+            .waiting
+            .iter()
+            .filter_map(|number| self.cases.get(number))
+            .map(|case| {
+                if case.open_since.is_none() {
+                    case.opens_at
+                } else {
+                    case.next_update
+                }
+            });
+        waiting.chain(self.look_at).chain(self.resolve_check).min()
+    }
+
+    /// Deadlines at `now`.
+    pub fn expire(
+        &mut self,
+        now: Timestamp,
+        board: &mut Board,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Told>,
+    ) {
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_at = None;
+            self.look(now, board, around, out);
+        }
+        self.tell_waiting(now, board, around, false, out);
+        if self.resolve_check.is_some_and(|at| at <= now) {
+            self.resolve_quiet(now, board, around, out);
+        }
+    }
+
+    /// End of input at `now`: judge what is on the board, open what was waiting. Nothing resolves by this.
+    pub fn finish(
+        &mut self,
+        now: Timestamp,
+        board: &mut Board,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Told>,
+    ) {
+        self.look_at = None;
+        self.look(now, board, around, out);
+        self.tell_waiting(now, board, around, true, out);
+    }
+
+    /// Incident of a finding, if it is in one that was told.
+    pub fn incident_of(&self, key: FindingKey) -> Option<&str> {
+        let case = self.cases.get(self.case_of.get(&key)?)?;
+        case.open_since.map(|_| case.id.as_str())
+    }
+
+    /// Every incident told so far, in the order of opening.
+    pub fn incidents(&self, board: &Board, around: &Surroundings<'_>) -> Vec<Incident> {
+        self.cases
+            .values()
+            .filter(|case| case.open_since.is_some())
+            .filter_map(|case| match &case.last {
+                // Resolved and merged ones as they were told last; open ones as they are.
+                Some(last) if case.resolved_at.is_some() => Some((**last).clone()),
+                _ => self.snapshot(case, board, around),
+            })
+            .collect()
+    }
+
+    fn look(
+        &mut self,
+        now: Timestamp,
+        board: &mut Board,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Told>,
+    ) {
+        let mut dirty = board.take_dirty();
+        self.paths.update(board, &dirty, around.visibility);
+        dirty.extend(board.take_dirty());
+        for root in self.forest.update(board, &dirty) {
+            self.judge(root, now, board, out);
+        }
+    }
+
+    /// Gives the tree of `root` its incident.
+    fn judge(&mut self, root: FindingKey, now: Timestamp, board: &Board, out: &mut Vec<Told>) {
+        let tree = self.forest.tree(root);
+        let Some(severity) = tree
+            .iter()
+            .filter_map(|key| board.get(*key))
+            .map(judged_severity)
+            .max()
+        else {
+            return;
+        };
+        let Some(root_finding) = board.get(root) else {
+            return;
+        };
+        let known: BTreeSet<u32> = tree
+            .iter()
+            .filter_map(|key| self.case_of.get(key).copied())
+            .filter(|n| self.cases.contains_key(n))
+            .collect();
+        let number = match known.first() {
+            Some(&oldest) => oldest,
+            // A quiet tree needs no incident; a planned outage is told at info.
+            None if severity == Severity::Info && !root_finding.planned => return,
+            None => {
+                let number = self.next_case;
+                self.next_case += 1;
+                self.cases.insert(
+                    number,
+                    Case {
+                        id: self.unused_id(incident::id_of(root_finding)),
+                        rev: 0,
+                        open_since: None,
+                        opens_at: now + SETTLE,
+                        updated_at: now,
+                        resolved_at: None,
+                        merged_into: None,
+                        root,
+                        severity,
+                        next_update: now,
+                        update_step: UPDATE_LEAST,
+                        changed: true,
+                        last: None,
+                    },
+                );
+                number
+            }
+        };
+        // Findings that hung in this incident and now belong to another tree leave it by being assigned there.
+        for key in tree {
+            self.case_of.insert(key, number);
+        }
+        for absorbed in known.into_iter().filter(|other| *other != number) {
+            self.absorb(absorbed, number, now, out);
+        }
+        let Some(case) = self.cases.get_mut(&number) else {
+            return;
+        };
+        let louder = severity > case.severity || root != case.root;
+        if case.open_since.is_none() {
+            // Not told yet: its name follows its root.
+            if root != case.root {
+                case.id = incident::id_of(root_finding);
+            }
+        } else if louder || case.resolved_at.is_some() {
+            case.next_update = now;
+        }
+        case.root = root;
+        case.severity = severity;
+        case.changed = true;
+        self.waiting.insert(number);
+    }
+
+    /// Two incidents on one content hash in one run would share an id; the later one gets a suffix.
+    fn unused_id(&self, id: String) -> String {
+        let mut candidate = id.clone();
+        let mut n = 1;
+        while self.cases.values().any(|case| case.id == candidate) {
+            n += 1;
+            candidate = format!("{id}.{n}");
+        }
+        candidate
+    }
+
+    /// `number` turned out to be part of `into`.
+    fn absorb(&mut self, number: u32, into: u32, now: Timestamp, out: &mut Vec<Told>) {
+        self.waiting.remove(&number);
+        let into_id = self.cases.get(&into).map(|case| case.id.clone());
+        let Some(case) = self.cases.get_mut(&number) else {
+            return;
+        };
+        if case.open_since.is_none() {
+            self.cases.remove(&number);
+            return;
+        }
+        case.merged_into = into_id.clone();
+        case.resolved_at = Some(now);
+        case.severity = Severity::Info;
+        if let Some(mut last) = case.last.take() {
+            case.rev += 1;
+            last.rev = case.rev;
+            last.life = Life::Resolved;
+            last.severity = Severity::Info;
+            last.resolved_at = Some(now);
+            last.updated_at = now;
+            last.impact = format!(
+                "part of {}",
+                into_id.as_deref().unwrap_or("another incident")
+            );
+            last.merged_into = into_id;
+            case.last = Some(last.clone());
+            out.push(Told::Resolved(last));
+        }
+    }
+
+    fn tell_waiting(
+        &mut self,
+        now: Timestamp,
+        board: &Board,
+        around: &Surroundings<'_>,
+        at_end: bool,
+        out: &mut Vec<Told>,
+    ) {
+        let due: Vec<u32> = self
+            .waiting
+            .iter()
+            .copied()
+            .filter(|number| {
+                self.cases.get(number).is_some_and(|case| {
+                    at_end
+                        || if case.open_since.is_none() {
+                            case.opens_at <= now
+                        } else {
+                            case.next_update <= now
+                        }
+                })
+            })
+            .collect();
+        for number in due {
+            self.waiting.remove(&number);
+            self.tell(number, now, board, around, out);
+        }
+    }
+
+    fn tell(
+        &mut self,
+        number: u32,
+        now: Timestamp,
+        board: &Board,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Told>,
+    ) {
+        let Some(case) = self.cases.get_mut(&number) else {
+            return;
+        };
+        if !case.changed {
+            return;
+        }
+        case.changed = false;
+        case.rev += 1;
+        case.updated_at = now;
+        let first_time = case.open_since.is_none();
+        case.open_since.get_or_insert(now);
+        let reopened = case.resolved_at.take().is_some();
+        case.update_step = if first_time || reopened {
+            UPDATE_LEAST
+        } else {
+            (case.update_step * 2).min(UPDATE_MOST)
+        };
+        case.next_update = now + case.update_step;
+        let case = &self.cases[&number];
+        let Some(snapshot) = self.snapshot(case, board, around).map(Box::new) else {
+            return;
+        };
+        self.resolve_check = Some(
+            self.resolve_check
+                .map_or(now + QUIET, |at| at.min(now + QUIET)),
+        );
+        if let Some(case) = self.cases.get_mut(&number) {
+            case.last = Some(snapshot.clone());
+        }
+        out.push(if first_time || reopened {
+            Told::Opened(snapshot)
+        } else {
+            Told::Updated(snapshot)
+        });
+    }
+
+    /// Resolves incidents whose findings are all over, or quiet for long enough with nothing broken.
+    fn resolve_quiet(
+        &mut self,
+        now: Timestamp,
+        board: &Board,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Told>,
+    ) {
+        self.resolve_check = None;
+        let open: Vec<u32> = self
+            .cases
+            .iter()
+            .filter(|(_, c)| c.open_since.is_some() && c.resolved_at.is_none())
+            .map(|(n, _)| *n)
+            .collect();
+        let mut next: Option<Timestamp> = None;
+        let mut retired = Vec::new();
+        for number in open {
+            let Some(case) = self.cases.get(&number) else {
+                continue;
+            };
+            let tree = self.forest.tree(case.root);
+            let members = || tree.iter().filter_map(|key| board.get(*key));
+            let last = members().map(|f| f.last).max().unwrap_or(now);
+            let broken = members().any(|f| {
+                f.ended.is_none()
+                    && (f.broken.subject || f.broken.default_route || f.broken.last_path)
+            });
+            let quiet_at = last + QUIET;
+            if broken {
+                // Looked at again when something changes, or after another quiet time.
+                next = Some(next.map_or(now + QUIET, |at: Timestamp| at.min(now + QUIET)));
+            } else if quiet_at > now {
+                next = Some(next.map_or(quiet_at, |at: Timestamp| at.min(quiet_at)));
+            } else {
+                self.waiting.remove(&number);
+                let Some(mut snapshot) = self
+                    .snapshot(&self.cases[&number], board, around)
+                    .map(Box::new)
+                else {
+                    continue;
+                };
+                if let Some(case) = self.cases.get_mut(&number) {
+                    case.rev += 1;
+                    case.changed = false;
+                    case.resolved_at = Some(now);
+                    case.updated_at = now;
+                    snapshot.rev = case.rev;
+                    snapshot.life = Life::Resolved;
+                    snapshot.resolved_at = Some(now);
+                    snapshot.updated_at = now;
+                    case.last = Some(snapshot.clone());
+                }
+                out.push(Told::Resolved(snapshot));
+            }
+        }
+        for case in self
+            .cases
+            .values()
+            .filter(|c| c.resolved_at.is_some_and(|at| at + REOPEN <= now))
+        {
+            retired.extend(self.forest.tree(case.root));
+        }
+        self.forest.retire(&retired);
+        self.resolve_check = match (self.resolve_check, next) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
+    fn snapshot(&self, case: &Case, board: &Board, around: &Surroundings<'_>) -> Option<Incident> {
+        let root = board.get(case.root)?;
+        let tree = self.forest.tree(case.root);
+        let mut depth: BTreeMap<FindingKey, usize> = BTreeMap::from([(case.root, 0)]);
+        let mut chain = Vec::new();
+        let mut affected = AffectedTotals::default();
+        affected.add(root);
+        for key in tree.iter().skip(1) {
+            let (Some(finding), Some(edge)) = (board.get(*key), self.forest.edge(*key)) else {
+                continue;
+            };
+            let Some(cause) = board.get(edge.cause) else {
+                continue;
+            };
+            let level = depth.get(&edge.cause).copied().unwrap_or(0) + 1;
+            depth.insert(*key, level);
+            affected.add(finding);
+            chain.push(Effect::new(finding, edge, cause, level));
+        }
+        let mut incident = Incident {
+            id: case.id.clone(),
+            rev: case.rev,
+            life: if case.resolved_at.is_some() {
+                Life::Resolved
+            } else {
+                Life::Open
+            },
+            merged_into: case.merged_into.clone(),
+            severity: case.severity,
+            opened_at: case.open_since.unwrap_or(case.updated_at),
+            updated_at: case.updated_at,
+            resolved_at: case.resolved_at,
+            title: String::new(),
+            impact: String::new(),
+            root: root.clone(),
+            chain,
+            affected,
+            rejected: Vec::new(),
+            gaps: Vec::new(),
+            blind: Vec::new(),
+            advice: Vec::new(),
+        };
+        explain::complete(&mut incident, around);
+        Some(incident)
+    }
+}
+
+/// A finding's weight in its incident: what was planned counts one step less, an outage that lasts one step more.
+fn judged_severity(finding: &crate::detect::Finding) -> Severity {
+    let outage =
+        finding.ended.is_none() && (finding.broken.default_route || finding.broken.last_path);
+    match (finding.severity, finding.planned, outage) {
+        (severity, _, true) if severity > Severity::Info => Severity::Critical,
+        (Severity::Critical, true, _) => Severity::Warning,
+        (Severity::Warning, true, _) => Severity::Info,
+        (severity, _, _) => severity,
+    }
+}

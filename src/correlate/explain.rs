@@ -1,0 +1,440 @@
+//! Words for an incident: title, impact, rejected causes, blind spots, what to try. One place for text, JSON and screen.
+
+use std::collections::BTreeSet;
+
+use super::incident::{Incident, Rejected};
+use super::rules::{Grade, RULES};
+use crate::detect::finding::Finding;
+use crate::detect::subject::Subject;
+use crate::detect::{Kind, Reason, Severity};
+use crate::event::SourceId;
+use crate::event::loss::Gap;
+
+/// What was watched: which evidence could have been seen at all.
+#[derive(Clone, Debug, Default)]
+pub struct Visibility {
+    /// rtnetlink of the analysed host.
+    pub kernel: bool,
+    /// Any packets.
+    pub packets: bool,
+    pub dhcp: bool,
+    /// ARP or neighbor discovery.
+    pub lan: bool,
+    pub bgp_packets: bool,
+    pub bmp: bool,
+    pub mrt: bool,
+    pub bfd: bool,
+    pub router_advertisements: bool,
+    /// A BGP session was already up when the watching began (no OPEN seen).
+    pub mid_session: bool,
+}
+
+impl Visibility {
+    /// Whether a finding of this kind could have been made.
+    fn sees(&self, kind: Kind) -> bool {
+        match kind.layer() {
+            "link" | "address" | "neighbor" | "route" => self.kernel,
+            "bfd" => self.bfd,
+            "session" | "prefix" => self.bgp_packets || self.bmp || self.mrt,
+            "dhcp" => self.dhcp,
+            "ra" => self.router_advertisements,
+            "feed" => true,
+            _ => false,
+        }
+    }
+
+    /// What is missing to see it, and what it would have changed.
+    fn blind_to(&self, kind: Kind) -> Option<&'static str> {
+        match kind.layer() {
+            "link" | "address" | "neighbor" | "route" if !self.kernel => Some(
+                "no netlink recording: a link, address or kernel route cause on this host cannot be seen or excluded",
+            ),
+            "bfd" if !self.bfd => Some("no BFD seen: a BFD cause cannot be excluded"),
+            "session" | "prefix" if !(self.bgp_packets || self.bmp || self.mrt) => {
+                Some("no BGP or BMP seen: a routing cause cannot be excluded")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What surrounds the findings when they are put into words.
+#[derive(Clone, Debug)]
+pub struct Surroundings<'a> {
+    pub visibility: &'a Visibility,
+    /// Losses seen so far.
+    pub gaps: &'a [(SourceId, Gap)],
+}
+
+/// Fills in the words of an incident whose findings are in place.
+pub fn complete(incident: &mut Incident, around: &Surroundings<'_>) {
+    incident.title = title(incident);
+    incident.impact = impact(incident);
+    incident.rejected = rejected(incident, around.visibility);
+    incident.blind = blind(incident, around.visibility);
+    incident.advice = advice(incident);
+    let (from, to) = span(incident);
+    incident.gaps = around
+        .gaps
+        .iter()
+        .filter(|(_, gap)| gap.from <= to && gap.to >= from)
+        .take(16)
+        .cloned()
+        .collect();
+}
+
+/// First and last time of everything in the incident.
+fn span(incident: &Incident) -> (crate::event::Timestamp, crate::event::Timestamp) {
+    let all = || std::iter::once(&incident.root).chain(incident.chain.iter().map(|e| &e.finding));
+    (
+        all().map(|f| f.first).min().unwrap_or(incident.root.first),
+        all().map(|f| f.last).max().unwrap_or(incident.root.last),
+    )
+}
+
+/// One sentence: what happened to whom, and the worst that followed.
+fn title(incident: &Incident) -> String {
+    let mut title = headline(&incident.root);
+    // The effect a reader asks about first: a session, then a lost route, then prefixes, then addresses.
+    let telling = [
+        "session", "route", "prefix", "address", "dhcp", "neighbor", "bfd",
+    ];
+    let effect = telling
+        .iter()
+        .filter(|layer| **layer != incident.root.kind.layer())
+        .find_map(|layer| {
+            incident
+                .chain
+                .iter()
+                .find(|e| e.finding.kind.layer() == *layer && e.finding.severity > Severity::Info)
+        });
+    if let Some(effect) = effect {
+        title.push_str("; ");
+        title.push_str(&headline(&effect.finding));
+        if effect.grade < Grade::Likely {
+            title.push_str(" (possibly because of it)");
+        }
+    }
+    title
+}
+
+/// A finding in a few words, without its details.
+pub fn headline(finding: &Finding) -> String {
+    let subject = finding.subjects.first().map(name).unwrap_or_default();
+    let n = finding.count;
+    let times = if n == 1 {
+        String::new()
+    } else {
+        format!(" {n} times")
+    };
+    let why = finding
+        .reason
+        .filter(|r| *r != Reason::Unknown)
+        .map(|r| format!(" ({})", reason_words(r)))
+        .unwrap_or_default();
+    match finding.kind {
+        Kind::LinkFlap if finding.reason == Some(Reason::Admin) => {
+            format!("{subject} was set down{times}")
+        }
+        Kind::LinkFlap | Kind::LinkCarrierLost => format!("{subject} lost carrier{times}"),
+        Kind::LinkAdminDown => format!("{subject} was set down{times}"),
+        Kind::LinkRemoved => format!("{subject} was removed{times}"),
+        Kind::PathLoss => format!("packets to {subject} were lost beyond the local link{times}"),
+        Kind::AddressRemoved => format!("{subject} was removed{times}"),
+        Kind::AddressFlap => format!("{subject} was removed and added{times}"),
+        Kind::AddressMoved => format!("{subject} moved to another host"),
+        Kind::AddressConflict => format!("two hosts claim {subject}"),
+        Kind::NeighborUnreachable => format!("{subject} does not answer any more"),
+        Kind::NeighborMacFlip => format!("the link-layer address of {subject} flips{times}"),
+        Kind::SessionDown | Kind::SessionFlap => {
+            format!("session to {subject} went down{times}{why}")
+        }
+        Kind::SessionMaxPrefix => format!("session to {subject} exceeded its prefix limit{times}"),
+        Kind::BfdDown | Kind::BfdFlap => format!("BFD to {subject} went down{times}"),
+        Kind::PrefixFlap => match finding.affected.prefixes.len() {
+            0 | 1 => format!("{subject} flaps: withdrawn{times}"),
+            many => format!("{many} prefixes flap together, first {subject}: withdrawn{times}"),
+        },
+        Kind::PrefixMassWithdrawal => {
+            format!(
+                "{} prefixes were withdrawn at once by {subject}",
+                finding.affected.prefixes.len() as u64 + finding.affected.more_prefixes
+            )
+        }
+        Kind::PrefixPathOscillation => format!("the path of {subject} alternates{times}"),
+        Kind::PrefixAttributeOscillation => format!("attributes of {subject} alternate{times}"),
+        Kind::PrefixDuplicateUpdates => {
+            format!("{subject} repeats its announcements unchanged{times}")
+        }
+        Kind::PrefixOriginConflict => {
+            let origin = finding.subjects.iter().find_map(|s| {
+                if let Subject::Origin(asn) = s {
+                    Some(*asn)
+                } else {
+                    None
+                }
+            });
+            match origin {
+                Some(asn) => format!("AS{asn} originates {subject}, which belongs to another AS"),
+                None => format!("{subject} has two origins"),
+            }
+        }
+        Kind::RouteFlap => format!("kernel route {subject} was deleted{times}"),
+        Kind::RouteWithdrawn => format!("kernel route {subject} was deleted{times}"),
+        Kind::RouteSilentLoss => format!("kernel routes vanished silently, first {subject}"),
+        Kind::RouteDefaultLost => format!("default route {subject} was lost{times}"),
+        Kind::RouteDefaultFlap => format!("default route {subject} changed{times}"),
+        Kind::RouteShadowed => format!("{subject} is shadowed by another route"),
+        Kind::DhcpRogueServer => format!("unexpected DHCP server {subject}"),
+        Kind::DhcpServerUnresponsive => format!("DHCP server {subject} stopped answering{times}"),
+        Kind::DhcpLeaseExpired => format!("lease of {subject} ran out"),
+        Kind::DhcpNakStorm => format!("{subject} was refused{times}"),
+        Kind::DhcpDeclineLoop => format!("{subject} declined its address{times}"),
+        Kind::DhcpClientChurn => format!("{subject} took and gave back its lease{times}"),
+        Kind::DhcpRouteInjection => format!("{subject} hands out routes that take over traffic"),
+        Kind::DhcpGatewayChanged => format!("{subject} handed out another gateway{times}"),
+        Kind::DhcpStarvation => format!("{subject} takes addresses in the name of {n} clients"),
+        Kind::DhcpMalformed => format!("{subject} sends DHCP packets that break the rules{times}"),
+        Kind::DhcpHostileText => {
+            format!("{subject} sends DHCP text that would act on a terminal or log{times}")
+        }
+        Kind::DhcpRelaySpoofed => format!("{subject} is no relay but sends relayed requests{times}"),
+        Kind::DhcpPoolExhausted => format!("DHCP server {subject} has no address left"),
+        Kind::DhcpRequestStorm => format!("{subject} asks for a lease again and again{times}"),
+        Kind::DhcpDuplicateLease => format!("{subject} is leased to two clients at once"),
+        Kind::DhcpIdentityConflict => format!("two machines use the DHCP identity {subject}"),
+        Kind::RaSpoofed => format!("router advertisements in the name of {subject} are forged{times}"),
+        Kind::RaRogueRouter => format!("unexpected router {subject} advertises itself"),
+        Kind::RaFlap => format!("router {subject} withdraws itself and returns{times}"),
+        Kind::RaRouterWithdrawn => format!("router {subject} withdrew itself"),
+        Kind::RaExpired => format!("the advertisement of router {subject} ran out"),
+        Kind::NeighborFlap => format!("{subject} stopped answering and came back{times}"),
+        Kind::RouteNexthopChurn => format!("next hops of kernel routes changed, first {subject}{times}"),
+        Kind::RouteEcmpShrunk => format!("multipath route {subject} lost members{times}"),
+        Kind::SessionOpenRejected => format!("session to {subject} is refused while opening{times}"),
+        Kind::SessionSpeakerRestarted => format!("all sessions of {subject} restarted at once"),
+        Kind::PrefixPathHunting => format!("the network hunted for paths to {subject} before it was withdrawn"),
+        Kind::PrefixTableTransfer => format!("{subject} sent its whole table{times}"),
+        Kind::PrefixMoved => format!("{subject} moved, once"),
+        Kind::PrefixMoveFlap => format!("{subject} moves between hosts{times}"),
+        // The kind's own sentence after the subject; only its first letter is lowered, and no acronym is.
+        _ => {
+            let meaning = finding.kind.meaning().trim().trim_end_matches('.');
+            let mut letters = meaning.chars();
+            let (first, second) = (letters.next(), letters.next());
+            let acronym = second.is_some_and(char::is_uppercase);
+            let start: String = match first {
+                Some(c) if !acronym => c.to_lowercase().chain(second).collect(),
+                _ => first.into_iter().chain(second).collect(),
+            };
+            format!("{subject}: {start}{}{times}", letters.as_str())
+        }
+    }
+}
+
+/// A subject's value without its type, for sentences.
+fn name(subject: &Subject) -> String {
+    let text = subject.to_string();
+    text.split_once(':')
+        .map(|(_, value)| value.to_owned())
+        .unwrap_or(text)
+}
+
+/// A reason in words.
+pub fn reason_words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::LinkDown => "the link under it went down",
+        Reason::AddressLost => "its local address was lost",
+        Reason::NeighborUnreachable => "the neighbor does not answer",
+        Reason::NexthopLost => "no route to the peer",
+        Reason::HoldTimerExpired => "hold timer expired",
+        Reason::SendHoldExpired => "send hold timer expired",
+        Reason::BfdDown => "BFD went down",
+        Reason::AdminShutdown => "shut down by an administrator",
+        Reason::AdminReset => "reset by an administrator",
+        Reason::MaxPrefix => "too many prefixes",
+        Reason::PeerDeconfigured => "peer de-configured",
+        Reason::ConfigChange => "configuration change",
+        Reason::Rejected => "connection rejected",
+        Reason::Collision => "connection collision",
+        Reason::Resources => "out of resources",
+        Reason::OpenError => "error in the OPEN",
+        Reason::UpdateError => "error in an UPDATE",
+        Reason::HeaderError => "error in a message header",
+        Reason::FsmError => "state machine error",
+        Reason::TcpClosed => "TCP connection closed",
+        Reason::TcpReset => "TCP connection reset",
+        Reason::GracefulRestart => "graceful restart",
+        Reason::Auth => "authentication failure",
+        Reason::Unknown => "reason unknown",
+        Reason::Carrier => "loss of carrier",
+        Reason::Admin => "set down",
+        Reason::DetectionExpired => "detection time expired",
+        Reason::PeerSignaled => "signalled by the other end",
+    }
+}
+
+/// What is broken or was, with numbers.
+fn impact(incident: &Incident) -> String {
+    let all = || std::iter::once(&incident.root).chain(incident.chain.iter().map(|e| &e.finding));
+    let mut parts: Vec<String> = Vec::new();
+    if all().any(|f| f.ended.is_none() && f.broken.default_route) {
+        parts.push("the default route is still missing".to_owned());
+    } else if let Some(lost) =
+        all().find(|f| matches!(f.kind, Kind::RouteDefaultLost | Kind::RouteDefaultFlap))
+    {
+        let down = longest_outage(lost);
+        parts.push(match down {
+            Some(seconds) => format!(
+                "default route disturbed {} (longest {seconds:.1} s)",
+                times(lost.count)
+            ),
+            None => format!("default route disturbed {}", times(lost.count)),
+        });
+    }
+    let sessions_down = all()
+        .filter(|f| f.kind.layer() == "session" && f.ended.is_none() && f.broken.subject)
+        .count();
+    if sessions_down > 0 {
+        parts.push(format!(
+            "{sessions_down} {} still down",
+            if sessions_down == 1 {
+                "session is"
+            } else {
+                "sessions are"
+            }
+        ));
+    }
+    for (n, one, many) in [
+        (incident.affected.prefix_count(), "prefix", "prefixes"),
+        (
+            incident.affected.routes.len() as u64,
+            "kernel route",
+            "kernel routes",
+        ),
+        (
+            incident.affected.sessions.len() as u64,
+            "session",
+            "sessions",
+        ),
+        (
+            incident.affected.clients.len() as u64,
+            "DHCP client",
+            "DHCP clients",
+        ),
+    ] {
+        if n > 0 {
+            parts.push(format!("{n} {} affected", if n == 1 { one } else { many }));
+        }
+    }
+    if parts.is_empty() {
+        parts.push(match incident.severity {
+            Severity::Info => "nothing is broken".to_owned(),
+            _ => "no affected prefix, session or client seen".to_owned(),
+        });
+    }
+    parts.join("; ")
+}
+
+/// "once" or "4 times".
+pub(super) fn times(n: u64) -> String {
+    if n == 1 {
+        "once".to_owned()
+    } else {
+        format!("{n} times")
+    }
+}
+
+fn longest_outage(finding: &Finding) -> Option<f64> {
+    finding
+        .occurrences
+        .iter()
+        .filter_map(|o| o.until.map(|until| until.since(o.at).as_secs_f64()))
+        .reduce(f64::max)
+}
+
+/// Causes that were looked for and do not hold: those the detectors rejected, and those whose evidence would have been seen.
+fn rejected(incident: &Incident, visibility: &Visibility) -> Vec<Rejected> {
+    let mut rejected: Vec<Rejected> = Vec::new();
+    let members =
+        || std::iter::once(&incident.root).chain(incident.chain.iter().map(|e| &e.finding));
+    for (kind, reason, because) in members().flat_map(|f| &f.rejected) {
+        if !rejected
+            .iter()
+            .any(|r| r.kind == *kind && r.reason == *reason)
+        {
+            rejected.push(Rejected {
+                kind: *kind,
+                reason: *reason,
+                because: because.clone(),
+            });
+        }
+    }
+    let present: BTreeSet<Kind> = members().map(|f| f.kind).collect();
+    for rule in RULES
+        .iter()
+        .filter(|rule| !rule.absent.is_empty() && rule.effects.contains(&incident.root.kind))
+    {
+        let Some(kind) = rule.causes.first().copied() else {
+            continue;
+        };
+        let named = rejected.iter().any(|r| r.kind.layer() == kind.layer());
+        if !named
+            && visibility.sees(kind)
+            && !rule.causes.iter().any(|cause| present.contains(cause))
+        {
+            rejected.push(Rejected {
+                kind,
+                reason: None,
+                because: rule.absent.to_owned(),
+            });
+        }
+    }
+    rejected.truncate(6);
+    rejected
+}
+
+/// What could not be seen, where it would have mattered for this root.
+fn blind(incident: &Incident, visibility: &Visibility) -> Vec<String> {
+    let mut blind: Vec<String> = Vec::new();
+    for rule in RULES
+        .iter()
+        .filter(|rule| rule.effects.contains(&incident.root.kind))
+    {
+        for text in rule
+            .causes
+            .iter()
+            .filter_map(|kind| visibility.blind_to(*kind))
+        {
+            if !blind.iter().any(|known| known == text) {
+                blind.push(text.to_owned());
+            }
+        }
+    }
+    let routing = matches!(incident.root.kind.layer(), "session" | "prefix" | "bfd");
+    if routing && visibility.mid_session {
+        blind.push(
+            "the watching began in mid-session: no OPEN seen, timers and capabilities are inferred"
+                .to_owned(),
+        );
+    }
+    if routing && !visibility.bmp && !visibility.mrt {
+        blind.push("no BMP: what other routers received is unknown".to_owned());
+    }
+    blind
+}
+
+/// Read-only commands that help next, root first.
+fn advice(incident: &Incident) -> Vec<String> {
+    let mut advice: Vec<String> = Vec::new();
+    for command in std::iter::once(&incident.root)
+        .chain(incident.chain.iter().map(|e| &e.finding))
+        .flat_map(|f| &f.advice)
+    {
+        if !advice.contains(command) {
+            advice.push(command.clone());
+        }
+    }
+    advice.truncate(5);
+    advice
+}

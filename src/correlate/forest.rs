@@ -1,0 +1,247 @@
+//! Which finding caused which: for every finding the best cause that the rules and the times support, so that findings form trees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::join::{self, Fit, SKEW};
+use super::rules::{Grade, RULES, Rule};
+use crate::detect::{Board, Finding, FindingKey, Kind};
+
+/// A causal link: the finding it belongs to was caused by `cause`.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    pub cause: FindingKey,
+    /// Index into [`RULES`].
+    pub rule: usize,
+    pub grade: Grade,
+    pub fit: Fit,
+}
+
+impl Edge {
+    /// The row of the table.
+    pub fn row(&self) -> &'static Rule {
+        &RULES[self.rule]
+    }
+}
+
+/// Causal links between the findings on the board, kept up to date as findings change.
+#[derive(Debug, Default)]
+pub struct Forest {
+    edges: BTreeMap<FindingKey, Edge>,
+    children: BTreeMap<FindingKey, BTreeSet<FindingKey>>,
+    /// Findings in play, by kind: the candidates for causes and effects.
+    by_kind: BTreeMap<Kind, BTreeSet<FindingKey>>,
+}
+
+impl Forest {
+    /// Takes changed findings into account. Returns the roots of all trees that may have changed.
+    pub fn update(&mut self, board: &Board, dirty: &[FindingKey]) -> BTreeSet<FindingKey> {
+        let mut touched: BTreeSet<FindingKey> = BTreeSet::new();
+        let mut again: BTreeSet<FindingKey> = BTreeSet::new();
+        for &key in dirty {
+            touched.insert(self.root(key));
+            let Some(finding) = board.get(key) else {
+                again.extend(self.remove(key));
+                continue;
+            };
+            if !self
+                .by_kind
+                .get(&finding.kind)
+                .is_some_and(|set| set.contains(&key))
+            {
+                // New, or a finding that became another kind (a loss that turned into a flap).
+                self.by_kind.values_mut().for_each(|set| {
+                    set.remove(&key);
+                });
+                self.by_kind.entry(finding.kind).or_default().insert(key);
+            }
+            again.insert(key);
+            // What it may have caused is judged again too.
+            again.extend(self.children.get(&key).into_iter().flatten());
+            for rule in RULES
+                .iter()
+                .filter(|rule| rule.causes.contains(&finding.kind))
+            {
+                for effect in rule
+                    .effects
+                    .iter()
+                    .filter_map(|kind| self.by_kind.get(kind))
+                    .flatten()
+                {
+                    if *effect != key {
+                        again.insert(*effect);
+                    }
+                }
+            }
+        }
+        for &key in &again {
+            touched.insert(self.root(key));
+            self.link(board, key);
+            touched.insert(self.root(key));
+        }
+        // A root that got a cause is no root any more.
+        touched
+            .into_iter()
+            .map(|key| self.root(key))
+            .filter(|key| board.get(*key).is_some())
+            .collect()
+    }
+
+    /// The root of the tree that `key` is in.
+    pub fn root(&self, key: FindingKey) -> FindingKey {
+        let mut at = key;
+        while let Some(edge) = self.edges.get(&at) {
+            at = edge.cause;
+        }
+        at
+    }
+
+    /// Why `key` is in its tree; `None` for a root.
+    pub fn edge(&self, key: FindingKey) -> Option<&Edge> {
+        self.edges.get(&key)
+    }
+
+    /// The tree below `root`, causes before effects, siblings in the order in which they were raised.
+    pub fn tree(&self, root: FindingKey) -> Vec<FindingKey> {
+        let mut tree = vec![root];
+        let mut at = 0;
+        while let Some(key) = tree.get(at).copied() {
+            at += 1;
+            tree.extend(self.children.get(&key).into_iter().flatten());
+        }
+        tree
+    }
+
+    /// Forgets a finding; returns what hung below it.
+    fn remove(&mut self, key: FindingKey) -> Vec<FindingKey> {
+        self.unlink(key);
+        self.by_kind.values_mut().for_each(|set| {
+            set.remove(&key);
+        });
+        let orphans: Vec<FindingKey> = self.children.remove(&key).into_iter().flatten().collect();
+        for orphan in &orphans {
+            self.edges.remove(orphan);
+        }
+        orphans
+    }
+
+    /// Takes findings out of play: they are over and can neither cause nor be caused any more. Their links stay.
+    pub fn retire(&mut self, keys: &[FindingKey]) {
+        for key in keys {
+            self.by_kind.values_mut().for_each(|set| {
+                set.remove(key);
+            });
+        }
+    }
+
+    fn unlink(&mut self, key: FindingKey) {
+        if let Some(edge) = self.edges.remove(&key)
+            && let Some(siblings) = self.children.get_mut(&edge.cause)
+        {
+            siblings.remove(&key);
+            if siblings.is_empty() {
+                self.children.remove(&edge.cause);
+            }
+        }
+    }
+
+    /// Finds the best cause of `key` and hangs it there.
+    fn link(&mut self, board: &Board, key: FindingKey) {
+        self.unlink(key);
+        let Some(effect) = board.get(key) else { return };
+        let mut best: Option<(Edge, Rank)> = None;
+        for (index, rule) in RULES
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.effects.contains(&effect.kind))
+        {
+            for &candidate in rule
+                .causes
+                .iter()
+                .filter_map(|kind| self.by_kind.get(kind))
+                .flatten()
+            {
+                let Some(cause) = board.get(candidate).filter(|_| candidate != key) else {
+                    continue;
+                };
+                if !may_cause(rule, (candidate, cause), (key, effect))
+                    || self.root_path_contains(candidate, key)
+                {
+                    continue;
+                }
+                if !join::meets(rule.join, cause, effect) {
+                    continue;
+                }
+                let Some(fit) = join::fit(rule, cause, effect) else {
+                    continue;
+                };
+                let edge = Edge {
+                    cause: candidate,
+                    rule: index,
+                    grade: rule.grade,
+                    fit,
+                };
+                let rank = Rank::of(&edge, index);
+                if best.as_ref().is_none_or(|(_, known)| rank > *known) {
+                    best = Some((edge, rank));
+                }
+            }
+        }
+        if let Some((edge, _)) = best {
+            self.children.entry(edge.cause).or_default().insert(key);
+            self.edges.insert(key, edge);
+        }
+    }
+
+    /// Whether `key` is `from` or one of its causes: linking `key` below `from` would then close a circle.
+    fn root_path_contains(&self, from: FindingKey, key: FindingKey) -> bool {
+        let mut at = from;
+        loop {
+            if at == key {
+                return true;
+            }
+            match self.edges.get(&at) {
+                Some(edge) => at = edge.cause,
+                None => return false,
+            }
+        }
+    }
+}
+
+/// Order and discriminator: an effect does not begin before its cause (but for skew), and between two findings that could cause each
+/// other (siblings) the earlier one is the cause.
+fn may_cause(
+    rule: &Rule,
+    (cause_key, cause): (FindingKey, &Finding),
+    (effect_key, effect): (FindingKey, &Finding),
+) -> bool {
+    let mutual = rule.causes.contains(&effect.kind) && rule.effects.contains(&cause.kind);
+    let ordered = if mutual {
+        (cause.first, cause_key) < (effect.first, effect_key)
+    } else {
+        cause.first <= effect.first + SKEW
+    };
+    ordered && (rule.when)(cause, effect)
+}
+
+/// What makes one explanation better than another: surer, then earlier in the table, then explaining more, then nearer in time.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+struct Rank {
+    grade: Grade,
+    row: std::cmp::Reverse<usize>,
+    explained: f64,
+    nearness: std::cmp::Reverse<i64>,
+    /// Ties go to the finding that was raised first.
+    age: std::cmp::Reverse<u32>,
+}
+
+impl Rank {
+    fn of(edge: &Edge, row: usize) -> Rank {
+        Rank {
+            grade: edge.grade,
+            row: std::cmp::Reverse(row),
+            explained: f64::from(edge.fit.hits) / f64::from(edge.fit.of.max(1)),
+            nearness: std::cmp::Reverse(edge.fit.lag_ns),
+            age: std::cmp::Reverse(edge.cause.0),
+        }
+    }
+}

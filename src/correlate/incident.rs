@@ -1,0 +1,141 @@
+//! Incidents: one tree of findings each, with a life cycle (opened once, updated at a bounded rate, resolved after quiet).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::forest::Edge;
+use super::rules::Grade;
+use crate::detect::finding::content_hash;
+use crate::detect::{Finding, Severity};
+use crate::event::loss::Gap;
+use crate::event::{Prefix, SourceId, Timestamp};
+
+/// How long a tree may grow before its incident is opened: effects of one fault arrive within a second or so, and a cause may be
+/// recognised after its first effect. The bar is an alert within 2 s of the evidence.
+pub const SETTLE: Duration = Duration::from_millis(1500);
+
+/// Quiet time after which an incident is resolved: twice the longest trigger window of a detector would be too short for slow
+/// flaps, FRR's damping half-life too long; 5 min is the survey's choice (routing D, "hysteresis").
+pub const QUIET: Duration = Duration::from_secs(300);
+
+/// A resolved incident whose tree stirs again within this time is opened again as the same incident.
+pub const REOPEN: Duration = Duration::from_secs(900);
+
+/// Least time between two updates of an incident whose severity and root did not change; doubles up to [`UPDATE_MOST`].
+pub const UPDATE_LEAST: Duration = Duration::from_secs(10);
+/// See [`UPDATE_LEAST`].
+pub const UPDATE_MOST: Duration = Duration::from_secs(300);
+
+/// Where an incident is in its life.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Life {
+    Open,
+    Resolved,
+}
+
+/// What a reader or machine gets to see of an incident: whole, independent of the board.
+#[derive(Clone, Debug)]
+pub struct Incident {
+    pub id: String,
+    /// Counts what was told about it; (id, rev) is the idempotency key.
+    pub rev: u32,
+    pub life: Life,
+    /// It turned out to be part of this other incident.
+    pub merged_into: Option<String>,
+    pub severity: Severity,
+    pub opened_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub resolved_at: Option<Timestamp>,
+    pub title: String,
+    pub impact: String,
+    pub root: Finding,
+    /// Effects in causal order.
+    pub chain: Vec<Effect>,
+    pub affected: AffectedTotals,
+    pub rejected: Vec<Rejected>,
+    pub gaps: Vec<(SourceId, Gap)>,
+    pub blind: Vec<String>,
+    pub advice: Vec<String>,
+}
+
+/// An effect in the chain.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    pub finding: Finding,
+    /// Id of the finding that caused it.
+    pub cause: String,
+    pub rule: &'static str,
+    pub because: &'static str,
+    pub grade: Grade,
+    pub lag_ns: i64,
+    pub hits: u32,
+    pub of: u32,
+    /// 1 below the root, 2 below that …
+    pub depth: usize,
+}
+
+/// Union of what all members affected.
+#[derive(Clone, Debug, Default)]
+pub struct AffectedTotals {
+    pub prefixes: BTreeSet<Prefix>,
+    pub more_prefixes: u64,
+    pub routes: BTreeSet<Prefix>,
+    pub sessions: BTreeSet<String>,
+    pub clients: BTreeSet<String>,
+}
+
+impl AffectedTotals {
+    /// Adds what one finding affected.
+    pub fn add(&mut self, finding: &Finding) {
+        self.prefixes.extend(&finding.affected.prefixes);
+        self.more_prefixes = self.more_prefixes.max(finding.affected.more_prefixes);
+        self.routes.extend(&finding.affected.routes);
+        self.sessions
+            .extend(finding.affected.sessions.iter().map(ToString::to_string));
+        self.clients
+            .extend(finding.affected.clients.iter().map(ToString::to_string));
+        if finding.kind.layer() == "session"
+            && let Some(subject) = finding.subjects.first()
+        {
+            self.sessions.insert(subject.to_string());
+        }
+    }
+
+    /// Number of BGP prefixes.
+    pub fn prefix_count(&self) -> u64 {
+        self.prefixes.len() as u64 + self.more_prefixes
+    }
+}
+
+/// A cause that was considered and does not hold.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Rejected {
+    pub kind: crate::detect::Kind,
+    pub reason: Option<crate::detect::Reason>,
+    pub because: String,
+}
+
+/// The id of an incident: content of its root, nothing else (law 13).
+pub fn id_of(root: &Finding) -> String {
+    format!(
+        "i-{:08x}",
+        content_hash(&(root.kind.as_str(), &root.subjects.first(), root.first)) as u32
+    )
+}
+
+impl Effect {
+    /// From a finding and its link.
+    pub fn new(finding: &Finding, edge: &Edge, cause: &Finding, depth: usize) -> Effect {
+        Effect {
+            finding: finding.clone(),
+            cause: cause.id(),
+            rule: edge.row().name,
+            because: edge.row().because,
+            grade: edge.grade,
+            lag_ns: edge.fit.lag_ns,
+            hits: edge.fit.hits,
+            of: edge.fit.of,
+            depth,
+        }
+    }
+}

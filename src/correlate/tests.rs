@@ -1,0 +1,299 @@
+//! The correlator on hand-made findings: folding, order, windows, life cycle.
+
+use std::time::Duration;
+
+use super::explain::{Surroundings, Visibility};
+use super::*;
+use crate::detect::finding::Reason;
+use crate::detect::subject::{Subject, Touch};
+use crate::detect::{Finding, Kind};
+
+const SECOND: i64 = 1_000_000_000;
+
+fn at(seconds: f64) -> Timestamp {
+    Timestamp((1_700_000_000.0 * 1e9) as i64 + (seconds * 1e9) as i64)
+}
+
+fn finding(kind: Kind, subject: Subject, times: &[f64], touches: Vec<Touch>) -> Finding {
+    let mut finding = Finding::at(kind, Severity::Warning, subject, at(times[0]));
+    for time in &times[1..] {
+        finding.again_at(at(*time));
+    }
+    finding.touches = touches;
+    finding
+}
+
+fn link(name: &str, times: &[f64]) -> Finding {
+    let kind = if times.len() > 1 {
+        Kind::LinkFlap
+    } else {
+        Kind::LinkCarrierLost
+    };
+    let net = "198.51.100.0/30".parse().unwrap();
+    finding(
+        kind,
+        Subject::Link(name.into()),
+        times,
+        vec![Touch::Interface(name.into()), Touch::OnLink(net)],
+    )
+}
+
+fn session(peer: &str, times: &[f64], reason: Reason) -> Finding {
+    let peer = peer.parse().unwrap();
+    let mut finding = finding(
+        Kind::SessionDown,
+        Subject::Peer(peer, None),
+        times,
+        vec![Touch::Peer(peer)],
+    );
+    finding.reason = Some(reason);
+    finding.reach = Some(Duration::from_secs(9));
+    finding
+}
+
+/// Runs the correlator over the findings as a stream would: everything is raised at once, time passes to the end.
+fn incidents(findings: Vec<Finding>) -> Vec<Incident> {
+    let (mut board, mut correlator, visibility) = (
+        Board::default(),
+        Correlator::default(),
+        Visibility {
+            kernel: true,
+            ..Visibility::default()
+        },
+    );
+    let around = Surroundings {
+        visibility: &visibility,
+        gaps: &[],
+    };
+    let mut told = Vec::new();
+    for finding in findings {
+        board.raise(finding);
+    }
+    correlator.board_changed(at(100.0));
+    correlator.finish(at(100.0), &mut board, &around, &mut told);
+    correlator.incidents(&board, &around)
+}
+
+#[test]
+fn a_session_that_falls_with_its_link_is_part_of_the_links_incident() {
+    let all = incidents(vec![
+        link("wan0", &[1.0, 5.0, 9.0]),
+        session("198.51.100.1", &[1.2, 5.2, 9.1], Reason::LinkDown),
+    ]);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].root.kind, Kind::LinkFlap);
+    assert_eq!(all[0].chain.len(), 1);
+    assert_eq!((all[0].chain[0].hits, all[0].chain[0].of), (3, 3));
+    assert_eq!(all[0].chain[0].lag_ns / SECOND, 0);
+}
+
+#[test]
+fn a_session_on_another_link_is_another_incident() {
+    let all = incidents(vec![
+        link("wan0", &[1.0]),
+        session("203.0.113.1", &[1.2], Reason::HoldTimerExpired),
+    ]);
+    assert_eq!(all.len(), 2);
+}
+
+#[test]
+fn a_session_that_was_shut_down_on_purpose_was_not_killed_by_the_link() {
+    let all = incidents(vec![
+        link("wan0", &[1.0]),
+        session("198.51.100.1", &[1.2], Reason::AdminShutdown),
+    ]);
+    assert_eq!(all.len(), 2);
+}
+
+#[test]
+fn an_effect_that_mostly_happens_without_the_cause_is_not_its_effect() {
+    let all = incidents(vec![
+        link("wan0", &[1.0]),
+        session(
+            "198.51.100.1",
+            &[1.2, 30.0, 60.0, 90.0],
+            Reason::HoldTimerExpired,
+        ),
+    ]);
+    assert_eq!(all.len(), 2);
+}
+
+#[test]
+fn a_cause_never_begins_after_its_effect() {
+    let all = incidents(vec![
+        session("198.51.100.1", &[1.0], Reason::HoldTimerExpired),
+        link("wan0", &[3.0]),
+    ]);
+    assert_eq!(all.len(), 2);
+}
+
+#[test]
+fn the_window_of_a_session_is_its_hold_time() {
+    let inside = incidents(vec![
+        link("wan0", &[1.0]),
+        session("198.51.100.1", &[10.5], Reason::HoldTimerExpired),
+    ]);
+    assert_eq!(inside.len(), 1);
+    let outside = incidents(vec![
+        link("wan0", &[1.0]),
+        session("198.51.100.1", &[20.0], Reason::HoldTimerExpired),
+    ]);
+    assert_eq!(outside.len(), 2);
+}
+
+#[test]
+fn both_families_sessions_to_one_neighbor_are_one_incident() {
+    let mut first = session("198.51.100.1", &[1.0], Reason::HoldTimerExpired);
+    let mut second = session("2001:db8::1", &[1.4], Reason::HoldTimerExpired);
+    first.touch(Touch::RouterId(7));
+    second.touch(Touch::RouterId(7));
+    let all = incidents(vec![first, second]);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].chain[0].rule, "same-neighbor-other-session");
+}
+
+#[test]
+fn the_deepest_cause_is_the_root_and_the_chain_is_a_tree_of_causes_before_effects() {
+    let mut session = session("198.51.100.1", &[1.2], Reason::LinkDown);
+    let prefix = "192.0.2.0/24".parse().unwrap();
+    session.affected.prefix(prefix);
+    let flap = finding(
+        Kind::PrefixFlap,
+        Subject::Prefix(prefix),
+        &[1.3],
+        vec![Touch::Prefix(prefix)],
+    );
+    let all = incidents(vec![flap, session, link("wan0", &[1.0])]);
+    assert_eq!(all.len(), 1);
+    let kinds: Vec<Kind> = all[0].chain.iter().map(|e| e.finding.kind).collect();
+    assert_eq!(
+        (all[0].root.kind, kinds),
+        (
+            Kind::LinkCarrierLost,
+            vec![Kind::SessionDown, Kind::PrefixFlap]
+        )
+    );
+    assert_eq!(all[0].affected.prefix_count(), 1);
+}
+
+#[test]
+fn the_order_in_which_findings_are_raised_changes_no_verdict() {
+    let parts = || {
+        vec![
+            link("wan0", &[1.0, 5.0]),
+            session("198.51.100.1", &[1.2, 5.1], Reason::LinkDown),
+            session("203.0.113.9", &[4.0], Reason::AdminReset),
+        ]
+    };
+    let forward = incidents(parts());
+    let backward = incidents(parts().into_iter().rev().collect());
+    let ids = |all: &[Incident]| {
+        let mut ids: Vec<_> = all
+            .iter()
+            .map(|i| (i.id.clone(), i.title.clone(), i.chain.len()))
+            .collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(&forward), ids(&backward));
+}
+
+/// Drives the correlator with time: raises findings at their first time, fires every deadline in between.
+fn stream(mut findings: Vec<Finding>, until: f64) -> Vec<Told> {
+    findings.sort_by_key(|f| f.first);
+    let (mut board, mut correlator, visibility) = (
+        Board::default(),
+        Correlator::default(),
+        Visibility::default(),
+    );
+    let around = Surroundings {
+        visibility: &visibility,
+        gaps: &[],
+    };
+    let mut told = Vec::new();
+    let pass =
+        |to: Timestamp, board: &mut Board, correlator: &mut Correlator, told: &mut Vec<Told>| {
+            while let Some(deadline) = correlator.next_deadline().filter(|d| *d <= to) {
+                correlator.expire(deadline, board, &around, told);
+            }
+        };
+    for finding in findings {
+        let now = finding.last;
+        pass(now, &mut board, &mut correlator, &mut told);
+        board.raise(finding);
+        correlator.board_changed(now);
+    }
+    pass(at(until), &mut board, &mut correlator, &mut told);
+    told
+}
+
+#[test]
+fn an_incident_is_opened_within_two_seconds_once_and_resolved_after_quiet() {
+    let told = stream(
+        vec![
+            link("wan0", &[1.0]),
+            session("198.51.100.1", &[1.2], Reason::LinkDown),
+        ],
+        1000.0,
+    );
+    let Some(Told::Opened(first)) = told.first() else {
+        panic!("not opened first")
+    };
+    assert!(first.opened_at <= at(3.2));
+    assert_eq!(first.chain.len(), 1);
+    assert_eq!(
+        told.iter().filter(|t| matches!(t, Told::Opened(_))).count(),
+        1
+    );
+    let Some(Told::Resolved(last)) = told.last() else {
+        panic!("not resolved")
+    };
+    assert_eq!(
+        (last.id.as_str(), last.resolved_at.is_some()),
+        (first.id.as_str(), true)
+    );
+}
+
+#[test]
+fn an_incident_whose_subject_is_still_down_does_not_resolve() {
+    let mut down = session("198.51.100.1", &[1.0], Reason::HoldTimerExpired);
+    down.broken.subject = true;
+    let told = stream(vec![down], 4000.0);
+    assert!(!told.iter().any(|t| matches!(t, Told::Resolved(_))));
+}
+
+#[test]
+fn a_planned_shutdown_is_told_at_info() {
+    let mut down = session("198.51.100.1", &[1.0], Reason::AdminShutdown);
+    down.planned = true;
+    let all = incidents(vec![down]);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].severity, Severity::Info);
+}
+
+#[test]
+fn a_missing_default_route_makes_the_incident_critical() {
+    let mut lost = finding(
+        Kind::RouteDefaultLost,
+        Subject::Prefix("0.0.0.0/0".parse().unwrap()),
+        &[1.0],
+        vec![Touch::Interface("wan0".into())],
+    );
+    lost.broken.default_route = true;
+    let all = incidents(vec![link("wan0", &[0.9]), lost]);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].severity, Severity::Critical);
+}
+
+#[test]
+fn every_rule_has_words_and_no_kind_causes_itself_without_a_discriminator() {
+    for rule in rules::RULES {
+        assert!(
+            !rule.because.is_empty() && !rule.causes.is_empty() && !rule.effects.is_empty(),
+            "{}",
+            rule.name
+        );
+    }
+    let names: BTreeSet<&str> = rules::RULES.iter().map(|r| r.name).collect();
+    assert_eq!(names.len(), rules::RULES.len(), "rule names are unique");
+}

@@ -1,0 +1,112 @@
+//! Turns away, on a few octets, the frames that no decoder wants: in real captures they are 97 of 100, and the cost of a whole
+//! capture is the cost of turning those away.
+//!
+//! It may let too much through but never too little: whatever looks odd (options, extension headers, fragments) passes.
+
+use super::ip::protocol;
+use super::{be16, ethertype};
+
+/// BGP (RFC 4271 §8).
+pub const BGP_PORT: u16 = 179;
+/// BFD: single hop (RFC 5881), multihop (RFC 5883), on members of an aggregate (RFC 7130).
+pub const BFD_PORTS: [u16; 3] = [3784, 4784, 6784];
+/// DHCPv4 server (also relay) and client.
+pub const DHCP4_SERVER: u16 = 67;
+pub const DHCP4_CLIENT: u16 = 68;
+/// DHCPv6 client and server (also relay).
+pub const DHCP6_CLIENT: u16 = 546;
+pub const DHCP6_SERVER: u16 = 547;
+/// First octet of a BMP common header: version 3 (RFC 7854 §4.1).
+pub const BMP_VERSION: u8 = 3;
+/// ICMPv6 types of neighbor discovery: 133 router solicitation … 137 redirect.
+pub const ND_TYPES: std::ops::RangeInclusive<u8> = 133..=137;
+
+/// TCP ports on which BMP was recognised: a bit for each. Set bits only widen what passes.
+#[derive(Clone, Debug)]
+pub struct Ports(Box<[u64; 1024]>);
+
+impl Default for Ports {
+    fn default() -> Ports {
+        Ports(Box::new([0; 1024]))
+    }
+}
+
+impl Ports {
+    pub fn insert(&mut self, port: u16) {
+        if let Some(word) = self.0.get_mut(usize::from(port >> 6)) {
+            *word |= 1 << (port & 63);
+        }
+    }
+
+    pub fn contains(&self, port: u16) -> bool {
+        self.0
+            .get(usize::from(port >> 6))
+            .is_some_and(|word| word >> (port & 63) & 1 == 1)
+    }
+}
+
+/// Whether a decoder may want this network layer packet.
+pub fn wanted(ethertype: u16, packet: &[u8], bmp: &Ports) -> bool {
+    match ethertype {
+        ethertype::ARP => true,
+        ethertype::IPV4 => v4(packet, bmp).unwrap_or(true),
+        ethertype::IPV6 => v6(packet, bmp).unwrap_or(true),
+        _ => false,
+    }
+}
+
+fn v4(packet: &[u8], bmp: &Ports) -> Option<bool> {
+    let header = usize::from(packet.first()? & 0xf) * 4;
+    let kind = *packet.get(9)?;
+    if be16(packet, 6)? & 0x3fff != 0 {
+        // A fragment: its ports are elsewhere.
+        return Some(matches!(kind, protocol::TCP | protocol::UDP));
+    }
+    match kind {
+        protocol::TCP => {
+            // Padding of a short frame is no payload.
+            let end = usize::from(be16(packet, 2)?).max(header);
+            tcp(packet.get(header..end).or(packet.get(header..))?, bmp)
+        }
+        protocol::UDP => udp(packet.get(header..)?),
+        protocol::AUTHENTICATION => Some(true),
+        _ => Some(false),
+    }
+}
+
+fn v6(packet: &[u8], bmp: &Ports) -> Option<bool> {
+    match *packet.get(6)? {
+        protocol::TCP => tcp(packet.get(40..)?, bmp),
+        protocol::UDP => udp(packet.get(40..)?),
+        protocol::ICMPV6 => Some(ND_TYPES.contains(packet.get(40)?)),
+        protocol::HOP_BY_HOP
+        | protocol::ROUTING
+        | protocol::FRAGMENT
+        | protocol::AUTHENTICATION
+        | protocol::DESTINATION_OPTIONS => Some(true),
+        _ => Some(false),
+    }
+}
+
+fn tcp(segment: &[u8], bmp: &Ports) -> Option<bool> {
+    let (src, dst) = (be16(segment, 0)?, be16(segment, 2)?);
+    if src == BGP_PORT || dst == BGP_PORT || bmp.contains(src) || bmp.contains(dst) {
+        return Some(true);
+    }
+    let payload = usize::from(*segment.get(12)? >> 4) * 4;
+    Some(segment.get(payload) == Some(&BMP_VERSION))
+}
+
+fn udp(datagram: &[u8]) -> Option<bool> {
+    let (src, dst) = (be16(datagram, 0)?, be16(datagram, 2)?);
+    Some(wanted_udp(src, dst))
+}
+
+/// Whether these UDP ports may carry something for us. A server's answers to a relay may go to any port (RFC 8357).
+pub fn wanted_udp(src: u16, dst: u16) -> bool {
+    matches!(
+        dst,
+        DHCP4_SERVER | DHCP4_CLIENT | DHCP6_CLIENT | DHCP6_SERVER
+    ) || matches!(src, DHCP4_SERVER | DHCP6_SERVER)
+        || BFD_PORTS.contains(&dst)
+}

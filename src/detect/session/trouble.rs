@@ -1,0 +1,326 @@
+//! Sessions in trouble that are not lost (yet): refused while opening, stalled, nearly expired, up but empty.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::event::{Classes, EventKind, Timestamp};
+use crate::state::rib::{RibEvent, RibId};
+use crate::state::sessions::{DownCause, Session, SessionDelta, SessionId, State};
+use crate::state::{NetState, Observation};
+
+use super::perspective::Perspective;
+use super::reason;
+use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Reason, Severity, Subject, Touch};
+
+/// D28: refusals within the window that make a loop.
+const REFUSALS: usize = 5;
+const REFUSAL_WINDOW: Duration = Duration::from_secs(600);
+/// D27: a window closed this long is a stall.
+const STALL: Duration = Duration::from_secs(30);
+/// D30: a session is judged empty this long after it came up.
+const EMPTY_AFTER: Duration = Duration::from_secs(60);
+/// D30: fewer than this of what the last session brought.
+const EMPTY_SHARE: u32 = 2;
+/// Smaller tables come and go with a policy.
+const EMPTY_LEAST: u32 = 10;
+/// Sessions with open questions at once.
+const MAX_WATCHED: usize = 4096;
+
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
+enum Question {
+    Stalled(SessionId, usize),
+    Empty(SessionId),
+}
+
+/// `session.open-rejected`, `session.stalled`, `session.near-miss`, `session.empty`.
+#[derive(Default)]
+pub(super) struct Trouble {
+    perspective: Perspective,
+    refusals: BTreeMap<SessionId, (VecDeque<Timestamp>, Option<FindingKey>)>,
+    misses: BTreeMap<SessionId, FindingKey>,
+    stalls: BTreeMap<(SessionId, usize), FindingKey>,
+    questions: BTreeSet<(Timestamp, Question)>,
+    /// What a RIB held when its session was last lost.
+    held: BTreeMap<RibId, u32>,
+}
+
+impl Detector for Trouble {
+    fn name(&self) -> &'static str {
+        "session trouble"
+    }
+
+    fn wants(&self) -> Classes {
+        Classes::LINK
+            .and(Classes::ADDRESS)
+            .and(Classes::BGP)
+            .and(Classes::BMP)
+            .and(Classes::TCP)
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        if matches!(seen.event.kind, EventKind::Link(_) | EventKind::Address(_)) {
+            self.perspective.observe(seen);
+            return;
+        }
+        for delta in &seen.changes.sessions {
+            match delta {
+                SessionDelta::Refused { id, cause } => self.refused(*id, cause, seen, net, board),
+                SessionDelta::Up { id, .. } => {
+                    if let Some((_, Some(key))) = self.refusals.remove(id) {
+                        board.update(key, |finding| {
+                            finding.recovered(seen.event.at);
+                            finding.ended = Some(seen.event.at);
+                            finding.broken.subject = false;
+                        });
+                    }
+                    self.ask(seen.event.at + EMPTY_AFTER, Question::Empty(*id));
+                }
+                SessionDelta::ZeroWindow { id, end } => {
+                    self.ask(seen.event.at + STALL, Question::Stalled(*id, *end))
+                }
+                SessionDelta::Late { id, end, gap, hold } => {
+                    self.late(*id, *end, (*gap, *hold), seen, net, board)
+                }
+                _ => {}
+            }
+        }
+        for event in &seen.changes.rib.events {
+            if let RibEvent::Lost { rib, routes, .. } = event {
+                if self.held.len() < MAX_WATCHED || self.held.contains_key(rib) {
+                    self.held.insert(*rib, *routes);
+                }
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.questions.first().map(|(at, _)| *at)
+    }
+
+    fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        while let Some((at, question)) =
+            self.questions.first().copied().filter(|(at, _)| *at <= now)
+        {
+            self.questions.remove(&(at, question));
+            match question {
+                Question::Stalled(id, end) => self.stalled(id, end, now, net, board),
+                Question::Empty(id) => self.empty(id, now, net, board),
+            }
+        }
+    }
+}
+
+impl Trouble {
+    fn ask(&mut self, at: Timestamp, question: Question) {
+        if self.questions.len() < MAX_WATCHED {
+            self.questions.insert((at, question));
+        }
+    }
+
+    fn finding(
+        &self,
+        kind: Kind,
+        severity: Severity,
+        session: &Session,
+        net: &NetState,
+        at: Timestamp,
+    ) -> Finding {
+        let far = self.perspective.far_end(&net.sessions, session);
+        let mut finding = Finding::at(
+            kind,
+            severity,
+            Subject::Peer(session.ends[far].addr, None),
+            at,
+        );
+        finding.also(Subject::Peer(session.ends[1 - far].addr, None));
+        for end in &session.ends {
+            finding.touch(Touch::Peer(end.addr));
+        }
+        if session.ends[far].router_id != 0 {
+            finding.touch(Touch::RouterId(session.ends[far].router_id));
+        }
+        if let Some(mac) = session.ends[far].mac {
+            finding.touch(Touch::Mac(mac));
+        }
+        for name in self.perspective.interfaces(net, session) {
+            finding.touch(Touch::Interface(name));
+        }
+        finding.reach = session.hold_time();
+        finding.advice = vec![format!(
+            "vtysh -c 'show bgp neighbors {}'",
+            session.ends[far].addr
+        )];
+        finding
+    }
+
+    fn refused(
+        &mut self,
+        id: SessionId,
+        cause: &DownCause,
+        seen: &Observation<'_>,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        let at = seen.event.at;
+        let why = match cause {
+            DownCause::Notification { notification, .. } => reason::of_notification(notification),
+            // A closed port while the other end restarts: part of a loss, not a refusal.
+            _ => return,
+        };
+        // A collision is the normal begin of a session; a session that was lost is told by its own finding.
+        if why == Reason::Collision
+            || session.ups > 0
+            || session.downs > 0
+            || session.state == State::Established
+        {
+            return;
+        }
+        if self.refusals.len() >= MAX_WATCHED && !self.refusals.contains_key(&id) {
+            return;
+        }
+        let (times, known) = self.refusals.entry(id).or_default();
+        while times
+            .front()
+            .is_some_and(|first| at.since(*first) > REFUSAL_WINDOW)
+        {
+            times.pop_front();
+        }
+        times.push_back(at);
+        if let Some(key) = known {
+            board.update(*key, |finding| finding.again(seen.event));
+            return;
+        }
+        if times.len() < REFUSALS {
+            return;
+        }
+        let all: Vec<Timestamp> = times.iter().copied().collect();
+        let mut finding = self.finding(
+            Kind::SessionOpenRejected,
+            Severity::Warning,
+            session,
+            net,
+            all[0],
+        );
+        for time in &all[1..] {
+            finding.again_at(*time);
+        }
+        finding.evidence.add(seen.event.locator);
+        finding.reason = Some(why);
+        finding.broken.subject = true;
+        finding.explain = format!(
+            "the BGP session to {} was refused {} times in {:.0} s while opening",
+            session.ends[0].addr,
+            all.len(),
+            at.since(all[0]).as_secs_f64()
+        );
+        let key = board.raise(finding);
+        if let Some((_, slot)) = self.refusals.get_mut(&id) {
+            *slot = Some(key);
+        }
+    }
+
+    fn late(
+        &mut self,
+        id: SessionId,
+        end: usize,
+        (gap, hold): (Duration, Duration),
+        seen: &Observation<'_>,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        if let Some(key) = self.misses.get(&id) {
+            board.update(*key, |finding| finding.again(seen.event));
+            return;
+        }
+        if self.misses.len() >= MAX_WATCHED {
+            return;
+        }
+        let mut finding = self.finding(
+            Kind::SessionNearMiss,
+            Severity::Info,
+            session,
+            net,
+            seen.event.at,
+        );
+        finding.evidence.add(seen.event.locator);
+        finding.ended = Some(seen.event.at);
+        finding.explain = format!(
+            "{} was silent for {:.1} s of a hold time of {} s: the session nearly expired",
+            session.ends[end].addr,
+            gap.as_secs_f64(),
+            hold.as_secs()
+        );
+        self.misses.insert(id, board.raise(finding));
+    }
+
+    fn stalled(
+        &mut self,
+        id: SessionId,
+        end: usize,
+        now: Timestamp,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        let Some(since) = session.ends[end]
+            .zero_window
+            .filter(|since| now.since(*since) >= STALL)
+        else {
+            return;
+        };
+        if self.stalls.contains_key(&(id, end)) || self.stalls.len() >= MAX_WATCHED {
+            return;
+        }
+        let mut finding =
+            self.finding(Kind::SessionStalled, Severity::Warning, session, net, since);
+        finding.last = now;
+        finding.fidelity = crate::detect::Fidelity::Inferred;
+        finding.broken.subject = true;
+        finding.explain = format!(
+            "{} has kept its TCP window closed for {} s: the session is up, but nothing gets through (RFC 9687 closes it with a send hold timer)",
+            session.ends[end].addr,
+            now.since(since).as_secs()
+        );
+        self.stalls.insert((id, end), board.raise(finding));
+    }
+
+    fn empty(&mut self, id: SessionId, now: Timestamp, net: &NetState, board: &mut Board) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        let Some(up) = session
+            .up_since
+            .filter(|up| session.state == State::Established && now.since(*up) >= EMPTY_AFTER)
+        else {
+            return;
+        };
+        for (rib, of) in net.rib.of_session(id) {
+            let Some(held) = self.held.remove(&rib).filter(|held| *held >= EMPTY_LEAST) else {
+                continue;
+            };
+            if of.present.saturating_mul(EMPTY_SHARE) >= held {
+                continue;
+            }
+            let mut finding = self.finding(Kind::SessionEmpty, Severity::Warning, session, net, up);
+            finding.last = now;
+            finding.fidelity = crate::detect::Fidelity::Inferred;
+            finding.broken.subject = true;
+            finding.explain = format!(
+                "the session with {} came back {} s ago with {} prefixes; before it was lost there were {held}",
+                session.ends[of.sender].addr,
+                now.since(up).as_secs(),
+                of.present
+            );
+            board.raise(finding);
+            return;
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The engine: sync and deterministic. Events in, incidents told out; time only from events.
+//!
+//! Deadlines at or before t fire before the event at t, each stamped with its own time: first the model's, then the detectors', then
+//! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
+
+use crate::correlate::explain::{Surroundings, Visibility};
+use crate::correlate::incident::Incident;
+use crate::correlate::{Correlator, Told};
+use crate::detect::{self, Board, Detector, FindingKey, Settings};
+use crate::event::loss::Gap;
+use crate::event::{Classes, Event, EventKind, SourceId, SourceKind, Timestamp};
+use crate::state::{Changes, NetState, Observation};
+
+/// Losses remembered for reports; later ones are counted. A capture with more holes than this has no use for the list.
+const MAX_GAPS: usize = 1024;
+
+/// What was handled so far.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
+pub struct Counts {
+    pub events: u64,
+    pub netlink: u64,
+    pub bgp: u64,
+    pub bmp: u64,
+    pub bfd: u64,
+    pub dhcp: u64,
+    /// ARP and neighbor discovery.
+    pub lan: u64,
+    pub tcp: u64,
+    pub malformed: u64,
+    pub gaps: u64,
+}
+
+struct Slot {
+    wants: Classes,
+    detector: Box<dyn Detector>,
+    deadline: Option<Timestamp>,
+}
+
+/// Model, detectors and correlator behind one call.
+pub struct Engine {
+    net: NetState,
+    slots: Vec<Slot>,
+    board: Board,
+    correlator: Correlator,
+    changes: Changes,
+    now: Timestamp,
+    from: Option<Timestamp>,
+    /// The earliest deadline of all, or `MAX`.
+    deadline: Timestamp,
+    visibility: Visibility,
+    gaps: Vec<(SourceId, Gap)>,
+    counts: Counts,
+}
+
+impl Engine {
+    /// An empty engine.
+    pub fn new(settings: &Settings) -> Engine {
+        let slots = detect::all(settings)
+            .into_iter()
+            .map(|detector| Slot {
+                wants: detector.wants(),
+                detector,
+                deadline: None,
+            })
+            .collect();
+        Engine {
+            net: NetState::default(),
+            slots,
+            board: Board::default(),
+            correlator: Correlator::default(),
+            changes: Changes::default(),
+            now: Timestamp::MIN,
+            from: None,
+            deadline: Timestamp::MAX,
+            visibility: Visibility::default(),
+            gaps: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes one event. Events must come in the order of time; an earlier one is taken as if it came now.
+    pub fn handle(&mut self, event: &Event, out: &mut Vec<Told>) {
+        if event.at > self.now {
+            if self.deadline <= event.at {
+                self.fire(event.at, out);
+            }
+            self.now = event.at;
+        }
+        // A source is announced before its first record and has no time of its own.
+        if event.kind.class() != Classes::SOURCE {
+            self.from.get_or_insert(event.at);
+        }
+        self.note(event);
+        self.net.apply(event, &mut self.changes);
+        let class = event.kind.class();
+        let seen = Observation {
+            event,
+            changes: &self.changes,
+        };
+        for slot in self.slots.iter_mut().filter(|slot| slot.wants.meets(class)) {
+            slot.detector.observe(&seen, &self.net, &mut self.board);
+            slot.deadline = slot.detector.next_deadline();
+        }
+        self.settle();
+    }
+
+    /// Fires all deadlines at or before `to`; time stands at `to` then.
+    pub fn advance(&mut self, to: Timestamp, out: &mut Vec<Told>) {
+        if to > self.now {
+            if self.deadline <= to {
+                self.fire(to, out);
+            }
+            self.now = to;
+        }
+    }
+
+    /// The next time at which something would happen without an event.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        (self.deadline != Timestamp::MAX).then_some(self.deadline)
+    }
+
+    /// End of input: not the end of time (law 3). Detectors conclude, incidents stay open.
+    pub fn finish(&mut self, out: &mut Vec<Told>) {
+        for slot in &mut self.slots {
+            slot.detector.finish(self.now, &self.net, &mut self.board);
+        }
+        let around = Surroundings {
+            visibility: &self.visibility,
+            gaps: &self.gaps,
+        };
+        self.correlator
+            .finish(self.now, &mut self.board, &around, out);
+    }
+
+    fn fire(&mut self, to: Timestamp, out: &mut Vec<Told>) {
+        while self.deadline <= to {
+            let now = self.deadline.max(self.now);
+            self.now = now;
+            if self.net.next_deadline().is_some_and(|at| at <= now) {
+                self.net.expire(now, &mut self.changes);
+                if !self.changes.is_empty() {
+                    let event = Event::deadline(now);
+                    let seen = Observation {
+                        event: &event,
+                        changes: &self.changes,
+                    };
+                    for slot in &mut self.slots {
+                        slot.detector.observe(&seen, &self.net, &mut self.board);
+                        slot.deadline = slot.detector.next_deadline();
+                    }
+                }
+            }
+            for slot in self
+                .slots
+                .iter_mut()
+                .filter(|slot| slot.deadline.is_some_and(|at| at <= now))
+            {
+                slot.detector.expire(now, &self.net, &mut self.board);
+                slot.deadline = slot.detector.next_deadline();
+                debug_assert!(
+                    slot.deadline.is_none_or(|at| at > now),
+                    "{} does not move its deadline on",
+                    slot.detector.name()
+                );
+                // A detector that asks for the same time again would stop the world: it is asked again a moment later.
+                slot.deadline = slot
+                    .deadline
+                    .map(|at| at.max(Timestamp(now.0.saturating_add(1))));
+            }
+            if self.board.is_dirty() {
+                self.correlator.board_changed(now);
+            }
+            if self.correlator.next_deadline().is_some_and(|at| at <= now) {
+                let around = Surroundings {
+                    visibility: &self.visibility,
+                    gaps: &self.gaps,
+                };
+                self.correlator.expire(now, &mut self.board, &around, out);
+            }
+            self.deadline = self.earliest();
+            if self.deadline <= now {
+                self.deadline = Timestamp(now.0.saturating_add(1));
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.board.is_dirty() {
+            self.correlator.board_changed(self.now);
+        }
+        self.deadline = self.earliest();
+    }
+
+    fn earliest(&self) -> Timestamp {
+        let detectors = self.slots.iter().filter_map(|slot| slot.deadline).min();
+        [
+            detectors,
+            self.net.next_deadline(),
+            self.correlator.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(Timestamp::MAX)
+    }
+
+    fn note(&mut self, event: &Event) {
+        self.counts.events += 1;
+        let seen = &mut self.visibility;
+        match &event.kind {
+            EventKind::Source(info) => {
+                seen.kernel |= info.kind == SourceKind::Netlink;
+                seen.packets |= info.kind == SourceKind::Packets;
+                seen.bmp |= info.kind == SourceKind::Bmp;
+                seen.mrt |= info.kind == SourceKind::Mrt;
+            }
+            EventKind::Link(_)
+            | EventKind::Address(_)
+            | EventKind::Route(_)
+            | EventKind::Neighbor(_)
+            | EventKind::Rule(_)
+            | EventKind::Nexthop(_) => {
+                seen.kernel = true;
+                self.counts.netlink += 1;
+            }
+            EventKind::Bgp(_) => {
+                seen.bgp_packets = true;
+                self.counts.bgp += 1;
+            }
+            EventKind::Bmp(_) => {
+                seen.bmp = true;
+                self.counts.bmp += 1;
+            }
+            EventKind::Bfd(_) => {
+                seen.bfd = true;
+                self.counts.bfd += 1;
+            }
+            EventKind::Dhcp4(_) | EventKind::Dhcp6(_) => {
+                seen.dhcp = true;
+                self.counts.dhcp += 1;
+            }
+            EventKind::Arp(_) => {
+                seen.lan = true;
+                self.counts.lan += 1;
+            }
+            EventKind::Nd(nd) => {
+                seen.lan = true;
+                seen.router_advertisements |= matches!(
+                    nd.message,
+                    crate::event::lan::NdMessage::RouterAdvertisement(_)
+                );
+                self.counts.lan += 1;
+            }
+            EventKind::Tcp(_) => self.counts.tcp += 1,
+            EventKind::Malformed(_) => self.counts.malformed += 1,
+            EventKind::Gap(gap) => {
+                self.counts.gaps += 1;
+                if self.gaps.len() < MAX_GAPS {
+                    self.gaps.push((event.source, (**gap).clone()));
+                }
+            }
+            EventKind::DumpDone(_) | EventKind::Deadline => {}
+        }
+    }
+
+    /// Time of the last event (or deadline).
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Time of the first event.
+    pub fn from(&self) -> Option<Timestamp> {
+        self.from
+    }
+
+    /// The model.
+    pub fn net(&self) -> &NetState {
+        &self.net
+    }
+
+    /// Every finding, with the incident it is in.
+    pub fn findings(&self) -> impl Iterator<Item = (FindingKey, &detect::Finding, Option<&str>)> {
+        self.board
+            .iter()
+            .map(|(key, finding)| (key, finding, self.correlator.incident_of(key)))
+    }
+
+    /// Every incident told so far, as it stands now.
+    pub fn incidents(&self) -> Vec<Incident> {
+        self.correlator.incidents(
+            &self.board,
+            &Surroundings {
+                visibility: &self.visibility,
+                gaps: &self.gaps,
+            },
+        )
+    }
+
+    /// Losses seen.
+    pub fn gaps(&self) -> &[(SourceId, Gap)] {
+        &self.gaps
+    }
+
+    /// What was watched.
+    pub fn visibility(&self) -> &Visibility {
+        &self.visibility
+    }
+
+    /// DHCP servers seen.
+    pub fn servers(&self) -> Vec<crate::state::leases::rows::ServerRow> {
+        self.net.leases.server_rows()
+    }
+
+    /// DHCP clients seen.
+    pub fn clients(&self) -> Vec<crate::state::leases::rows::ClientRow> {
+        self.net.leases.client_rows()
+    }
+
+    /// What was not watched, as sentences for the whole report.
+    pub fn blind_spots(&self) -> Vec<String> {
+        let seen = &self.visibility;
+        let mut blind = Vec::new();
+        if !seen.kernel {
+            blind.push(
+                "no netlink: links, addresses, neighbors and kernel routes of the host are unknown"
+                    .to_owned(),
+            );
+        }
+        if !seen.bgp_packets && !seen.bmp && !seen.mrt {
+            blind.push("no BGP and no BMP: route announcements are unknown".to_owned());
+        } else if !seen.bmp && !seen.mrt {
+            blind.push("no BMP: what other routers received is unknown".to_owned());
+        }
+        if seen.mid_session {
+            blind.push(
+                "the watching began in mid-session: BGP timers and capabilities are inferred"
+                    .to_owned(),
+            );
+        }
+        if seen.bgp_packets && !seen.bfd {
+            blind.push("no BFD seen: sessions may still rely on it elsewhere".to_owned());
+        }
+        if self.board.refused > 0 {
+            blind.push(format!(
+                "{} findings were not kept: too many at once",
+                self.board.refused
+            ));
+        }
+        blind
+    }
+
+    /// What was handled.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}

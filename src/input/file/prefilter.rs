@@ -1,0 +1,335 @@
+//! Which packets can matter at all: a few comparisons on the bytes at hand, before anything is copied.
+//!
+//! Rejects only what no decoder would use. In doubt (fragments, unknown framing) a packet passes. BMP runs on any port and is
+//! recognised by content; everything to and from that station's port then passes: the flow whole, and the connections after it.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashSet;
+
+use super::bytes::{be16, be32};
+use super::detect::is_bmp_header;
+
+/// `LINKTYPE_*` values (tcpdump.org/linktypes) that the decoders know.
+pub mod link {
+    pub const NULL: u16 = 0;
+    pub const ETHERNET: u16 = 1;
+    pub const PPP: u16 = 9;
+    /// `DLT_RAW` as written by some systems instead of [`RAW`].
+    pub const RAW_BSD: u16 = 12;
+    pub const RAW_OPENBSD: u16 = 14;
+    pub const PPP_HDLC: u16 = 50;
+    pub const RAW: u16 = 101;
+    pub const C_HDLC: u16 = 104;
+    pub const LOOP: u16 = 108;
+    pub const SLL: u16 = 113;
+    pub const IPV4: u16 = 228;
+    pub const IPV6: u16 = 229;
+    pub const NETLINK: u16 = 253;
+    pub const SLL2: u16 = 276;
+}
+
+/// BMP stations (address and port) known at most; real captures have one or two. The oldest is forgotten first.
+const MAX_STATIONS: usize = 4096;
+
+/// `ARPHRD_NETLINK`: cooked captures of an nlmon device.
+const ARPHRD_NETLINK: u16 = 824;
+
+/// VLAN tags that are looked through: two are QinQ, a third is seen at providers.
+const MAX_TAGS: usize = 3;
+
+/// MPLS labels that are looked through.
+const MAX_LABELS: usize = 8;
+
+/// IPv6 extension headers that are looked through; a longer chain passes.
+const MAX_EXTENSIONS: usize = 8;
+
+/// The filter, with the BMP stations of one file.
+#[derive(Default)]
+pub struct Prefilter {
+    stations: HashSet<u64>,
+    oldest: VecDeque<u64>,
+}
+
+/// Whether a link type is one that is passed on.
+pub fn is_known_link(link_type: u16) -> bool {
+    use link::*;
+    matches!(
+        link_type,
+        NULL | ETHERNET
+            | PPP
+            | RAW_BSD
+            | RAW_OPENBSD
+            | PPP_HDLC
+            | RAW
+            | C_HDLC
+            | LOOP
+            | SLL
+            | IPV4
+            | IPV6
+            | NETLINK
+            | SLL2
+    )
+}
+
+impl Prefilter {
+    /// Whether a packet of this link type can matter.
+    pub fn passes(&mut self, link_type: u16, data: &[u8]) -> bool {
+        match link_type {
+            link::ETHERNET => match be16(data, 12) {
+                Some(ether_type) => self.ether(ether_type, data, 14),
+                None => false,
+            },
+            link::SLL => match be16(data, 14) {
+                Some(_) if be16(data, 2) == Some(ARPHRD_NETLINK) => true,
+                Some(protocol) => self.ether(protocol, data, 16),
+                None => false,
+            },
+            link::SLL2 => match be16(data, 0) {
+                Some(_) if be16(data, 8) == Some(ARPHRD_NETLINK) => true,
+                Some(protocol) => self.ether(protocol, data, 20),
+                None => false,
+            },
+            link::RAW | link::RAW_BSD | link::RAW_OPENBSD | link::IPV4 | link::IPV6 => {
+                self.ip(data)
+            }
+            // Address family in either byte order; the version nibble says the same.
+            link::NULL | link::LOOP => self.ip(data.get(4..).unwrap_or_default()),
+            link::C_HDLC => match be16(data, 2) {
+                Some(ether_type) => self.ether(ether_type, data, 4),
+                None => false,
+            },
+            link::PPP | link::PPP_HDLC => {
+                let at = if data.starts_with(&[0xff, 0x03]) {
+                    2
+                } else {
+                    0
+                };
+                self.ppp(data.get(at..).unwrap_or_default())
+            }
+            link::NETLINK => true,
+            _ => false,
+        }
+    }
+
+    /// Behind an EtherType (or an IEEE 802.3 length) at `at`.
+    fn ether(&mut self, mut ether_type: u16, data: &[u8], mut at: usize) -> bool {
+        for _ in 0..=MAX_TAGS {
+            match ether_type {
+                0x0800 | 0x86dd => return self.ip(data.get(at..).unwrap_or_default()),
+                0x0806 => return true,
+                // 802.1Q, 802.1ad and the older numbers for outer tags.
+                0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => {
+                    let Some(next) = be16(data, at + 2) else {
+                        return false;
+                    };
+                    ether_type = next;
+                    at += 4;
+                }
+                // PPPoE session stage (RFC 2516 §4): six octets, then a PPP protocol.
+                0x8864 => return self.ppp(data.get(at + 6..).unwrap_or_default()),
+                0x8847 | 0x8848 => return self.mpls(data.get(at..).unwrap_or_default()),
+                // 802.3 with LLC/SNAP and an Ethernet type; Linux cooked captures say 4 for "802.2 LLC".
+                0..=1500
+                    if data
+                        .get(at..)
+                        .is_some_and(|llc| llc.starts_with(&[0xaa, 0xaa, 3, 0, 0, 0])) =>
+                {
+                    let Some(next) = be16(data, at + 6) else {
+                        return false;
+                    };
+                    ether_type = next;
+                    at += 8;
+                }
+                _ => return false,
+            }
+        }
+        true // more tags than anyone needs: let the decoder say so
+    }
+
+    fn ppp(&mut self, data: &[u8]) -> bool {
+        match data {
+            // IPv4, IPv6, MPLS; the first octet may be compressed away (RFC 1661 §6.5).
+            [0x00, 0x21 | 0x57, rest @ ..] | [0x21 | 0x57, rest @ ..] => self.ip(rest),
+            [0x02, 0x81 | 0x83, rest @ ..] => self.mpls(rest),
+            _ => false,
+        }
+    }
+
+    fn mpls(&mut self, data: &[u8]) -> bool {
+        for label in 0..MAX_LABELS {
+            match be32(data, label * 4) {
+                Some(entry) if entry & 0x100 != 0 => {
+                    return self.ip(data.get(label * 4 + 4..).unwrap_or_default());
+                }
+                Some(_) => {}
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn ip(&mut self, data: &[u8]) -> bool {
+        match data.first().map(|octet| octet >> 4) {
+            Some(4) => self.ipv4(data),
+            Some(6) => self.ipv6(data),
+            _ => false,
+        }
+    }
+
+    fn ipv4(&mut self, data: &[u8]) -> bool {
+        let (Some(&first), Some(total), Some(fragment), Some(&protocol)) =
+            (data.first(), be16(data, 2), be16(data, 6), data.get(9))
+        else {
+            return false;
+        };
+        let header = usize::from(first & 0x0f) * 4;
+        if header < 20 || !matches!(protocol, TCP | UDP | AUTHENTICATION) {
+            return false;
+        }
+        // A fragment's ports may be in another packet: more-fragments flag or an offset.
+        if fragment & 0x3fff != 0 || protocol == AUTHENTICATION {
+            return true;
+        }
+        // Ethernet pads short packets. A length of 0 is segmentation offload, one too small for any ports is the decoder's to judge.
+        let end = match usize::from(total) {
+            total if total < header + LEAST_TRANSPORT => data.len(),
+            total => total.min(data.len()),
+        };
+        self.transport(
+            protocol,
+            data.get(header..end).unwrap_or_default(),
+            data.get(12..20).unwrap_or_default(),
+        )
+    }
+
+    fn ipv6(&mut self, data: &[u8]) -> bool {
+        let (Some(&first_next), Some(length)) = (data.get(6), be16(data, 4)) else {
+            return false;
+        };
+        let end = match usize::from(length) {
+            length if length < LEAST_TRANSPORT => data.len(),
+            length => (40 + length).min(data.len()),
+        };
+        let (mut next, mut at) = (first_next, 40);
+        for _ in 0..MAX_EXTENSIONS {
+            match next {
+                TCP | UDP => {
+                    return self.transport(
+                        next,
+                        data.get(at..end).unwrap_or_default(),
+                        data.get(8..40).unwrap_or_default(),
+                    );
+                }
+                // All but echo: neighbor discovery is 133 to 137, and errors are rare.
+                ICMPV6 => return !matches!(data.get(at), None | Some(128 | 129)),
+                HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY => {
+                    let Some(&[after, length]) = data.get(at..at + 2).and_then(|d| d.first_chunk())
+                    else {
+                        return false;
+                    };
+                    next = after;
+                    at += usize::from(length) * 8 + 8;
+                }
+                // RFC 4302 §2.2: in 4-octet units, minus 2.
+                AUTHENTICATION => {
+                    let Some(&[after, length]) = data.get(at..at + 2).and_then(|d| d.first_chunk())
+                    else {
+                        return false;
+                    };
+                    next = after;
+                    at += usize::from(length) * 4 + 8;
+                }
+                FRAGMENT => {
+                    let (Some(&after), Some(place)) = (data.get(at), be16(data, at + 2)) else {
+                        return false;
+                    };
+                    // Offset or more-fragments flag; an atomic fragment (RFC 6946) has neither.
+                    if place & 0xfff9 != 0 {
+                        return true;
+                    }
+                    next = after;
+                    at += 8;
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    fn transport(&mut self, protocol: u8, data: &[u8], addresses: &[u8]) -> bool {
+        let (Some(source), Some(destination)) = (be16(data, 0), be16(data, 2)) else {
+            return false;
+        };
+        if protocol == UDP {
+            return is_udp_port(source) || is_udp_port(destination);
+        }
+        if source == BGP || destination == BGP {
+            return true;
+        }
+        let Some(&offset) = data.get(12) else {
+            return false;
+        };
+        let payload = data.get(usize::from(offset >> 4) * 4..).unwrap_or_default();
+        let (from, to) = addresses.split_at(addresses.len() / 2);
+        // The router sends, whoever opened the connection.
+        if offset >> 4 >= 5 && is_bmp_header(payload) {
+            self.remember(endpoint(to, destination));
+            return true;
+        }
+        !self.stations.is_empty()
+            && (self.stations.contains(&endpoint(to, destination))
+                || self.stations.contains(&endpoint(from, source)))
+    }
+
+    fn remember(&mut self, station: u64) {
+        if !self.stations.insert(station) {
+            return;
+        }
+        self.oldest.push_back(station);
+        if self.oldest.len() > MAX_STATIONS
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            self.stations.remove(&oldest);
+        }
+    }
+}
+
+/// Octets of a UDP header.
+const LEAST_TRANSPORT: usize = 8;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+const MOBILITY: u8 = 135;
+const BGP: u16 = 179;
+
+/// DHCPv4, DHCPv6, BFD single-hop, multi-hop, on link aggregates and seamless (RFC 2131, 8415, 5881, 5883, 7130, 7881).
+const fn is_udp_port(port: u16) -> bool {
+    matches!(port, 67 | 68 | 546 | 547 | 3784 | 4784 | 6784 | 7784)
+}
+
+/// The key of an address and port. A collision makes a few packets more pass, so no seed is needed.
+fn endpoint(address: &[u8], port: u16) -> u64 {
+    let hash = address
+        .iter()
+        .chain(&port.to_be_bytes())
+        .fold(FNV_BASIS, |hash, octet| {
+            (hash ^ u64::from(*octet)).wrapping_mul(FNV_PRIME)
+        });
+    hash ^ hash >> 29 // FNV's upper bits are weak for short keys
+}
+
+/// FNV-1a, 64 bit: small, fixed, the same on every machine.
+pub const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+/// Its multiplier.
+pub const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+#[cfg(test)]
+#[path = "prefilter/tests.rs"]
+mod tests;

@@ -1,0 +1,8 @@
+//! What machines and people get to see: the JSON contract, the text report, decoded events as lines.
+
+pub mod alert;
+pub mod bgpdump;
+pub mod json;
+pub mod line;
+pub mod report;
+pub mod tables;

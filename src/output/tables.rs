@@ -1,0 +1,157 @@
+//! The report's tables as cells of text: unstable prefixes, sessions, DHCP servers and clients.
+
+use crate::engine::Engine;
+use crate::output::report::clock;
+
+/// A table with all its cells as text.
+pub struct Table {
+    pub title: &'static str,
+    pub head: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+    /// Rows left out.
+    pub more: Option<usize>,
+}
+
+/// Every table that has rows; at most `top` rows each.
+pub fn all(engine: &Engine, top: usize) -> Vec<Table> {
+    vec![servers(engine, top), clients(engine, top)]
+}
+
+fn table(
+    title: &'static str,
+    head: &[&'static str],
+    mut rows: Vec<Vec<String>>,
+    top: usize,
+) -> Table {
+    let more = rows.len().checked_sub(top).filter(|more| *more > 0);
+    rows.truncate(top);
+    Table {
+        title,
+        head: head.to_vec(),
+        rows,
+        more,
+    }
+}
+
+fn servers(engine: &Engine, top: usize) -> Table {
+    let rows = engine
+        .servers()
+        .iter()
+        .map(|server| {
+            vec![
+                cell(
+                    server
+                        .address
+                        .as_ref()
+                        .map_or_else(|| server.id.clone(), ToString::to_string),
+                ),
+                cell(server.mac.map(|mac| mac.to_string()).unwrap_or_default()),
+                server.offers.to_string(),
+                server.acks.to_string(),
+                server.naks.to_string(),
+                server.leases.to_string(),
+                cell(server.lease_time.map(lease).unwrap_or_default()),
+                cell(joined(&server.routers)),
+                cell(joined(&server.dns)),
+                clock(server.last),
+            ]
+        })
+        .collect();
+    table(
+        "DHCP SERVERS",
+        &[
+            "server",
+            "mac",
+            "offers",
+            "acks",
+            "naks",
+            "leases",
+            "lease time",
+            "routers",
+            "dns",
+            "last seen",
+        ],
+        rows,
+        top,
+    )
+}
+
+fn clients(engine: &Engine, top: usize) -> Table {
+    let rows = engine
+        .clients()
+        .iter()
+        .map(|client| {
+            let who = client
+                .hostname
+                .as_ref()
+                .or(client.vendor_class.as_ref())
+                .map(ToString::to_string);
+            vec![
+                cell(client.id.clone()),
+                cell(who.unwrap_or_default()),
+                (client.discovers + client.requests).to_string(),
+                client.acks.to_string(),
+                client.naks.to_string(),
+                client.declines.to_string(),
+                cell(
+                    client
+                        .lease
+                        .as_ref()
+                        .map(|l| l.address.to_string())
+                        .unwrap_or_default(),
+                ),
+                cell(
+                    client
+                        .lease
+                        .as_ref()
+                        .and_then(|l| l.until)
+                        .map(clock)
+                        .unwrap_or_default(),
+                ),
+                cell(client.fingerprint.clone()),
+            ]
+        })
+        .collect();
+    table(
+        "DHCP CLIENTS",
+        &[
+            "client",
+            "who",
+            "asked",
+            "acks",
+            "naks",
+            "declines",
+            "lease",
+            "until",
+            "fingerprint (option 55)",
+        ],
+        rows,
+        top,
+    )
+}
+
+/// An empty cell is a dash: a hole in a table looks like a mistake.
+fn cell(text: String) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
+    }
+}
+
+fn joined(items: &[impl ToString]) -> String {
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn lease(seconds: u32) -> String {
+    match seconds {
+        u32::MAX => "forever".to_owned(),
+        s if s < 600 => format!("{s} s"),
+        s if s < 36_000 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3600),
+    }
+}

@@ -1,0 +1,156 @@
+//! Scopes: where one set of servers serves one set of clients. A scope is a segment, its VLANs and the relay, if any.
+//!
+//! One LAN is often captured at several places (a bridge and its ports, both ends of a veth pair). Such places are joined as soon as
+//! one packet, or a question and its answer, is seen at both; a packet's second sight counts for nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::fixed_hash;
+use super::message::Message;
+use crate::event::{Event, EventKind, SourceId, Timestamp};
+
+/// Scopes tracked; 4,096 VLANs are all a switch has. Later ones share the last id.
+const MAX_SCOPES: usize = 4096;
+/// Copies of one packet at the places of one host differ by its forwarding time: measured below 1 ms, ring buffers may add 10 ms.
+const COPY_WINDOW_NS: i64 = 20_000_000;
+/// A question and its answer belong together for this long (RFC 2131 §4.1: delays end at 64 s).
+const ANSWER_WINDOW_NS: i64 = 64_000_000_000;
+/// Recent packets remembered for both; a flood only shortens the memory.
+const MAX_RECENT: usize = 8192;
+
+/// Handle of a scope; stable for the run.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Default)]
+pub struct ScopeId(pub u32);
+
+/// A place of capture: source and interface index where a cooked capture has one.
+type Place = (SourceId, u32);
+
+/// What makes a scope.
+#[derive(Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
+struct ScopeKey {
+    segment: u32,
+    vlans: [Option<u16>; 3],
+    relay: Option<IpAddr>,
+    v6: bool,
+}
+
+/// Table of scopes and recent packets.
+#[derive(Default)]
+pub struct Scopes {
+    places: BTreeMap<Place, u32>,
+    /// Segment → the segment it was joined to (itself at first).
+    joined: Vec<u32>,
+    scopes: BTreeMap<ScopeKey, ScopeId>,
+    recent: HashMap<u64, (Timestamp, Place), RandomState>,
+    order: VecDeque<u64>,
+}
+
+impl Scopes {
+    /// The scope of a message, and whether the message is another sight of one already seen.
+    pub fn place(&mut self, event: &Event, message: &Message) -> (ScopeId, bool) {
+        let place = (event.source, message.frame.ifindex.unwrap_or(0));
+        let content = content(event);
+        let mut copy = false;
+        if let Some(&(at, other)) = self.recent.get(&content)
+            && other != place
+            && event.at.minus(at).abs() <= COPY_WINDOW_NS
+        {
+            copy = true;
+            self.join(place, other);
+        }
+        // On the way through a relay a message changes; its copies beyond it are another scope's.
+        if message.is_direct() {
+            let talk = fixed_hash(&(message.v6, &message.client, message.xid));
+            if let Some(&(at, other)) = self.recent.get(&talk)
+                && other != place
+                && event.at.minus(at).abs() <= ANSWER_WINDOW_NS
+                && message.verb.is_answer()
+            {
+                self.join(place, other);
+            }
+            self.remember(talk, event.at, place);
+        }
+        if !copy {
+            self.remember(content, event.at, place);
+        }
+        let key = ScopeKey {
+            segment: self.segment(place),
+            vlans: message.frame.vlans,
+            relay: message.relay,
+            v6: message.v6,
+        };
+        let next = self.scopes.len();
+        let id = match self.scopes.get(&key) {
+            Some(id) => *id,
+            None if next >= MAX_SCOPES => ScopeId(MAX_SCOPES as u32),
+            None => *self.scopes.entry(key).or_insert(ScopeId(next as u32)),
+        };
+        (id, copy)
+    }
+
+    fn remember(&mut self, hash: u64, at: Timestamp, place: Place) {
+        if self.recent.insert(hash, (at, place)).is_none() {
+            self.order.push_back(hash);
+            if self.order.len() > MAX_RECENT
+                && let Some(old) = self.order.pop_front()
+            {
+                self.recent.remove(&old);
+            }
+        }
+    }
+
+    fn segment(&mut self, place: Place) -> u32 {
+        let next = self.joined.len() as u32;
+        if next as usize >= MAX_SCOPES && !self.places.contains_key(&place) {
+            return 0; // interface indexes are the file's word; past all plausible numbers they share a segment
+        }
+        let own = *self.places.entry(place).or_insert(next);
+        if own == next {
+            self.joined.push(own);
+        }
+        self.root(own)
+    }
+
+    fn root(&self, mut segment: u32) -> u32 {
+        while let Some(&up) = self.joined.get(segment as usize) {
+            if up == segment {
+                break;
+            }
+            segment = up;
+        }
+        segment
+    }
+
+    /// Joins two places; the older segment stays, so that what was learned under it stays.
+    fn join(&mut self, a: Place, b: Place) {
+        let (a, b) = (self.segment(a), self.segment(b));
+        let (old, new) = (a.min(b), a.max(b));
+        if let Some(slot) = self.joined.get_mut(new as usize) {
+            *slot = old;
+        }
+    }
+}
+
+/// Hash of what a message says, without the link layer: equal for the copies of one packet.
+fn content(event: &Event) -> u64 {
+    match &event.kind {
+        EventKind::Dhcp4(m) => fixed_hash(&(
+            (m.xid, m.secs, m.op, m.hops, m.message_type),
+            (&m.chaddr, m.ciaddr, m.yiaddr, m.giaddr),
+            (&m.options, m.server_id, m.requested_ip, m.lease_time),
+            (m.frame.ip_src, m.frame.ip_dst, m.src_port, m.dst_port),
+            (&m.client_id, &m.routers, &m.host_name),
+        )),
+        EventKind::Dhcp6(m) => fixed_hash(&(
+            (m.xid, m.message_type, m.relays.len(), m.elapsed_ms),
+            (&m.client, &m.server, &m.options),
+            (m.frame.ip_src, m.frame.ip_dst),
+            m.addresses.first().map(|a| (a.addr, a.valid)),
+        )),
+        _ => 0,
+    }
+}

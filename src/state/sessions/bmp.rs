@@ -1,0 +1,315 @@
+//! BMP's view of sessions: which router reports which peer, and what of it is news.
+//!
+//! A router that connects again repeats everything; FRR repeats Peer Down on each failed reconnect. Neither is a change.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use super::{Current, DownCause, Observer, SessionDelta, SessionId, Sessions, State};
+use crate::event::bmp::{BmpEvent, BmpMessage, PerPeer, Rib};
+use crate::event::{Event, SourceId, Timestamp};
+
+/// Peers of all routers together; the same bound as for sessions, with room for Loc-RIB instances.
+const MAX_BMP_PEERS: usize = 32_768;
+
+/// A peer of a router: the router's address where known, else the source that carries its stream.
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
+struct PeerKey {
+    router: Result<IpAddr, SourceId>,
+    distinguisher: u64,
+    addr: IpAddr,
+    local_rib: bool,
+}
+
+#[derive(Copy, Clone, Debug)]
+struct BmpPeer {
+    session: SessionId,
+    /// The router's own end is known (from Peer Up, or by joining a session seen otherwise).
+    anchored: bool,
+    /// How many sessions there were when it was last searched for.
+    searched: usize,
+}
+
+#[derive(Copy, Clone, Debug, Default)]
+struct Feed {
+    connection: u32,
+    connected: bool,
+    /// When this connection began.
+    since: Option<Timestamp>,
+}
+
+/// A router lists its peers and sends their tables when it connects; what it says later is news. FRR and BIRD list at once.
+const LISTING: Duration = Duration::from_secs(5);
+
+/// All BMP feeds.
+#[derive(Default)]
+pub struct Feeds {
+    peers: HashMap<PeerKey, BmpPeer, foldhash::fast::RandomState>,
+    routers: std::collections::BTreeMap<Result<IpAddr, SourceId>, Feed>,
+    cached: Option<(PeerKey, BmpPeer)>,
+}
+
+impl Sessions {
+    pub(super) fn bmp(&mut self, event: &Event, bmp: &BmpEvent, out: &mut Vec<SessionDelta>) {
+        let router = bmp.router.map(|addr| addr.ip());
+        let feed_key = router.ok_or(event.source);
+        self.feed_contact(event.at, feed_key, bmp, out);
+        let Some(peer) = &bmp.peer else { return };
+        let local = match &bmp.message {
+            BmpMessage::PeerUp { local, .. } => Some(*local).filter(|l| !l.is_unspecified()),
+            _ => None,
+        };
+        let listing = self
+            .feeds
+            .routers
+            .get(&feed_key)
+            .and_then(|feed| feed.since)
+            .is_some_and(|since| event.at.since(since) <= LISTING);
+        let Some((id, sender)) = self.bmp_peer(event, feed_key, peer, local) else {
+            return;
+        };
+        let outbound = matches!(peer.rib, Rib::AdjOutPre | Rib::AdjOutPost);
+        self.current = Some(Current {
+            session: id,
+            sender: if outbound { 1 - sender } else { sender },
+            observer: Observer::Bmp,
+            fresh_feed: listing,
+        });
+        let session = &mut self.sessions[id.0 as usize];
+        session.views.of_mut(Observer::Bmp).seen = true;
+        session.ends[1 - sender].reports = true;
+        if peer.asn != 0 && peer.peer_type != 3 {
+            session.ends[sender].asn = peer.asn;
+        }
+        if peer.router_id != 0 && peer.peer_type != 3 {
+            session.ends[sender].router_id = peer.router_id;
+        }
+        match &bmp.message {
+            BmpMessage::PeerUp {
+                sent_open,
+                received_open,
+                ..
+            } => {
+                if peer.peer_type != 3 {
+                    for (end, open) in [(1 - sender, sent_open), (sender, received_open)] {
+                        let end = &mut session.ends[end];
+                        // BMP tells of the OPENs of the session that is up; a capture's own are the same.
+                        end.asn = open.asn;
+                        end.router_id = open.router_id;
+                        end.open = Some(open.clone());
+                    }
+                    session.negotiate();
+                }
+                // The first Peer Up of a feed lists what is up already; only its stamp could tell since when, and FRR's lies.
+                let news = session.ups > 0 || session.downs > 0 || session.opening();
+                if listing && !news && session.state != State::Established {
+                    session.views.of_mut(Observer::Bmp).up(event.at, 0);
+                    session.mid_stream = true;
+                    session.up_since = Some(event.at);
+                    session.enter(State::Established, event.at);
+                    out.push(SessionDelta::Appeared {
+                        id,
+                        established: true,
+                    });
+                    return;
+                }
+                self.up(id, event.at, Observer::Bmp, out);
+            }
+            BmpMessage::PeerDown {
+                reason,
+                fsm_event,
+                notification,
+            } => {
+                let cause = DownCause::Bmp {
+                    reason: *reason,
+                    fsm_event: *fsm_event,
+                    notification: notification.clone(),
+                };
+                let fresh =
+                    session.ups == 0 && session.downs == 0 && session.state != State::Established;
+                if fresh && !session.views.of(Observer::Bmp).told {
+                    // The feed was joined mid-stream: a peer must have been up to go down, unless FRR repeats itself. One
+                    // Peer Down without any sign of life before it proves nothing.
+                    session.views.of_mut(Observer::Bmp).down(event.at, 0);
+                    out.push(SessionDelta::DownSeen {
+                        id,
+                        observer: Observer::Bmp,
+                        cause,
+                    });
+                    return;
+                }
+                self.down(id, event.at, Observer::Bmp, cause, out);
+            }
+            BmpMessage::RouteMonitoring(_) => {
+                let view = session.views.of_mut(Observer::Bmp);
+                if !view.up && !view.told {
+                    view.up(event.at, session.downs);
+                    if session.state != State::Established && session.ups == 0 && session.downs == 0
+                    {
+                        session.mid_stream = true;
+                        session.up_since = Some(event.at);
+                        session.enter(State::Established, event.at);
+                        out.push(SessionDelta::Appeared {
+                            id,
+                            established: true,
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn feed_contact(
+        &mut self,
+        at: Timestamp,
+        key: Result<IpAddr, SourceId>,
+        bmp: &BmpEvent,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        // Bounded by the number of TCP connections to a BMP port, each of which is a whole stream.
+        const MAX_FEEDS: usize = 4096;
+        if self.feeds.routers.len() >= MAX_FEEDS && !self.feeds.routers.contains_key(&key) {
+            self.refused += 1;
+            return;
+        }
+        let feed = self.feeds.routers.entry(key).or_default();
+        let router = key.ok();
+        match bmp.message {
+            BmpMessage::Disconnected | BmpMessage::Termination { .. } => {
+                if std::mem::replace(&mut feed.connected, false) {
+                    out.push(SessionDelta::FeedDown { router });
+                }
+            }
+            _ => {
+                let before = feed.connection;
+                let again = before != 0 && before != bmp.connection;
+                if again || (before == 0 && !feed.connected) {
+                    feed.connection = bmp.connection;
+                    feed.since = Some(at);
+                    let was_connected = std::mem::replace(&mut feed.connected, true);
+                    if again && was_connected {
+                        out.push(SessionDelta::FeedDown { router });
+                    }
+                    out.push(SessionDelta::FeedUp { router, again });
+                    if again {
+                        self.forget_feed_views(key);
+                    }
+                } else {
+                    feed.connected = true;
+                }
+            }
+        }
+    }
+
+    /// A feed starts anew: what it believed is void, what it says next is no change by itself.
+    fn forget_feed_views(&mut self, key: Result<IpAddr, SourceId>) {
+        let mut ids: Vec<SessionId> = self
+            .feeds
+            .peers
+            .iter()
+            .filter(|(k, _)| k.router == key)
+            .map(|(_, p)| p.session)
+            .collect();
+        ids.sort_unstable();
+        for id in ids {
+            if let Some(session) = self.sessions.get_mut(id.0 as usize) {
+                let up = session.state == State::Established;
+                let view = session.views.of_mut(Observer::Bmp);
+                view.told = false;
+                view.up = up;
+            }
+        }
+    }
+
+    fn bmp_peer(
+        &mut self,
+        event: &Event,
+        feed: Result<IpAddr, SourceId>,
+        peer: &PerPeer,
+        local: Option<IpAddr>,
+    ) -> Option<(SessionId, usize)> {
+        let key = PeerKey {
+            router: feed,
+            // Peer types 0 and 2 have no meaningful distinguisher in common implementations, but where one is given it separates.
+            distinguisher: peer.distinguisher,
+            addr: peer.addr,
+            local_rib: peer.peer_type == 3,
+        };
+        let known = match self.feeds.cached {
+            Some((cached, known)) if cached == key => Some(known),
+            _ => self.feeds.peers.get(&key).copied(),
+        };
+        if let Some(known) = known {
+            // An unknown local end is searched again only when there are new sessions to find.
+            let settled = known.anchored || known.searched == self.sessions.len();
+            if settled && local.is_none() {
+                self.feeds.cached = Some((key, known));
+                let sender = self
+                    .sessions
+                    .get(known.session.0 as usize)?
+                    .end_of(peer.addr)?;
+                return Some((known.session, sender));
+            }
+        }
+        if self.feeds.peers.len() >= MAX_BMP_PEERS && known.is_none() {
+            self.refused += 1;
+            return None;
+        }
+        let unknown = match (peer.addr, feed) {
+            (IpAddr::V4(_), Ok(addr @ IpAddr::V4(_)))
+            | (IpAddr::V6(_), Ok(addr @ IpAddr::V6(_)))
+                if peer.peer_type == 3 =>
+            {
+                addr
+            }
+            (IpAddr::V4(_), _) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            (IpAddr::V6(_), _) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+        };
+        let (session, anchored) = match local {
+            Some(local) => (
+                self.session(peer.addr, local, peer.distinguisher, event.at)?
+                    .0,
+                true,
+            ),
+            None => match self.only_session_with(peer.addr, peer.distinguisher) {
+                Some(id) => (id, true),
+                None => match known {
+                    Some(known) => (known.session, false),
+                    None => (
+                        self.session(peer.addr, unknown, peer.distinguisher, event.at)?
+                            .0,
+                        peer.peer_type == 3,
+                    ),
+                },
+            },
+        };
+        let entry = BmpPeer {
+            session,
+            anchored,
+            searched: self.sessions.len(),
+        };
+        self.feeds.peers.insert(key, entry);
+        self.feeds.cached = Some((key, entry));
+        let sender = self.sessions.get(session.0 as usize)?.end_of(peer.addr)?;
+        Some((session, sender))
+    }
+
+    /// The session of this peer that packets or another feed know, when there is exactly one.
+    fn only_session_with(&self, addr: IpAddr, vrf: u64) -> Option<SessionId> {
+        let mut found = self
+            .sessions
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| {
+                s.vrf == vrf
+                    && s.end_of(addr)
+                        .is_some_and(|at| !s.ends[1 - at].addr.is_unspecified())
+            })
+            .map(|(at, _)| SessionId(at as u32));
+        let first = found.next()?;
+        found.next().is_none().then_some(first)
+    }
+}
