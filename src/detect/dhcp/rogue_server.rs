@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::watch::{Quiet, Watched};
 use super::{DHCP, client_subject, heard, plural, server_subject, touch_all, touch_server};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Settings, Severity, Touch};
+use crate::event::frame::Mac;
 use crate::event::{Classes, Event, Locator, Timestamp};
 use crate::state::leases::message::{Message, ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
@@ -38,6 +39,9 @@ struct Conflict {
     touches: Vec<Touch>,
     judged: Option<(FindingKey, ServerId)>,
 }
+
+/// Returns to a link-layer address that was left before: one may be a fail-over and its end (knowledge D3: 3 changes).
+const RETURNS: u64 = 2;
 
 /// Answers kept until the judgement.
 const MAX_ANSWERS: usize = 64;
@@ -94,6 +98,7 @@ impl Detector for RogueServer {
             }
             return;
         }
+        self.impersonated(seen.event, heard.scope, server, m, net, board);
         self.compare(seen.event, heard.scope, server, m, net);
         // Each answer of either server is new evidence for the conflicts it has part in.
         let parts: Vec<(ScopeId, ServerId, ServerId)> = self
@@ -161,6 +166,9 @@ impl RogueServer {
         self.quiet.until(key, event.at + QUIET);
         board.update(key, |f| {
             touch_all(f, event, m, net);
+            if let Some(heard) = net.leases.seen() {
+                super::known::explain(f, heard, event, net);
+            }
             touch_server(f, net, scope, server);
             if let Some(mac) = m.frame.eth_src.filter(|_| m.is_direct()) {
                 f.also(crate::detect::Subject::Mac(mac));
@@ -169,6 +177,57 @@ impl RogueServer {
             f.explain = format!(
                 "{server} answers DHCP clients and is none of the declared servers; {} took a lease from it.",
                 plural(f.affected.clients.len() as u64, "client"),
+            );
+        });
+    }
+
+    /// Two machines answer under one server's identity by turns. A fail-over changes the link-layer address once, and back once.
+    fn impersonated(
+        &mut self,
+        event: &Event,
+        scope: ScopeId,
+        server: &ServerId,
+        m: &Message,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(known) = net.leases.servers.get(scope, server) else {
+            return;
+        };
+        if known.returns < RETURNS
+            || !m.is_direct()
+            || known.macs.iter().any(Mac::is_virtual_router)
+        {
+            return;
+        }
+        let Some(slot) = self.undeclared.at((scope, server.clone()), event.at) else {
+            return;
+        };
+        let key = match *slot {
+            Some(key) => {
+                board.update(key, |f| f.again(event));
+                key
+            }
+            None => {
+                let subject = server_subject(net, scope, server);
+                let mut f = Finding::new(Kind::DhcpRogueServer, Severity::Warning, subject, event);
+                f.advice = advice(m);
+                board.raise(f)
+            }
+        };
+        *slot = Some(key);
+        self.quiet.until(key, event.at + QUIET);
+        let macs: Vec<String> = known.macs.iter().map(Mac::to_string).collect();
+        board.update(key, |f| {
+            touch_all(f, event, m, net);
+            touch_server(f, net, scope, server);
+            for mac in &known.macs {
+                f.also(crate::detect::Subject::Mac(*mac));
+            }
+            took(f, m);
+            f.explain = format!(
+                "Two machines answer as DHCP server {server} by turns ({}): one of them forges the identity.",
+                macs.join(", ")
             );
         });
     }

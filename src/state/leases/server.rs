@@ -26,6 +26,8 @@ pub struct Server {
     pub addr: Option<IpAddr>,
     /// Link-layer sources of its answers (of the relay's or router's port where it is not on the link).
     pub macs: SmallVec<[Mac; 1]>,
+    /// How often its answers came again from a link-layer address that another one had followed.
+    pub returns: u64,
     /// Its first answer.
     pub first: Timestamp,
     pub first_locator: Locator,
@@ -71,6 +73,7 @@ impl Servers {
             id: key.1,
             addr: message.server_addr,
             macs: SmallVec::new(),
+            returns: 0,
             first: event.at,
             first_locator: event.locator,
             last: event.at,
@@ -87,9 +90,12 @@ impl Servers {
         server.last = server.last.max(event.at);
         server.addr = message.server_addr.or(server.addr);
         server.proxy &= message.proxy;
-        if let Some(mac) = message.frame.eth_src
+        // Only offers tell the server's own port: answers to unicast renewals may come through a router, or through two by turns.
+        let own = message.verb == Verb::Offer || server.macs.is_empty();
+        if let Some(mac) = message.frame.eth_src.filter(|_| own)
             && server.macs.last() != Some(&mac)
         {
+            server.returns += u64::from(server.macs.contains(&mac));
             server.macs.retain(|known| *known != mac);
             if server.macs.len() == MAX_MACS {
                 server.macs.remove(0);
