@@ -1,4 +1,5 @@
 //! Files of every kind through the public door: self-made bytes in, one ordered timeline out.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use std::io::{Cursor, Read, Write};
 
@@ -480,7 +481,7 @@ fn mrt_records_keep_their_order_and_extended_ones_their_microseconds() {
         mrt(T0 + 2, None, b"fourth"),
     ]
     .concat();
-    let items = items(&[file.clone()]);
+    let items = items(std::slice::from_ref(&file));
     let base = T0 * 1_000_000_000;
     assert_eq!(
         times(&items),
@@ -639,6 +640,34 @@ fn one_wild_stamp_does_not_move_the_clock() {
     assert_eq!(numbers(&items), [1, 2, 3, 4, 5]);
     let base = T0 * 1_000_000_000;
     assert_eq!(times(&items).last(), Some(&(base + 9_000_000_000)));
+}
+
+#[test]
+fn a_wild_stamp_does_not_move_the_clock_even_at_the_start_or_on_a_filtered_frame() {
+    let base = T0 * 1_000_000_000;
+    for wild in [noise(), arp(9)] {
+        let frame = (99_000_000, wild);
+        let first = pcap(&[frame.clone(), (20, arp(4)), (9000, arp(5))]);
+        let later = pcap(&[(10, arp(2)), frame, (20, arp(4)), (9000, arp(5))]);
+        for file in [first, later] {
+            let mut set = open(&[file], &OpenOptions::default()).unwrap();
+            let items = read(&mut set);
+            let end = base + 9_000_000_000;
+            assert_eq!(times(&items).last(), Some(&end));
+            assert_eq!(gaps(&items).len(), 1);
+            assert_eq!(set.inputs()[0].to, Some(Timestamp(end)));
+        }
+    }
+}
+
+#[test]
+fn damage_before_the_first_record_leaves_nothing_readable() {
+    let whole = pcap(&[(0, arp(1))]);
+    for (cut, nothing) in [(24, false), (60, true), (whole.len(), false)] {
+        let mut set = open(&[whole[..cut].to_vec()], &OpenOptions::default()).unwrap();
+        read(&mut set);
+        assert_eq!(set.nothing_readable(), nothing, "cut at {cut}");
+    }
 }
 
 #[test]

@@ -164,13 +164,17 @@ class Fabric:
                     text.append(f"protocol bgp {name}{family[-1]} {{ local {address(index, side)} as {ASN['tra']}; neighbor {address(index, 1 - side)} as {ASN[far]}; "
                                 f"hold time 30; connect retry time 1; error wait time 1, 2; {family} {{ import all; export all; }}; }}")
         self.routers["tra"] = Bird(self.net, "tra", "\n".join(text) + "\n")
+        self.routers["cust"] = Bird(self.net, "cust", self.customer())
+
+    def customer(self, statement=""):
+        """bird.conf of the customer; `statement` is applied to what it says of its IPv4 prefix."""
         text = ["router id 192.0.2.13;", "protocol device {}", f"protocol static flap4 {{ ipv4; route {FLAPPER4} blackhole; }}", f"protocol static flap6 {{ ipv6; route {FLAPPER6} blackhole; }}",
                 f"protocol static eip4 {{ ipv4; route {ELASTIC4} blackhole; }}"]
         for family, address in (("ipv4", four), ("ipv6", six)):
             if getattr(self.plan, family):
                 text.append(f"protocol bgp tra{family[-1]} {{ local {address(6, 1)} as {ASN['cust']}; neighbor {address(6, 0)} as {ASN['tra']}; "
-                            f"hold time 30; connect retry time 1; error wait time 1, 2; {family} {{ import none; export where source = RTS_STATIC; }}; }}")
-        self.routers["cust"] = Bird(self.net, "cust", "\n".join(text) + "\n")
+                            f"hold time 30; connect retry time 1; error wait time 1, 2; {family} {{ import none; export filter {{ if net = {FLAPPER4 if family == 'ipv4' else FLAPPER6} then {{ {statement if family == 'ipv4' else ''} }} if source = RTS_STATIC then accept; reject; }}; }}; }}")
+        return "\n".join(text) + "\n"
 
     def record(self, *more_ports):
         self.s.record("leaf", ["pe0", "pe1", *more_ports], station=("mon", "brm", PORT))

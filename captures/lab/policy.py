@@ -3,7 +3,7 @@ import time
 
 from .catalogue import LINK, PREFIX_FLAP, SESSION, TO_SPA, TO_SPB, kinds, scenario, session
 from .daemons import kill, stop
-from .fabric import ASN, ELASTIC4, Fabric, Plan, four, six
+from .fabric import ASN, ELASTIC4, FLAPPER4, Fabric, Plan, four, six
 from .net import wait
 
 TO_SPA4, TO_SPA6 = r"peer:192\.0\.2\.[01]$", r"peer:fd5a:1f:1::[12]$"
@@ -101,41 +101,33 @@ def default_withdrawn(net, s):
         time.sleep(10)
 
 
-def oscillate(fabric, lines, cycles=12, pause=0.7):
-    """spa changes what it says of 203.0.113.5/32 to the leaf, again and again. `lines` are the two states of its route-map."""
-    spa = fabric.routers["spa"]
+def oscillate(fabric, states, cycles=12, pause=0.8):
+    """The customer changes what it says of its prefix, again and again, between two statements of BIRD's filter language."""
+    cust = fabric.routers["cust"]
     for cycle in range(cycles):
-        line = lines[cycle % 2]
-        fabric.s.did("attribute_change", f"spa -> leaf: 203.0.113.5/32 {line}", cycle=cycle)
-        spa.configure("route-map osc permit 10", *([f"no {lines[1 - cycle % 2]}"] if cycle else []), line)
-        spa.vtysh(f"clear bgp ipv4 unicast {four(0, 1)} soft out")
+        fabric.s.did("attribute_change", f"cust: {FLAPPER4} {states[cycle % 2]}", cycle=cycle)
+        cust.conf.write_text(fabric.customer(states[cycle % 2]))
+        cust.birdc("configure")
         time.sleep(pause)
 
 
-def with_route_map(net, s):
-    fabric = Fabric(net, s)
-    fabric.routers["spa"].configure("bgp route-map delay-timer 0", "ip prefix-list osc seq 5 permit 203.0.113.5/32", "route-map osc permit 10", "match ip address prefix-list osc",
-                                    "route-map osc permit 20", "router bgp 64801", "address-family ipv4 unicast", f"neighbor {four(0, 1)} route-map osc out")
-    time.sleep(4)
-    fabric.record()
-    return fabric
-
-
-@scenario("path-oscillation", "the AS path of one prefix alternates between two lengths at spa, 12 times; it is never withdrawn",
-          root=kinds("prefix.path-oscillation", subject=r"prefix:203\.0\.113\.5/32$"), most=1, **{"not": [PREFIX_FLAP, SESSION, LINK]})
+@scenario("path-oscillation", "the AS path of a customer's prefix alternates between two lengths, 12 times; it is never withdrawn",
+          root=kinds("prefix.path-oscillation", subject=r"prefix:203\.0\.113\.240/32$"), most=1, **{"not": [PREFIX_FLAP, SESSION, LINK]})
 def path_oscillation(net, s):
-    fabric = with_route_map(net, s)
+    fabric = Fabric(net, s)
+    fabric.record()
     with s.fault():
-        oscillate(fabric, ("set as-path prepend 64801 64801", "set as-path prepend 64801 64801 64801 64801"))
+        oscillate(fabric, ("bgp_path.prepend(64999);", "bgp_path.prepend(64999); bgp_path.prepend(64999);"))
     time.sleep(1)
 
 
-@scenario("med-oscillation", "the MED of one prefix alternates at spa, 12 times; reachability and kernel stay",
-          root=kinds("prefix.attribute-oscillation", subject=r"prefix:203\.0\.113\.5/32$"), most=1, **{"not": [PREFIX_FLAP, SESSION, LINK]})
-def med_oscillation(net, s):
-    fabric = with_route_map(net, s)
+@scenario("community-oscillation", "a community of a customer's prefix alternates, 12 times; path, reachability and kernel stay",
+          root=kinds("prefix.attribute-oscillation", subject=r"prefix:203\.0\.113\.240/32$"), most=1, **{"not": [PREFIX_FLAP, SESSION, LINK]})
+def community_oscillation(net, s):
+    fabric = Fabric(net, s)
+    fabric.record()
     with s.fault():
-        oscillate(fabric, ("set metric 10", "set metric 20"))
+        oscillate(fabric, ("bgp_community.add((64999,10));", "bgp_community.add((64999,20));"))
     time.sleep(1)
 
 

@@ -142,15 +142,15 @@ impl App {
                 .get_or_insert_with(|| Box::new(BgpConnection::new(key.end(0), key.end(1))))
                 .data(sender == 0, bytes, frame, &stamp, emit),
             (
-                App::Bgp(Some(bgp)),
+                App::Bgp(bgp),
                 Output::Lost {
                     sender,
                     octets,
                     stamp,
                 },
-            ) => {
-                bgp.lost(sender == 0, octets, &stamp, emit);
-            }
+            ) => bgp
+                .get_or_insert_with(|| Box::new(BgpConnection::new(key.end(0), key.end(1))))
+                .lost(sender == 0, octets, &stamp, emit),
             (App::Bgp(bgp), Output::Closed(_)) => *bgp = None,
             (
                 App::Bmp {
@@ -185,8 +185,8 @@ impl App {
                 *over = true;
                 stream.closed(&stamp, emit);
             }
-            // Losses before the first octet, the station's side, and what follows the end of a BMP connection tell nothing.
-            (App::Bgp(None) | App::Bmp { .. }, _) => {}
+            // Facts of BMP connections, the station's side, and what follows the end tell nothing.
+            (App::Bmp { .. }, _) => {}
         }
     }
 }

@@ -108,7 +108,7 @@ impl AddressDetector {
             return;
         };
         board.update(watch.key, |finding| {
-            if !finding.broken.subject {
+            if finding.occurrences.last().is_none_or(|o| o.until.is_some()) {
                 return;
             }
             finding.broken.subject = false;
@@ -157,7 +157,9 @@ impl AddressDetector {
         };
         let name = net.links.name(delta.ifindex);
         board.update(key, |finding| {
-            finding.broken.subject = true;
+            // What an operator or program takes away once is meant to be away.
+            finding.broken.subject = delta.by == 0 || finding.count > 1;
+            finding.planned = delta.by != 0 && finding.count == 1;
             finding.actor = Some(actor(delta.by, None));
             for touch in touches {
                 finding.touch(touch.clone());

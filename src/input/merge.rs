@@ -112,6 +112,15 @@ impl InputSet {
         &self.infos
     }
 
+    /// After the end: the inputs were damaged and gave nothing at all (exit code 2).
+    pub fn nothing_readable(&self) -> bool {
+        self.ended
+            && self
+                .infos
+                .iter()
+                .all(|info| info.records == 0 && info.gaps > 0)
+    }
+
     /// Octets read so far, before decompression.
     pub fn octets_read(&self) -> u64 {
         self.streams

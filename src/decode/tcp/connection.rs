@@ -238,6 +238,7 @@ impl Connection {
                 out(Output::Fact(TcpFact::FullSize(len)));
             }
             let again = self.payload(sender, seq, segment, room, stamp, out);
+            self.half(sender).spoke_with_syn |= segment.syn;
             if again > 0 {
                 out(Output::Fact(TcpFact::Retransmission(again)));
             }

@@ -194,6 +194,11 @@ impl Perspective {
             .unwrap_or(1)
     }
 
+    /// The index of the end of an address pair that is not the analysed host, by its own addresses alone; else the higher one.
+    pub fn far_of(&self, pair: (IpAddr, IpAddr)) -> usize {
+        usize::from(!(self.own.contains_key(&pair.1) && !self.own.contains_key(&pair.0)))
+    }
+
     /// Interfaces of the analysed host that carry a session: that of its own address, and those on which its packets were captured.
     pub fn interfaces(&self, net: &NetState, session: &Session) -> Vec<Box<str>> {
         let mut names: Vec<Box<str>> = session

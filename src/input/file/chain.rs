@@ -156,8 +156,12 @@ impl Chain {
                 Link::Lost { block } => {
                     let gap =
                         shared.damage(&format!("{block} octets are no message"), bytes.offset());
-                    self.lent = block;
                     shared.info.gaps += 1;
+                    if !shared.bounds.holds(self.reached) {
+                        bytes.consume(block);
+                        continue;
+                    }
+                    self.lent = block;
                     return Some(self.gap_head(self.here(gap, Some(block as u64)), bytes, shared));
                 }
                 Link::End => self.ended = true,
@@ -165,7 +169,9 @@ impl Chain {
                     self.ended = true;
                     let gap = shared.damage(&why, bytes.offset());
                     shared.info.gaps += 1;
-                    return Some(self.gap_head(self.here(gap, None), bytes, shared));
+                    if shared.bounds.holds(self.reached) {
+                        return Some(self.gap_head(self.here(gap, None), bytes, shared));
+                    }
                 }
             }
         }

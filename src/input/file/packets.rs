@@ -100,8 +100,8 @@ pub struct Packets {
     prefilter: Option<Prefilter>,
     frames: u64,
     sequence: u64,
-    /// Sequence number of the last record held, by source: a wild stamp is mended while it waits.
-    last_held: Vec<u64>,
+    /// Sequence number of each source's last frame if it was held: a wild stamp is mended while it waits.
+    last_held: Vec<Option<u64>>,
     unknown_links: BTreeMap<u16, u64>,
     /// The first stamp: frames before it that have none are given it.
     floor: Option<Timestamp>,
@@ -261,14 +261,28 @@ impl Packets {
         }
         let mut gap = None;
         if let (Some(step), Some(raw)) = (step, frame.raw) {
-            let last_held = self.last_held.get(source as usize).copied();
             let mended = step.lone
-                && last_held.is_some_and(|sequence| self.window.retime(sequence, step.before));
+                && match self.last_held.get(source as usize).copied().flatten() {
+                    // Nobody saw the frame.
+                    None => true,
+                    Some(sequence) if step.before == Timestamp::MIN => {
+                        self.window.retime(sequence, raw)
+                    }
+                    Some(sequence) => self.window.retime(sequence, step.before),
+                };
             if mended {
                 self.clock.forget_wild(source as usize, step.before, before);
                 at = self.clock.read(source as usize, raw).0;
+                self.floor = self.floor.map(|floor| floor.min(at));
+                shared.info.to = shared.info.to.map(|to| to.min(self.clock.newest()));
             }
             gap = Some(shared.clock_step(step.back, mended, at));
+        }
+        if self.last_held.len() <= source as usize {
+            self.last_held.resize(source as usize + 1, None);
+        }
+        if let Some(last) = self.last_held.get_mut(source as usize) {
+            *last = None;
         }
         let stamped = frame.raw.is_some() || at != Timestamp::MIN;
         let within = shared.count(stamped.then_some(at), true);
@@ -305,11 +319,8 @@ impl Packets {
         }
         let tie = shared.tie(source, at, data);
         self.sequence += 1;
-        if self.last_held.len() <= source as usize {
-            self.last_held.resize(source as usize + 1, 0);
-        }
         if let Some(last) = self.last_held.get_mut(source as usize) {
-            *last = self.sequence;
+            *last = Some(self.sequence);
         }
         let held = Held::Frame {
             source,

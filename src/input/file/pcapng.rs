@@ -7,7 +7,7 @@ use super::packets::{Frame, Walked};
 use super::pcap::MAX_PACKET;
 use crate::event::Timestamp;
 
-/// Interfaces of one section that are told apart. Real captures have tens; more are counted as the last one's.
+/// Interfaces of one section that are kept. Real captures have tens; packets of more are counted and not decoded.
 const MAX_INTERFACES: usize = 4096;
 
 /// Interfaces of all sections of one file, for the same reason.

@@ -286,6 +286,21 @@ fn keep_alive_probes_and_window_probes_are_no_retransmissions() {
 }
 
 #[test]
+fn data_with_the_syn_counts_with_or_without_the_syn_itself() {
+    for follow in [103, 104] {
+        let mut wire = Wire::new();
+        wire.seg(Seg {
+            seq: 100,
+            flags: "S",
+            payload: "abc",
+            ..Seg::default()
+        });
+        wire.data(follow, "def").data(follow + 3, "g");
+        assert_eq!(wire.said(), "Syn 0:abc@0 0:def@1 0:g@2");
+    }
+}
+
+#[test]
 fn a_closed_window_is_told_once_until_it_opens() {
     let mut wire = Wire::new();
     for flags in ["", "0", "0", "", "0"] {
