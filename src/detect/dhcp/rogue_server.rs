@@ -12,7 +12,7 @@ use super::watch::{Quiet, Watched};
 use super::{DHCP, client_subject, heard, plural, server_subject, touch_all, touch_server};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Settings, Severity, Touch};
 use crate::event::frame::Mac;
-use crate::event::{Classes, Event, Locator, Timestamp};
+use crate::event::{Classes, Event, Locator, Prefix, Timestamp};
 use crate::state::leases::message::{Message, ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
 use crate::state::leases::server::Server;
@@ -244,15 +244,29 @@ impl RogueServer {
         let Some(client) = net.leases.clients.get(scope, &m.client) else {
             return;
         };
-        if m.grants.is_empty() {
-            return;
-        }
-        for (other, config, at) in &client.configs {
-            if other == server
-                || event.at.since(*at) > TOGETHER
-                || !config.contradicts(&m.config)
-                || net.leases.servers.get(scope, other).is_none_or(|o| o.proxy)
-            {
+        let lives = |other: &ServerId| {
+            net.leases
+                .servers
+                .get(scope, other)
+                .is_some_and(|o| !o.proxy && event.at.since(o.last) <= TOGETHER)
+        };
+        // It refuses a client that holds the lease of another server (knowledge D12); an HA pair shares its leases.
+        let holder = client
+            .lease
+            .filter(|_| m.verb == Verb::Nak)
+            .and_then(|addr| net.leases.lease(scope, Prefix::host(addr)))
+            .map(|lease| &lease.server);
+        let contradicted = client
+            .configs
+            .iter()
+            .filter(|(_, config, at)| {
+                !m.grants.is_empty()
+                    && event.at.since(*at) <= TOGETHER
+                    && config.contradicts(&m.config)
+            })
+            .map(|(other, ..)| other);
+        for other in contradicted.chain(holder) {
+            if other == server || !lives(other) {
                 continue;
             }
             let (a, b) = (server.min(other).clone(), server.max(other).clone());
@@ -471,6 +485,11 @@ fn legitimacy(server: &Server, other: &Server) -> (i32, Vec<&'static str>) {
         longer(server.lease_time, other.lease_time),
         1,
         "the other's leases are unusually short",
+    );
+    sign(
+        other.foreign_naks > server.foreign_naks,
+        2,
+        "the other refuses clients that hold its leases",
     );
     sign(
         server.leases > other.leases.saturating_mul(4).saturating_add(4),

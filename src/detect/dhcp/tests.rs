@@ -213,6 +213,19 @@ fn two_machines_that_answer_as_one_server_are_told_and_a_fail_over_is_not() {
 }
 
 #[test]
+fn a_server_that_refuses_the_clients_of_another_is_the_rogue() {
+    let mut lab = Lab::new();
+    lab.hear(0, renewal(mac(1), 5, 1, 101));
+    lab.hear(1, answer(MessageType::Ack, mac(1), 5, 1, 101, 60));
+    lab.hear(30_000, renewal(mac(1), 6, 1, 101));
+    lab.hear(30_001, answer(MessageType::Nak, mac(1), 6, 66, 0, 0));
+    lab.hear(30_002, answer(MessageType::Ack, mac(1), 6, 1, 101, 60));
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert_eq!(found.subjects[0], Subject::Server(v4(66)));
+    assert_eq!(found.affected.clients.len(), 1);
+}
+
+#[test]
 fn declared_servers_settle_who_is_a_rogue() {
     let mut lab = Lab::with(&Settings {
         dhcp_servers: vec![v4(1)],

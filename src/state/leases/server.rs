@@ -40,6 +40,8 @@ pub struct Server {
     pub leases: u64,
     /// Unicast renewals it confirmed for leases that were granted before any server was seen: it was here before us.
     pub old_renewals: u64,
+    /// Refusals of clients that held another server's lease.
+    pub foreign_naks: u64,
     /// What it handed out last.
     pub config: Config,
     pub lease_time: Option<u32>,
@@ -82,6 +84,7 @@ impl Servers {
             naks: 0,
             leases: 0,
             old_renewals: 0,
+            foreign_naks: 0,
             config: Config::default(),
             lease_time: None,
             options: 0,
