@@ -2,7 +2,6 @@
 
 pub mod file;
 pub mod merge;
-pub mod progress;
 
 use crate::event::loss::Gap;
 use crate::event::{Locator, SourceId, SourceInfo, Timestamp};

@@ -52,11 +52,18 @@ fn unpacked(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Whole records of an MRT file, until one exceeds it.
+/// Whole records of an MRT file, until one exceeds it. Tables of 2000 have four octets more than they count.
 fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let length = u32::from_be_bytes(bytes.get(8..HEADER)?.try_into().unwrap());
-        let (record, rest) = bytes.split_at_checked(HEADER + length as usize)?;
+        let header: [u8; HEADER] = bytes.get(..HEADER)?.try_into().unwrap();
+        let length = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+        let mut length = HEADER + length as usize;
+        let begins_at =
+            |at: usize| bytes.len() == at || bytes.get(at + 4..at + 8) == Some(&header[4..8]);
+        if header[4..6] == [0, 12] && !begins_at(length) && begins_at(length + 4) {
+            length += 4;
+        }
+        let (record, rest) = bytes.split_at_checked(length)?;
         bytes = rest;
         Some(record)
     })

@@ -1,4 +1,5 @@
 //! Files of every kind through the public door: self-made bytes in, one ordered timeline out.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use std::io::{Cursor, Read, Write};
 
@@ -480,7 +481,7 @@ fn mrt_records_keep_their_order_and_extended_ones_their_microseconds() {
         mrt(T0 + 2, None, b"fourth"),
     ]
     .concat();
-    let items = items(&[file.clone()]);
+    let items = items(std::slice::from_ref(&file));
     let base = T0 * 1_000_000_000;
     assert_eq!(
         times(&items),

@@ -227,6 +227,8 @@ fn ppp(bytes: &[u8], mut at: usize, frame: Frame) -> Option<Link<'_>> {
     match protocol {
         0x0021 => network(ethertype::IPV4, bytes, at, frame),
         0x0057 => network(ethertype::IPV6, bytes, at, frame),
+        // MPLS unicast and multicast (RFC 3032 §4.2).
+        0x0281 | 0x0283 => labeled(bytes, at, frame),
         _ => Some(Link::Foreign),
     }
 }

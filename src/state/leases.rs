@@ -9,7 +9,7 @@ pub mod rows;
 pub mod scope;
 pub mod server;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;

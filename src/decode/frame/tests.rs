@@ -104,7 +104,7 @@ fn netlink_is_taken_from_its_cooked_headers_and_only_routing() {
 #[test]
 fn raw_loopback_hdlc_and_ppp() {
     let v6 = ip6(59, &[]);
-    let cases: [(u16, &[u8], bool); 18] = [
+    let cases: [(u16, &[u8], bool); 19] = [
         (linktype::RAW, &[], false),
         (linktype::RAW, &[], true),
         (linktype::DLT_RAW_BSD, &[], false),
@@ -124,6 +124,7 @@ fn raw_loopback_hdlc_and_ppp() {
         ),
         (linktype::PPP, &[0, 0x21], false),
         (linktype::PPP, &[0x57], true),
+        (linktype::PPP, &[0x02, 0x81, 0, 1, 1, 64], false),
         (linktype::PPP_HDLC, &[0xff, 3, 0, 0x57], true),
         (
             linktype::ETHERNET,

@@ -16,7 +16,7 @@ use crate::event::loss::Protocol;
 use crate::event::{Classes, Event, EventKind, SourceId, Timestamp};
 use crate::state::{NetState, Observation};
 
-/// Packets with a grave flaw before it is more than a note; or [`KINDS`] different grave flaws.
+/// Packets with a grave flaw before it is more than a note; or two with [`KINDS`] different grave flaws.
 const PACKETS: u64 = 3;
 const KINDS: usize = 2;
 /// Packets with a lesser flaw only, within [`WINDOW`], before they are told at all (knowledge D27: 5 a minute).
@@ -82,6 +82,7 @@ impl Detector for Malformed {
                 let names = |grave: bool| {
                     m.flaws
                         .iter()
+                        .filter(|flaw| !(m.op == 2 && is_echo(**flaw)))
                         .filter(|flaw| is_grave(**flaw, m.op == 2) == grave)
                         .map(words)
                         .collect::<Vec<_>>()
@@ -117,6 +118,9 @@ impl Malformed {
         let Some(heard) = net.leases.seen().filter(|heard| !heard.copy) else {
             return;
         };
+        if grave.is_empty() && lesser.is_empty() {
+            return;
+        }
         let m = &heard.message;
         let mac = m.frame.eth_src;
         let Some(sender) = self.senders.at((mac, event.source), event.at) else {
@@ -157,7 +161,7 @@ impl Malformed {
         };
         sender.key = Some(key);
         self.quiet.until(key, event.at + QUIET);
-        let loud = sender.packets >= PACKETS || sender.grave.len() >= KINDS;
+        let loud = sender.packets >= PACKETS || (sender.packets > 1 && sender.grave.len() >= KINDS);
         let flaws: Vec<String> = sender.grave.iter().chain(&sender.lesser).cloned().collect();
         if let Some(latest) = self.latest.at(event.source, event.at) {
             *latest = Some((key, event.at));
@@ -194,6 +198,14 @@ fn is_grave(flaw: Dhcp4Flaw, from_server: bool) -> bool {
         Dhcp4Flaw::DuplicateOption => !from_server,
         _ => true,
     }
+}
+
+/// What a server repeats from the client's packet (RFC 2131 table 3) is the client's flaw.
+fn is_echo(flaw: Dhcp4Flaw) -> bool {
+    matches!(
+        flaw,
+        Dhcp4Flaw::BadHardwareAddress | Dhcp4Flaw::HardwareLength | Dhcp4Flaw::BadRelayAgent
+    )
 }
 
 /// A flaw's name in words: "option overrun".

@@ -92,7 +92,10 @@ impl Detector for RelaySpoofed {
                 }
                 if let Some(key) = relay.key {
                     self.quiet.until(key, now + QUIET);
-                    board.update(key, |f| f.again(seen.event));
+                    board.update(key, |f| {
+                        f.again(seen.event);
+                        f.explain = explain(relay, giaddr, f.count);
+                    });
                 }
             }
             Verb::Offer => {
@@ -175,17 +178,7 @@ impl RelaySpoofed {
                 f.touch(Touch::Server(addr));
             }
         }
-        let from = match (relay.mac, relay.from) {
-            (Some(mac), Some(ip)) => format!("{mac} ({ip})"),
-            (Some(mac), None) => mac.to_string(),
-            (None, Some(ip)) => ip.to_string(),
-            (None, None) => "a host".into(),
-        };
-        f.explain = format!(
-            "{from} sends relayed requests with giaddr {giaddr} for {} clients; {} were offered an address and none took it: nobody is behind this relay.",
-            asked.len(),
-            relay.offered.len(),
-        );
+        f.explain = explain(relay, giaddr, f.count);
         f.advice = vec![
             match relay.mac {
                 Some(mac) => format!("bridge fdb show | grep -i {mac}"),
@@ -200,4 +193,16 @@ impl RelaySpoofed {
         relay.offered.clear();
         self.quiet.until(key, last + QUIET);
     }
+}
+
+fn explain(relay: &Relay, giaddr: IpAddr, requests: u64) -> String {
+    let from = match (relay.mac, relay.from) {
+        (Some(mac), Some(ip)) => format!("{mac} ({ip})"),
+        (Some(mac), None) => mac.to_string(),
+        (None, Some(ip)) => ip.to_string(),
+        (None, None) => "A host".into(),
+    };
+    format!(
+        "{from} sent {requests} relayed requests with giaddr {giaddr}, each for another client; those that were offered an address did not take it: nobody is behind this relay."
+    )
 }

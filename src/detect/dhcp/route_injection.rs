@@ -12,12 +12,19 @@ use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subjec
 use crate::event::{Classes, Prefix, Timestamp};
 use crate::state::leases::message::{Message, ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
+use crate::state::routes::Route;
 use crate::state::{NetState, Observation};
 
 /// A prefix this short or shorter, but no default route, exists only to override one (0.0.0.0/1 and 128.0.0.0/1, or quarters).
 const OVERRIDES_DEFAULT: u8 = 2;
 /// Prefixes named and joined of one server's injection.
 const MAX_PREFIXES: usize = 32;
+/// Routes inside an injected prefix that are looked at: a wide prefix covers a whole table, of which any route serves as an example.
+const MAX_LOOKED_AT: usize = 256;
+/// `rtm_protocol` of routing daemons: FRR's zebra (older, and its common number), BIRD, FRR's BGP (rtnetlink.h; iproute2's rt_protos).
+const RTPROT_ZEBRA: u8 = 11;
+const RTPROT_BIRD: u8 = 12;
+const RTPROT_BGP: u8 = 186;
 /// The finding stays open while the server answers: clients hold its routes for a lease, and most leases are renewed within this.
 const QUIET: Duration = Duration::from_secs(3600);
 
@@ -43,7 +50,7 @@ enum Why {
     OverridesDefault,
     /// It leads to the server itself, which is not the gateway it names.
     ViaServer,
-    /// It is more specific than a route that BGP brought, or covers one.
+    /// It is more specific than a route of a routing daemon, or covers one.
     TakesFromBgp(Prefix),
 }
 
@@ -129,6 +136,11 @@ impl Detector for RouteInjection {
                     f.affected.prefix(*covered);
                 }
             }
+            // What else it hands out acts together with these.
+            for (prefix, gateway) in m.config.routes.iter().take(MAX_PREFIXES) {
+                f.touch(Touch::Prefix(*prefix));
+                f.touch(Touch::Gateway(*gateway));
+            }
             touch_all(f, seen.event, m, net);
             touch_server(f, net, heard.scope, server);
             if taken {
@@ -174,10 +186,15 @@ fn judge(prefix: Prefix, gateway: IpAddr, m: &Message, net: &NetState) -> Option
     (Some(gateway) == m.server_addr && names_another && !private).then_some(Why::ViaServer)
 }
 
-/// The BGP route whose traffic `prefix` takes: a covering one, or one that is covered.
+/// The kernel route of a routing daemon whose traffic `prefix` takes: the longest that covers it, or one that it covers or equals.
 fn from_bgp(prefix: Prefix, net: &NetState) -> Option<Prefix> {
-    let _ = (prefix, net);
-    None
+    let daemons = |route: &Route| matches!(route.protocol, RTPROT_ZEBRA | RTPROT_BIRD | RTPROT_BGP);
+    net.routes
+        .covering(prefix)
+        .filter(|(key, _)| !key.prefix.is_default())
+        .chain(net.routes.inside(prefix).take(MAX_LOOKED_AT))
+        .find(|(_, route)| daemons(route))
+        .map(|(key, _)| key.prefix)
 }
 
 fn explain(server: &ServerId, bad: &[(Prefix, IpAddr, Why)], clients: usize) -> String {
@@ -189,7 +206,7 @@ fn explain(server: &ServerId, bad: &[(Prefix, IpAddr, Why)], clients: usize) -> 
             }
             Why::ViaServer => format!("{prefix} leads to the server itself instead of the gateway"),
             Why::TakesFromBgp(route) => {
-                format!("{prefix} via {gateway} takes the traffic of {route}, which BGP brought")
+                format!("{prefix} via {gateway} takes the traffic of {route}, which a routing daemon brought")
             }
         });
     }

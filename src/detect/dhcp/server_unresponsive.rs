@@ -42,6 +42,11 @@ struct Waiting {
     first: Option<Locator>,
 }
 
+/// Behind relays one server serves many scopes, and its outage is one; on the link an address is the scope's own (tenants reuse them).
+fn outage_key(scope: ScopeId, m: &Message, server: &ServerId) -> (Option<ScopeId>, ServerId) {
+    (m.is_direct().then_some(scope), server.clone())
+}
+
 struct Outage {
     key: FindingKey,
     open: bool,
@@ -51,7 +56,7 @@ struct Outage {
 /// The detector.
 pub struct ServerUnresponsive {
     waiting: Watched<(ScopeId, ClientId), Waiting>,
-    outages: BTreeMap<(ScopeId, ServerId), Outage>,
+    outages: BTreeMap<(Option<ScopeId>, ServerId), Outage>,
     /// End of the last loss: what was asked before it may have been answered in it.
     lossy_until: Timestamp,
 }
@@ -93,7 +98,7 @@ impl Detector for ServerUnresponsive {
         if m.verb.is_answer() {
             self.waiting.remove(&who);
             if let Some(server) = &m.server {
-                self.answers(seen, heard.scope, server, board);
+                self.answers(seen, outage_key(heard.scope, m, server), board);
             }
             return;
         }
@@ -116,7 +121,16 @@ impl Detector for ServerUnresponsive {
         if matches!(m.verb, Verb::Renew | Verb::Select) {
             waiting.server = m.server.clone().or(waiting.server.take());
         }
-        let (tries, since) = (waiting.tries, waiting.since);
+        // Where no server was ever heard, perhaps none can be: then only repetitions of one transaction are repetitions.
+        let visible = net.leases.servers.of_scope(heard.scope).next().is_some();
+        let same = seen.changes.leases.iter().find_map(|delta| match delta {
+            LeaseDelta::Asked { tries, since, .. } => Some((*tries, *since)),
+            _ => None,
+        });
+        let (tries, since) = match same {
+            Some(same) if !visible => same,
+            _ => (waiting.tries, waiting.since),
+        };
         if tries >= TRIES && seen.event.at.since(since) >= SPAN && since > self.lossy_until {
             let named = waiting.server.clone();
             let served = net
@@ -171,12 +185,7 @@ impl ServerUnresponsive {
                 }
             }
         }
-        servers.retain(|id| {
-            net.leases
-                .servers
-                .get(scope, id)
-                .is_none_or(|server| server.last < since)
-        });
+        servers.retain(|id| !answered_since(net, scope, id, since));
         if servers.is_empty() || self.pool_is_empty(seen, scope, net, board) {
             return;
         }
@@ -253,7 +262,7 @@ impl ServerUnresponsive {
                 clients.push(client_subject(client));
             }
         }
-        let key = (scope, server.clone());
+        let key = outage_key(scope, m, server);
         let known = self
             .outages
             .get(&key)
@@ -287,6 +296,10 @@ impl ServerUnresponsive {
                 board.raise(f)
             }
         };
+        if self.outages.len() >= super::watch::MAX_WATCHED {
+            self.outages
+                .retain(|_, outage| outage.open || at.since(outage.last) <= SAME_OUTAGE);
+        }
         if self.outages.len() < super::watch::MAX_WATCHED || known.is_some() {
             self.outages.insert(
                 key,
@@ -333,7 +346,8 @@ impl ServerUnresponsive {
         }
         let mut joined = false;
         for ((scope, server), outage) in &mut self.outages {
-            if *scope != heard.scope || !outage.open {
+            let here = scope.is_none_or(|scope| scope == heard.scope);
+            if !here || scope.is_none() == heard.message.is_direct() || !outage.open {
                 continue;
             }
             if heard
@@ -361,11 +375,10 @@ impl ServerUnresponsive {
     fn answers(
         &mut self,
         seen: &Observation<'_>,
-        scope: ScopeId,
-        server: &ServerId,
+        key: (Option<ScopeId>, ServerId),
         board: &mut Board,
     ) {
-        let Some(outage) = self.outages.get_mut(&(scope, server.clone())) else {
+        let Some(outage) = self.outages.get_mut(&key) else {
             return;
         };
         if !outage.open {
@@ -385,6 +398,20 @@ impl ServerUnresponsive {
             ));
         });
     }
+}
+
+/// Whether a server was heard since then, here or (as the same machine) in another scope.
+fn answered_since(net: &NetState, scope: ScopeId, id: &ServerId, since: Timestamp) -> bool {
+    let here = net.leases.servers.get(scope, id);
+    net.leases.servers.iter().any(|server| {
+        let same = server.id == *id
+            && (server.scope == scope
+                || here.is_none_or(|here| {
+                    here.addr == server.addr
+                        && here.macs.iter().any(|mac| server.macs.contains(mac))
+                }));
+        same && server.last >= since
+    })
 }
 
 fn advice(m: &Message) -> Vec<String> {
