@@ -535,7 +535,7 @@ fn recovered(finding: &mut Finding, at: Timestamp) {
 }
 
 /// Prefixes that a RIB holds now, as many as a finding remembers.
-pub(super) fn present(ribs: &Ribs, rib: crate::state::rib::RibId) -> Vec<Prefix> {
+pub(in crate::detect) fn present(ribs: &Ribs, rib: crate::state::rib::RibId) -> Vec<Prefix> {
     ribs.get(rib)
         .into_iter()
         .flat_map(|of| of.iter().filter(|(_, _, cold)| of.current(cold).is_some()))
