@@ -5,6 +5,7 @@
 //! second per subject: a prefix that flaps a thousand times a second must not cost a thousand reports.
 
 mod episodes;
+mod excuse;
 mod hunting;
 mod moved;
 mod origin;
@@ -12,8 +13,8 @@ mod peer;
 pub mod rows;
 
 use crate::event::{Classes, Event, EventKind, Timestamp};
-use crate::state::rib::hot::{Alternation, Hot, STATES};
 use crate::state::rib::attributes::What;
+use crate::state::rib::hot::{Alternation, Hot, STATES};
 use crate::state::rib::{Rib, RibId, RouteChange, RouteDelta};
 use crate::state::{NetState, Observation};
 
@@ -44,6 +45,7 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
         moved: moved::Moves::default(),
         origin: origin::Origins::new(settings),
         peer: peer::Peers::default(),
+        excuses: excuse::Excuses::default(),
     }));
 }
 
@@ -65,6 +67,7 @@ struct Prefixes {
     moved: moved::Moves,
     origin: origin::Origins,
     peer: peer::Peers,
+    excuses: excuse::Excuses,
 }
 
 impl Detector for Prefixes {
@@ -79,14 +82,17 @@ impl Detector for Prefixes {
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
         let changes = &seen.changes.rib;
         for event in &changes.events {
-            self.peer.rib_event(event, seen.event, net, board);
+            self.excuses.rib_event(event, seen.event.at, net);
+            self.peer.rib_event(event, net, board);
         }
         if matches!(seen.event.kind, EventKind::Deadline) || changes.routes.is_empty() {
             return;
         }
         let Some(id) = changes.rib else { return };
         let Some(rib) = net.rib.get(id) else { return };
-        let Some(session) = net.sessions.get(rib.session) else { return };
+        let Some(session) = net.sessions.get(rib.session) else {
+            return;
+        };
         let scene = Scene {
             event: seen.event,
             net,
@@ -109,7 +115,11 @@ impl Detector for Prefixes {
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
-        [&self.flaps, &self.paths, &self.attributes].into_iter().filter_map(Book::next_deadline).chain(self.peer.next_deadline()).min()
+        [&self.flaps, &self.paths, &self.attributes]
+            .into_iter()
+            .filter_map(Book::next_deadline)
+            .chain(self.peer.next_deadline())
+            .min()
     }
 
     fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
@@ -130,14 +140,26 @@ impl Detector for Prefixes {
 impl Prefixes {
     fn churn(&mut self, scene: &Scene<'_>, delta: &RouteDelta, hot: &Hot, board: &mut Board) {
         let now = scene.event.at;
-        let report = |count: u32, first: Timestamp| Report { scene, slot: delta.slot, hot, count, first };
+        // What falls with a session is that session's affair, on every peer that passes it on.
+        let since = match self.excuses.until(scene, delta) {
+            Some(until) if until > now => return,
+            Some(until) => until,
+            None => Timestamp::MIN,
+        };
+        let report = |count: u32, first: Timestamp| Report {
+            scene,
+            slot: delta.slot,
+            hot,
+            count,
+            first,
+        };
         match delta.change {
             RouteChange::Withdrawn => {
                 if let Some(hunt) = &hot.ended_hunt {
                     self.hunting.ended(scene, delta, hunt, board);
                 }
                 let counted = report(hot.withdrawals, hot.first);
-                if is_flap(scene, hot, now) {
+                if is_flap(scene, hot, now, since) {
                     self.flaps.raise(&counted, board);
                 } else {
                     self.flaps.known(&counted);
@@ -146,12 +168,24 @@ impl Prefixes {
             RouteChange::Reannounced => self.flaps.recovered(&report(0, hot.first)),
             RouteChange::Changed => {
                 let quiet = hot.withdrawals_since(now - SWITCH_WINDOW) == 0;
-                if quiet && alternates(&hot.path, SWITCHES, now) {
-                    self.paths.raise(&report(hot.path.switches, hot.path.since), board);
+                if quiet && hot.path.since >= since && alternates(&hot.path, SWITCHES, now) {
+                    self.paths
+                        .raise(&report(hot.path.switches, hot.path.since), board);
                 }
-                let least = if hot.what == What::COMMUNITIES { COMMUNITY_SWITCHES } else { SWITCHES };
-                if quiet && alternates(&hot.attributes, least, now) && hot.attributes.last == now {
-                    self.attributes.raise(&report(hot.attributes.switches, hot.attributes.since), board);
+                let least = if hot.what == What::COMMUNITIES {
+                    COMMUNITY_SWITCHES
+                } else {
+                    SWITCHES
+                };
+                if quiet
+                    && hot.attributes.since >= since
+                    && alternates(&hot.attributes, least, now)
+                    && hot.attributes.last == now
+                {
+                    self.attributes.raise(
+                        &report(hot.attributes.switches, hot.attributes.since),
+                        board,
+                    );
                 }
             }
             _ => {}
@@ -160,17 +194,21 @@ impl Prefixes {
 }
 
 /// D1, D2, D3: FRR's defaults would suppress it, or it goes often, or it goes again and again.
-fn is_flap(scene: &Scene<'_>, hot: &Hot, now: Timestamp) -> bool {
-    let fast = hot.withdrawals_since(now - FAST_WINDOW) >= FAST;
-    let slow = hot.withdrawals_since(now - SLOW_WINDOW) >= SLOW;
+fn is_flap(scene: &Scene<'_>, hot: &Hot, now: Timestamp, since: Timestamp) -> bool {
+    let fast = hot.withdrawals_since(since.max(now - FAST_WINDOW)) >= FAST;
+    let slow = hot.withdrawals_since(since.max(now - SLOW_WINDOW)) >= SLOW;
     let profiles = scene.net.rib.hot_records().profiles();
-    let damped = hot.withdrawals as usize >= FAST && hot.penalties[0].suppressed(&profiles[0], now);
+    let damped =
+        hot.withdrawals_since(since) >= FAST && hot.penalties[0].suppressed(&profiles[0], now);
     fast || slow || damped
 }
 
 fn alternates(a: &Alternation, least: u32, now: Timestamp) -> bool {
     // Nearly all changes lead back to a known state: the first ones only make the states known.
-    a.switches >= least && usize::from(a.states) <= STATES && a.returns + STATES as u32 >= a.switches && now.since(a.last) <= SWITCH_WINDOW
+    a.switches >= least
+        && usize::from(a.states) <= STATES
+        && a.returns + STATES as u32 >= a.switches
+        && now.since(a.last) <= SWITCH_WINDOW
 }
 
 #[cfg(test)]

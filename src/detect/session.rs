@@ -185,7 +185,7 @@ impl SessionLosses {
             && session.downs <= MAX_STARTUP_FAILURES;
         let track = self.tracks.entry(id).or_default();
         if first_up || (track.startup_failures > 0 && track.finding.is_none()) {
-            let startup = up_for.is_some_and(|up| up < STARTUP);
+            let startup = up_for.is_some_and(|up| up < if listed { NOT_BACK } else { STARTUP });
             if startup && track.startup_failures + 1 < MAX_STARTUP_FAILURES {
                 track.startup_failures += 1;
                 return;

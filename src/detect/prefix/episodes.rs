@@ -10,9 +10,9 @@ use crate::detect::finding::Period;
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
+use crate::state::rib::RibId;
 use crate::state::rib::hot::Hot;
 use crate::state::rib::table::Slot;
-use crate::state::rib::RibId;
 
 use super::Scene;
 
@@ -80,13 +80,22 @@ pub(super) struct Book {
 
 impl Book {
     pub fn new(kind: Kind) -> Book {
-        Book { kind, episodes: BTreeMap::new(), next: 0, by_prefix: BTreeMap::new(), refresh_at: None, quiet: BTreeSet::new() }
+        Book {
+            kind,
+            episodes: BTreeMap::new(),
+            next: 0,
+            by_prefix: BTreeMap::new(),
+            refresh_at: None,
+            quiet: BTreeSet::new(),
+        }
     }
 
     /// The route is unstable: opens an episode, joins one, or counts.
     pub fn raise(&mut self, report: &Report<'_>, board: &mut Board) {
         let scene = report.scene;
-        let Some(prefix) = scene.rib.prefix(report.slot) else { return };
+        let Some(prefix) = scene.rib.prefix(report.slot) else {
+            return;
+        };
         if self.by_prefix.contains_key(&prefix) {
             return self.known(report);
         }
@@ -108,13 +117,26 @@ impl Book {
         if self.episodes.len() >= MAX_EPISODES {
             return;
         }
-        let mut finding = Finding::at(self.kind, Severity::Warning, Subject::Prefix(prefix), report.first.min(now));
+        let mut finding = Finding::at(
+            self.kind,
+            Severity::Warning,
+            Subject::Prefix(prefix),
+            report.first.min(now),
+        );
         finding.evidence.add(scene.event.locator);
         finding.last = now;
         // Occurrences before this one are known by their times only.
         finding.occurrences.clear();
-        for at in report.hot.times().iter().filter(|_| self.kind == Kind::PrefixFlap) {
-            finding.occurrences.push(crate::detect::Occurrence { at: *at, until: None });
+        for at in report
+            .hot
+            .times()
+            .iter()
+            .filter(|_| self.kind == Kind::PrefixFlap)
+        {
+            finding.occurrences.push(crate::detect::Occurrence {
+                at: *at,
+                until: None,
+            });
         }
         let mut episode = Episode {
             key: FindingKey(0),
@@ -150,8 +172,16 @@ impl Book {
             return;
         }
         let scene = report.scene;
-        let Some(prefix) = scene.rib.prefix(report.slot) else { return };
-        let Some(episode) = self.by_prefix.get(&prefix).and_then(|at| self.episodes.get_mut(at)) else { return };
+        let Some(prefix) = scene.rib.prefix(report.slot) else {
+            return;
+        };
+        let Some(episode) = self
+            .by_prefix
+            .get(&prefix)
+            .and_then(|at| self.episodes.get_mut(at))
+        else {
+            return;
+        };
         let now = scene.event.at;
         episode.last = episode.last.max(now);
         episode.dirty = true;
@@ -181,8 +211,16 @@ impl Book {
             return;
         }
         let scene = report.scene;
-        let Some(prefix) = scene.rib.prefix(report.slot) else { return };
-        let Some(episode) = self.by_prefix.get(&prefix).and_then(|at| self.episodes.get_mut(at)) else { return };
+        let Some(prefix) = scene.rib.prefix(report.slot) else {
+            return;
+        };
+        let Some(episode) = self
+            .by_prefix
+            .get(&prefix)
+            .and_then(|at| self.episodes.get_mut(at))
+        else {
+            return;
+        };
         if prefix == episode.lead && scene.id == episode.primary {
             let now = scene.event.at;
             match episode.pending.last_mut() {
@@ -202,8 +240,14 @@ impl Book {
             .rev()
             .take(64)
             .find(|(_, episode)| {
-                let near = if episode.origin != 0 && episode.origin == report.hot.origin_as { TOGETHER } else { SAME_BURST };
-                episode.primary == report.scene.id && now.since(episode.last_stroke) <= near && alike(episode.count, report.count)
+                let near = if episode.origin != 0 && episode.origin == report.hot.origin_as {
+                    TOGETHER
+                } else {
+                    SAME_BURST
+                };
+                episode.primary == report.scene.id
+                    && now.since(episode.last_stroke) <= near
+                    && alike(episode.count, report.count)
             })
             .map(|(at, _)| *at)
     }
@@ -213,7 +257,10 @@ impl Book {
     }
 
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        [self.refresh_at, self.quiet.first().map(|(at, _)| *at)].into_iter().flatten().min()
+        [self.refresh_at, self.quiet.first().map(|(at, _)| *at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
@@ -222,7 +269,9 @@ impl Book {
         }
         while let Some((due, at)) = self.quiet.first().copied().filter(|(due, _)| *due <= now) {
             self.quiet.remove(&(due, at));
-            let Some(episode) = self.episodes.get(&at) else { continue };
+            let Some(episode) = self.episodes.get(&at) else {
+                continue;
+            };
             let over = episode.last + QUIET;
             if over > now {
                 self.quiet.insert((over, at));
@@ -270,7 +319,11 @@ impl Book {
 
 fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState, now: Timestamp) {
     finding.count = u64::from(episode.count);
-    finding.fidelity = if episode.exact { Fidelity::Exact } else { Fidelity::Compressed };
+    finding.fidelity = if episode.exact {
+        Fidelity::Exact
+    } else {
+        Fidelity::Compressed
+    };
     finding.subjects.truncate(1);
     for prefix in &episode.named {
         finding.also(Subject::Prefix(*prefix));
@@ -286,7 +339,13 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
         finding.touch(Touch::As(episode.origin));
     }
     for id in episode.copies.keys() {
-        let Some(session) = net.rib.get(*id).and_then(|rib| Some((rib, net.sessions.get(rib.session)?))) else { continue };
+        let Some(session) = net
+            .rib
+            .get(*id)
+            .and_then(|rib| Some((rib, net.sessions.get(rib.session)?)))
+        else {
+            continue;
+        };
         let (rib, session) = session;
         let sender = &session.ends[rib.sender];
         finding.touch(Touch::Peer(sender.addr));
@@ -299,15 +358,31 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
     }
     let span = finding.last.since(episode.first).as_secs_f64();
     finding.period = period(finding);
-    let every = finding.period.as_ref().map(|p| format!(", every {:.1} s", p.seconds)).unwrap_or_default();
+    let every = finding
+        .period
+        .as_ref()
+        .map(|p| format!(", every {:.1} s", p.seconds))
+        .unwrap_or_default();
     let others = match episode.prefixes.len() {
         1 => String::new(),
         n => format!(" and {} more prefixes together with it", n - 1),
     };
-    let origin = if episode.origin == 0 { String::new() } else { format!(" (origin AS{})", episode.origin) };
+    let origin = if episode.origin == 0 {
+        String::new()
+    } else {
+        format!(" (origin AS{})", episode.origin)
+    };
     let copies = episode.copies.len();
-    let seen = if copies > 1 { format!("; seen in {copies} copies, counted once") } else { String::new() };
-    let hot = net.rib.get(episode.primary).and_then(|rib| rib.cold(episode.slot)).and_then(|cold| net.rib.hot_records().get(cold.hot.checked_sub(1)?));
+    let seen = if copies > 1 {
+        format!("; seen in {copies} copies, counted once")
+    } else {
+        String::new()
+    };
+    let hot = net
+        .rib
+        .get(episode.primary)
+        .and_then(|rib| rib.cold(episode.slot))
+        .and_then(|cold| net.rib.hot_records().get(cold.hot.checked_sub(1)?));
     let store = net.rib.hot_records();
     finding.explain = match kind {
         Kind::PrefixFlap => {
@@ -315,20 +390,39 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
                 .and_then(|hot| {
                     let (penalty, profile) = (&hot.penalties[0], &store.profiles()[0]);
                     let reuse = penalty.reuse_at(profile, now)?;
-                    Some(format!("; FRR's default damping would suppress it (penalty {}) until {reuse}", penalty.value(profile, now)))
+                    Some(format!(
+                        "; FRR's default damping would suppress it (penalty {}) until {reuse}",
+                        penalty.value(profile, now)
+                    ))
                 })
                 .unwrap_or_default();
-            format!("{}{origin}{others} was withdrawn {} times in {span:.1} s{every}{damped}{seen}", episode.lead, episode.count)
+            format!(
+                "{}{origin}{others} was withdrawn {} times in {span:.1} s{every}{damped}{seen}",
+                episode.lead, episode.count
+            )
         }
         Kind::PrefixPathOscillation => {
-            format!("the AS path of {}{origin}{others} changed {} times in {span:.1} s between the same paths, and it was never withdrawn{seen}", episode.lead, episode.count)
+            format!(
+                "the AS path of {}{origin}{others} changed {} times in {span:.1} s between the same paths, and it was never withdrawn{seen}",
+                episode.lead, episode.count
+            )
         }
         _ => {
-            let what = hot.map(|hot| hot.what.names()).filter(|names| !names.is_empty()).unwrap_or_else(|| "attributes".to_owned());
-            format!("{what} of {}{origin}{others} changed {} times in {span:.1} s back and forth; path and reachability stayed{seen}", episode.lead, episode.count)
+            let what = hot
+                .map(|hot| hot.what.names())
+                .filter(|names| !names.is_empty())
+                .unwrap_or_else(|| "attributes".to_owned());
+            format!(
+                "{what} of {}{origin}{others} changed {} times in {span:.1} s back and forth; path and reachability stayed{seen}",
+                episode.lead, episode.count
+            )
         }
     };
-    let family = if episode.lead.is_ipv6() { "ipv6" } else { "ipv4" };
+    let family = if episode.lead.is_ipv6() {
+        "ipv6"
+    } else {
+        "ipv4"
+    };
     finding.advice = vec![
         format!("vtysh -c 'show bgp {family} unicast {}'", episode.lead),
         format!("birdc 'show route for {} all'", episode.lead),
@@ -339,7 +433,12 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
 fn period(finding: &Finding) -> Option<Period> {
     /// Fewer distances prove no period.
     const LEAST: usize = 3;
-    let mut gaps: Vec<f64> = finding.occurrences.windows(2).map(|w| w[1].at.since(w[0].at).as_secs_f64()).filter(|gap| *gap > 0.0).collect();
+    let mut gaps: Vec<f64> = finding
+        .occurrences
+        .windows(2)
+        .map(|w| w[1].at.since(w[0].at).as_secs_f64())
+        .filter(|gap| *gap > 0.0)
+        .collect();
     if gaps.len() < LEAST {
         return None;
     }
@@ -349,6 +448,9 @@ fn period(finding: &Finding) -> Option<Period> {
     off.sort_by(f64::total_cmp);
     let spread = off[off.len() / 2] / median;
     // D3: a spread below 0.3 is periodic.
-    (spread < 0.3).then_some(Period { seconds: median, spread, matches: None })
+    (spread < 0.3).then_some(Period {
+        seconds: median,
+        spread,
+        matches: None,
+    })
 }
-

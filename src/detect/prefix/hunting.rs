@@ -25,7 +25,9 @@ impl Hunts {
         if hunt.paths < PATHS || hunt.shrank || hunt.last_hops <= hunt.first_hops {
             return;
         }
-        let Some(prefix) = scene.rib.prefix(delta.slot) else { return };
+        let Some(prefix) = scene.rib.prefix(delta.slot) else {
+            return;
+        };
         if let Some(key) = self.known.get(&prefix) {
             board.update(*key, |finding| finding.support(scene.event));
             return;
@@ -33,13 +35,22 @@ impl Hunts {
         if self.known.len() >= MAX_HUNTS {
             return;
         }
-        let mut finding = Finding::at(Kind::PrefixPathHunting, Severity::Info, Subject::Prefix(prefix), hunt.since);
+        let mut finding = Finding::at(
+            Kind::PrefixPathHunting,
+            Severity::Info,
+            Subject::Prefix(prefix),
+            hunt.since,
+        );
         finding.support(scene.event);
         finding.also(Subject::Peer(scene.sender, None));
         finding.touch(Touch::Prefix(prefix));
         finding.touch(Touch::Peer(scene.sender));
         finding.affected.prefix(prefix);
-        finding.fidelity = if scene.rib.kind.is_exact() { Fidelity::Exact } else { Fidelity::Compressed };
+        finding.fidelity = if scene.rib.kind.is_exact() {
+            Fidelity::Exact
+        } else {
+            Fidelity::Compressed
+        };
         finding.ended = Some(scene.event.at);
         finding.explain = format!(
             "before {} withdrew {prefix} it tried {} paths of growing length ({} to {} hops) in {:.1} s: the network searched for another way",

@@ -8,7 +8,9 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
-use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch};
+use crate::detect::{
+    Board, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
+};
 use crate::event::Prefix;
 use crate::state::rib::attributes::{AttrId, What};
 use crate::state::rib::{RouteChange, RouteDelta};
@@ -56,22 +58,45 @@ impl Origins {
     fn find(&self, prefix: &Prefix) -> Option<usize> {
         let rows = &self.rows;
         let hash = self.hasher.hash_one(prefix);
-        self.index.find(hash, |at| rows.get(*at as usize).is_some_and(|known| known.prefix == *prefix)).map(|at| *at as usize)
+        self.index
+            .find(hash, |at| {
+                rows.get(*at as usize)
+                    .is_some_and(|known| known.prefix == *prefix)
+            })
+            .map(|at| *at as usize)
     }
 
     pub fn route(&mut self, scene: &Scene<'_>, delta: &RouteDelta, board: &mut Board) {
         let news = match delta.change {
             RouteChange::New | RouteChange::Returned => true,
-            RouteChange::Reannounced => scene.net.rib.differences(delta.before, delta.new).has(What::ORIGIN_AS),
-            RouteChange::Changed => scene.net.rib.differences(delta.old, delta.new).has(What::ORIGIN_AS),
+            RouteChange::Reannounced => scene
+                .net
+                .rib
+                .differences(delta.before, delta.new)
+                .has(What::ORIGIN_AS),
+            RouteChange::Changed => scene
+                .net
+                .rib
+                .differences(delta.old, delta.new)
+                .has(What::ORIGIN_AS),
             RouteChange::Withdrawn => return self.withdrawn(scene, delta, board),
             _ => false,
         };
         if !news {
             return;
         }
-        let Some(origin) = scene.net.rib.digest(delta.new).map(|d| d.origin_as).filter(|origin| *origin != 0) else { return };
-        let Some(prefix) = scene.rib.prefix(delta.slot) else { return };
+        let Some(origin) = scene
+            .net
+            .rib
+            .digest(delta.new)
+            .map(|d| d.origin_as)
+            .filter(|origin| *origin != 0)
+        else {
+            return;
+        };
+        let Some(prefix) = scene.rib.prefix(delta.slot) else {
+            return;
+        };
         match self.find(&prefix) {
             None => {
                 if !delta.transfer && scene.rib.complete {
@@ -79,9 +104,15 @@ impl Origins {
                 }
                 if self.rows.len() < MAX_ORIGINS {
                     let at = self.rows.len() as u32;
-                    self.rows.push(Known { prefix, origin, anycast: false });
+                    self.rows.push(Known {
+                        prefix,
+                        origin,
+                        anycast: false,
+                    });
                     let (rows, hasher) = (&self.rows, &self.hasher);
-                    self.index.insert_unique(hasher.hash_one(prefix), at, |at| hasher.hash_one(rows[*at as usize].prefix));
+                    self.index.insert_unique(hasher.hash_one(prefix), at, |at| {
+                        hasher.hash_one(rows[*at as usize].prefix)
+                    });
                 }
             }
             Some(at) => {
@@ -107,12 +138,27 @@ impl Origins {
     fn still_announced(&self, scene: &Scene<'_>, prefix: Prefix, origin: u32) -> bool {
         let nlri = crate::event::bgp::Nlri::unicast(prefix);
         scene.net.rib.iter().any(|(id, _)| {
-            let attrs = scene.net.rib.lookup(id, &nlri).map_or(AttrId::NONE, |(_, attrs)| attrs);
-            scene.net.rib.digest(attrs).is_some_and(|digest| digest.origin_as == origin)
+            let attrs = scene
+                .net
+                .rib
+                .lookup(id, &nlri)
+                .map_or(AttrId::NONE, |(_, attrs)| attrs);
+            scene
+                .net
+                .rib
+                .digest(attrs)
+                .is_some_and(|digest| digest.origin_as == origin)
         })
     }
 
-    fn conflict(&mut self, scene: &Scene<'_>, prefix: Prefix, old: u32, new: u32, board: &mut Board) {
+    fn conflict(
+        &mut self,
+        scene: &Scene<'_>,
+        prefix: Prefix,
+        old: u32,
+        new: u32,
+        board: &mut Board,
+    ) {
         if let Some(key) = self.findings.get(&(prefix, new)) {
             board.update(*key, |finding| {
                 finding.support(scene.event);
@@ -126,7 +172,12 @@ impl Origins {
         if self.findings.len() >= MAX_CONFLICTS {
             return;
         }
-        let mut finding = Finding::new(Kind::PrefixOriginConflict, Severity::Warning, Subject::Prefix(prefix), scene.event);
+        let mut finding = Finding::new(
+            Kind::PrefixOriginConflict,
+            Severity::Warning,
+            Subject::Prefix(prefix),
+            scene.event,
+        );
         finding.also(Subject::Origin(new));
         finding.also(Subject::Origin(old));
         finding.also(Subject::Peer(scene.sender, None));
@@ -136,10 +187,20 @@ impl Origins {
         finding.touch(Touch::Peer(scene.sender));
         finding.affected.prefix(prefix);
         finding.broken.subject = true;
-        finding.fidelity = if scene.rib.kind.is_exact() { Fidelity::Exact } else { Fidelity::Compressed };
-        finding.explain = format!("AS{new} announces {prefix} over {}, while AS{old}, which originated it before, still does", scene.sender);
+        finding.fidelity = if scene.rib.kind.is_exact() {
+            Fidelity::Exact
+        } else {
+            Fidelity::Compressed
+        };
+        finding.explain = format!(
+            "AS{new} announces {prefix} over {}, while AS{old}, which originated it before, still does",
+            scene.sender
+        );
         finding.advice = vec![
-            format!("vtysh -c 'show bgp ipv{} unicast {prefix}'", if prefix.is_ipv6() { 6 } else { 4 }),
+            format!(
+                "vtysh -c 'show bgp ipv{} unicast {prefix}'",
+                if prefix.is_ipv6() { 6 } else { 4 }
+            ),
             format!("whois -h whois.radb.net {prefix}"),
         ];
         self.findings.insert((prefix, new), board.raise(finding));
@@ -149,9 +210,15 @@ impl Origins {
         if self.findings.is_empty() {
             return;
         }
-        let Some(origin) = scene.net.rib.digest(delta.old).map(|d| d.origin_as) else { return };
-        let Some(prefix) = scene.rib.prefix(delta.slot) else { return };
-        let Some(key) = self.findings.get(&(prefix, origin)).copied() else { return };
+        let Some(origin) = scene.net.rib.digest(delta.old).map(|d| d.origin_as) else {
+            return;
+        };
+        let Some(prefix) = scene.rib.prefix(delta.slot) else {
+            return;
+        };
+        let Some(key) = self.findings.get(&(prefix, origin)).copied() else {
+            return;
+        };
         if !self.still_announced(scene, prefix, origin) {
             board.update(key, |finding| {
                 finding.recovered(scene.event.at);
@@ -161,21 +228,53 @@ impl Origins {
         }
     }
 
-    fn more_specific(&mut self, scene: &Scene<'_>, delta: &RouteDelta, prefix: Prefix, origin: u32, board: &mut Board) {
-        let shortest = if prefix.is_ipv6() { SHORTEST_V6 } else { SHORTEST_V4 };
+    fn more_specific(
+        &mut self,
+        scene: &Scene<'_>,
+        delta: &RouteDelta,
+        prefix: Prefix,
+        origin: u32,
+        board: &mut Board,
+    ) {
+        let shortest = if prefix.is_ipv6() {
+            SHORTEST_V6
+        } else {
+            SHORTEST_V4
+        };
         // Host routes inside somebody's prefix are ElasticIPs and blackholes.
         if prefix.is_host() || prefix.len() <= shortest || self.findings.len() >= MAX_CONFLICTS {
             return;
         }
-        let covering = (shortest..prefix.len()).rev().map(|len| Prefix::new(prefix.addr(), len)).find_map(|covering| self.find(&covering));
-        let Some(covering) = covering.map(|at| self.rows[at]).filter(|c| c.origin != origin && !c.anycast) else { return };
-        let blackhole = scene.net.rib.attributes(delta.new).is_some_and(|a| a.communities.contains(&BLACKHOLE));
+        let covering = (shortest..prefix.len())
+            .rev()
+            .map(|len| Prefix::new(prefix.addr(), len))
+            .find_map(|covering| self.find(&covering));
+        let Some(covering) = covering
+            .map(|at| self.rows[at])
+            .filter(|c| c.origin != origin && !c.anycast)
+        else {
+            return;
+        };
+        let blackhole = scene
+            .net
+            .rib
+            .attributes(delta.new)
+            .is_some_and(|a| a.communities.contains(&BLACKHOLE));
         if blackhole {
             return;
         }
         let own = self.own.iter().any(|own| own.covers(&prefix));
-        let severity = if own { Severity::Warning } else { Severity::Info };
-        let mut finding = Finding::new(Kind::PrefixMoreSpecific, severity, Subject::Prefix(prefix), scene.event);
+        let severity = if own {
+            Severity::Warning
+        } else {
+            Severity::Info
+        };
+        let mut finding = Finding::new(
+            Kind::PrefixMoreSpecific,
+            severity,
+            Subject::Prefix(prefix),
+            scene.event,
+        );
         finding.also(Subject::Origin(origin));
         finding.also(Subject::Peer(scene.sender, None));
         finding.touch(Touch::Prefix(prefix));
@@ -183,8 +282,15 @@ impl Origins {
         finding.touch(Touch::Peer(scene.sender));
         finding.affected.prefix(prefix);
         finding.broken.subject = own;
-        finding.fidelity = if scene.rib.kind.is_exact() { Fidelity::Exact } else { Fidelity::Compressed };
-        finding.explain = format!("AS{origin} announces {prefix}, a part of {}, which AS{} originates", covering.prefix, covering.origin);
+        finding.fidelity = if scene.rib.kind.is_exact() {
+            Fidelity::Exact
+        } else {
+            Fidelity::Compressed
+        };
+        finding.explain = format!(
+            "AS{origin} announces {prefix}, a part of {}, which AS{} originates",
+            covering.prefix, covering.origin
+        );
         self.findings.insert((prefix, origin), board.raise(finding));
     }
 }

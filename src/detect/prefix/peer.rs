@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::detect::session::present;
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
-use crate::event::{Event, Locator, Prefix, Timestamp};
+use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::transfer::Why;
 use crate::state::rib::{RibEvent, RibId, RouteChange, RouteDelta};
@@ -101,7 +101,8 @@ impl Peers {
             return;
         }
         let table = self.tables.entry(scene.id).or_default();
-        let (mut withdrawn, mut duplicates, mut announced, mut new, mut transfer) = (0u32, 0u32, 0u32, 0u32, false);
+        let (mut withdrawn, mut duplicates, mut announced, mut new, mut transfer) =
+            (0u32, 0u32, 0u32, 0u32, false);
         for delta in deltas {
             match delta.change {
                 RouteChange::Withdrawn => withdrawn += 1,
@@ -119,7 +120,8 @@ impl Peers {
             table.transfer = Some((table.transfer.map_or(here, |(first, _)| first), here));
         }
         if withdrawn > 0 {
-            self.mass.withdrawn(&mut table.mass, scene, deltas, withdrawn, board);
+            self.mass
+                .withdrawn(&mut table.mass, scene, deltas, withdrawn, board);
         }
         if announced > 0 {
             self.mass.announced(scene, deltas);
@@ -133,26 +135,45 @@ impl Peers {
         }
     }
 
-    pub fn rib_event(&mut self, event: &RibEvent, seen: &Event, net: &NetState, board: &mut Board) {
+    pub fn rib_event(&mut self, event: &RibEvent, net: &NetState, board: &mut Board) {
         match event {
             RibEvent::TransferDone { rib, transfer } => {
-                let frames = self.tables.get_mut(rib).and_then(|table| table.transfer.take());
+                let frames = self
+                    .tables
+                    .get_mut(rib)
+                    .and_then(|table| table.transfer.take());
                 if transfer.prefixes == 0 {
                     return;
                 }
                 let Some(of) = net.rib.get(*rib) else { return };
-                let Some(session) = net.sessions.get(of.session) else { return };
+                let Some(session) = net.sessions.get(of.session) else {
+                    return;
+                };
                 let sender = session.ends[of.sender].addr;
-                let known = self.transfers.get_mut(&transfer.why).filter(|group| transfer.started.since(group.last) <= TRANSFERS_TOGETHER);
+                let known = self
+                    .transfers
+                    .get_mut(&transfer.why)
+                    .filter(|group| transfer.started.since(group.last) <= TRANSFERS_TOGETHER);
                 let key = match known {
                     Some(group) => {
                         group.last = group.last.max(transfer.last);
                         group.key
                     }
                     None => {
-                        let finding = Finding::at(Kind::PrefixTableTransfer, Severity::Info, Subject::Peer(sender, None), transfer.started);
+                        let finding = Finding::at(
+                            Kind::PrefixTableTransfer,
+                            Severity::Info,
+                            Subject::Peer(sender, None),
+                            transfer.started,
+                        );
                         let key = board.raise(finding);
-                        self.transfers.insert(transfer.why, TransferGroup { key, last: transfer.last });
+                        self.transfers.insert(
+                            transfer.why,
+                            TransferGroup {
+                                key,
+                                last: transfer.last,
+                            },
+                        );
                         key
                     }
                 };
@@ -169,8 +190,14 @@ impl Peers {
                         finding.evidence.add(first);
                         finding.evidence.add(last);
                     }
-                    finding.fidelity = if finding.evidence.total > 0 { Fidelity::Exact } else { Fidelity::Inferred };
-                    prefixes.into_iter().for_each(|prefix| finding.affected.prefix(prefix));
+                    finding.fidelity = if finding.evidence.total > 0 {
+                        Fidelity::Exact
+                    } else {
+                        Fidelity::Inferred
+                    };
+                    prefixes
+                        .into_iter()
+                        .for_each(|prefix| finding.affected.prefix(prefix));
                     finding.ended = Some(finding.last);
                     finding.explain = format!(
                         "{} sent {} prefixes in {:.1} s because {}",
@@ -187,7 +214,6 @@ impl Peers {
                 }
             }
             RibEvent::Lost { rib, .. } => {
-                let _ = seen;
                 if let Some(table) = self.tables.get_mut(rib) {
                     table.storm.forget();
                     table.mass = mass::Window::default();
@@ -198,12 +224,21 @@ impl Peers {
 }
 
 fn plural(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
 }
 
 /// A finding about a sender's table.
 fn about(kind: Kind, scene: &Scene<'_>, at: Timestamp) -> Finding {
-    let mut finding = Finding::at(kind, Severity::Warning, Subject::Peer(scene.sender, None), at);
+    let mut finding = Finding::at(
+        kind,
+        Severity::Warning,
+        Subject::Peer(scene.sender, None),
+        at,
+    );
     finding.touch(Touch::Peer(scene.sender));
     finding.touch(Touch::Peer(scene.receiver));
     if let Some(session) = scene.net.sessions.get(scene.rib.session) {
@@ -212,22 +247,39 @@ fn about(kind: Kind, scene: &Scene<'_>, at: Timestamp) -> Finding {
             finding.touch(Touch::As(sender.asn));
         }
     }
-    finding.fidelity = if scene.rib.kind.is_exact() { Fidelity::Exact } else { Fidelity::Compressed };
-    finding.advice = vec![format!("vtysh -c 'show bgp neighbors {} routes'", scene.sender)];
+    finding.fidelity = if scene.rib.kind.is_exact() {
+        Fidelity::Exact
+    } else {
+        Fidelity::Compressed
+    };
+    finding.advice = vec![format!(
+        "vtysh -c 'show bgp neighbors {} routes'",
+        scene.sender
+    )];
     finding
 }
 
 impl Storm {
     fn forget(&mut self) {
         let key = self.key;
-        *self = Storm { key, ..Storm::default() };
+        *self = Storm {
+            key,
+            ..Storm::default()
+        };
     }
 
     fn announced(&mut self, scene: &Scene<'_>, announced: u32, duplicates: u32, board: &mut Board) {
         let (now, here) = (scene.event.at, scene.event.locator);
-        if self.since.is_none_or(|since| now.since(since) > DUPLICATE_WINDOW) {
+        if self
+            .since
+            .is_none_or(|since| now.since(since) > DUPLICATE_WINDOW)
+        {
             let key = self.key;
-            *self = Storm { since: Some(now), key, ..Storm::default() };
+            *self = Storm {
+                since: Some(now),
+                key,
+                ..Storm::default()
+            };
         }
         self.announced = self.announced.saturating_add(announced);
         if duplicates == 0 {
@@ -235,7 +287,10 @@ impl Storm {
         }
         self.first.get_or_insert((now, here));
         self.duplicates = self.duplicates.saturating_add(duplicates);
-        if self.burst_last.is_none_or(|last| now.since(last) > BURST_GAP) {
+        if self
+            .burst_last
+            .is_none_or(|last| now.since(last) > BURST_GAP)
+        {
             self.burst = 0;
             self.burst_counted = false;
             self.burst_began = Some((now, here));
@@ -266,13 +321,18 @@ impl Storm {
             }
             return;
         }
-        let share = u64::from(self.duplicates) * 100 >= u64::from(self.announced) * u64::from(DUPLICATE_SHARE);
-        let lasts = self.first.is_some_and(|(first, _)| now.since(first) >= STORM_LASTS);
+        let share = u64::from(self.duplicates) * 100
+            >= u64::from(self.announced) * u64::from(DUPLICATE_SHARE);
+        let lasts = self
+            .first
+            .is_some_and(|(first, _)| now.since(first) >= STORM_LASTS);
         let resent = self.resends.len() as u32 >= RESENDS;
         if !(resent || (self.duplicates > DUPLICATES && share && lasts)) {
             return;
         }
-        let Some((first, locator)) = self.first else { return };
+        let Some((first, locator)) = self.first else {
+            return;
+        };
         let mut finding = about(Kind::PrefixDuplicateUpdates, scene, first);
         finding.evidence.add(locator);
         if resent {
@@ -303,7 +363,10 @@ fn explain_storm(finding: &mut Finding, scene: &Scene<'_>, duplicates: u32) {
 impl Table {
     fn surged(&mut self, scene: &Scene<'_>, new: u32, board: &mut Board) {
         let now = scene.event.at;
-        if self.surge_since.is_none_or(|since| now.since(since) > SURGE_WINDOW) {
+        if self
+            .surge_since
+            .is_none_or(|since| now.since(since) > SURGE_WINDOW)
+        {
             self.surge_since = Some(now);
             self.surge_new = 0;
             self.surge_base = scene.rib.present.saturating_sub(new);
@@ -312,7 +375,9 @@ impl Table {
         if self.surge_new < SURGE.max(self.surge_base / 2) || self.surge.is_some() {
             return;
         }
-        let Some(since) = self.surge_since else { return };
+        let Some(since) = self.surge_since else {
+            return;
+        };
         let mut finding = about(Kind::PrefixSurge, scene, since);
         finding.support(scene.event);
         finding.explain = format!(
@@ -327,8 +392,15 @@ impl Table {
 }
 
 /// The prefixes of some deltas.
-fn prefixes<'a>(scene: &'a Scene<'_>, deltas: &'a [RouteDelta], test: impl Fn(RouteChange) -> bool + 'a) -> impl Iterator<Item = Prefix> + 'a {
-    deltas.iter().filter(move |delta| test(delta.change)).filter_map(|delta| scene.rib.prefix(delta.slot))
+fn prefixes<'a>(
+    scene: &'a Scene<'_>,
+    deltas: &'a [RouteDelta],
+    test: impl Fn(RouteChange) -> bool + 'a,
+) -> impl Iterator<Item = Prefix> + 'a {
+    deltas
+        .iter()
+        .filter(move |delta| test(delta.change))
+        .filter_map(|delta| scene.rib.prefix(delta.slot))
 }
 
 /// An address as a subject and join key.

@@ -42,11 +42,18 @@ pub struct PrefixRow {
 /// The `top` most unstable (peer, prefix) pairs at `now`, worst first by FRR's penalty; one row for all copies of a pair.
 pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
     let store = net.rib.hot_records();
-    let mut best: std::collections::BTreeMap<(Prefix, IpAddr, u32), (u32, u64, PrefixRow)> = std::collections::BTreeMap::new();
+    let mut best: std::collections::BTreeMap<(Prefix, IpAddr, u32), (u32, u64, PrefixRow)> =
+        std::collections::BTreeMap::new();
     for hot in store.iter() {
-        let Some(rib) = net.rib.get(hot.rib) else { continue };
-        let (Some(nlri), Some(cold)) = (rib.nlri(hot.slot), rib.cold(hot.slot)) else { continue };
-        let Some(session) = net.sessions.get(rib.session) else { continue };
+        let Some(rib) = net.rib.get(hot.rib) else {
+            continue;
+        };
+        let (Some(nlri), Some(cold)) = (rib.nlri(hot.slot), rib.cold(hot.slot)) else {
+            continue;
+        };
+        let Some(session) = net.sessions.get(rib.session) else {
+            continue;
+        };
         let peer = session.ends[rib.sender].addr;
         let penalty = hot.penalties[0].value(&store.profiles()[0], now);
         let events = u64::from(hot.withdrawals) + u64::from(hot.changes);
@@ -54,12 +61,16 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
         if best.get(&key).is_some_and(|(_, seen, _)| *seen >= events) {
             continue;
         }
-        let damping = hot.penalties.iter().zip(store.profiles()).map(|(p, profile)| DampingRow {
-            profile: profile.name,
-            penalty: p.value(profile, now),
-            suppressed: p.suppressed(profile, now),
-            reuse_at: p.reuse_at(profile, now),
-        });
+        let damping = hot
+            .penalties
+            .iter()
+            .zip(store.profiles())
+            .map(|(p, profile)| DampingRow {
+                profile: profile.name,
+                penalty: p.value(profile, now),
+                suppressed: p.suppressed(profile, now),
+                reuse_at: p.reuse_at(profile, now),
+            });
         let row = PrefixRow {
             prefix: nlri.prefix,
             peer,
@@ -70,7 +81,11 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
             attr_changes: u64::from(hot.changes),
             first: hot.first,
             last: hot.last,
-            fidelity: if rib.kind.is_exact() { Fidelity::Exact } else { Fidelity::Compressed },
+            fidelity: if rib.kind.is_exact() {
+                Fidelity::Exact
+            } else {
+                Fidelity::Compressed
+            },
             period: period(hot.times()),
             damping: damping.collect(),
             origin: (hot.origin_as != 0).then_some(hot.origin_as),
@@ -84,7 +99,10 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
 }
 
 fn period(times: &[Timestamp]) -> Option<f64> {
-    let mut gaps: Vec<f64> = times.windows(2).map(|w| w[1].since(w[0]).as_secs_f64()).collect();
+    let mut gaps: Vec<f64> = times
+        .windows(2)
+        .map(|w| w[1].since(w[0]).as_secs_f64())
+        .collect();
     if gaps.len() < 2 {
         return None;
     }
@@ -121,7 +139,14 @@ pub fn sessions(net: &NetState, perspective: &Perspective, top: usize) -> Vec<Se
         let far = perspective.far_end(&net.sessions, session);
         let (remote, local) = (&session.ends[far], &session.ends[1 - far]);
         let known = |asn: u32| (asn != 0).then_some(asn);
-        let held = |sender: usize| net.rib.of_session(id).filter(|(_, rib)| rib.sender == sender).map(|(_, rib)| rib.present).max().unwrap_or(0);
+        let held = |sender: usize| {
+            net.rib
+                .of_session(id)
+                .filter(|(_, rib)| rib.sender == sender)
+                .map(|(_, rib)| rib.present)
+                .max()
+                .unwrap_or(0)
+        };
         let mut capabilities = Vec::new();
         if let Some(open) = &remote.open {
             let offers = [
@@ -135,14 +160,20 @@ pub fn sessions(net: &NetState, perspective: &Perspective, top: usize) -> Vec<Se
                 (!open.extended_next_hop.is_empty(), "extended next hop"),
                 (open.role.is_some(), "role"),
             ];
-            capabilities.extend(offers.into_iter().filter(|(on, _)| *on).map(|(_, name)| name));
+            capabilities.extend(
+                offers
+                    .into_iter()
+                    .filter(|(on, _)| *on)
+                    .map(|(_, name)| name),
+            );
         }
         SessionRow {
             local: local.addr,
             remote: remote.addr,
             local_as: known(local.asn),
             remote_as: known(remote.asn),
-            vrf: (session.vrf != 0).then(|| format!("{}:{}", session.vrf >> 32, session.vrf & 0xffff_ffff)),
+            vrf: (session.vrf != 0)
+                .then(|| format!("{}:{}", session.vrf >> 32, session.vrf & 0xffff_ffff)),
             state: match session.state {
                 State::Idle => "idle",
                 State::Connect => "connect",

@@ -32,7 +32,8 @@ const REFRESH: Duration = Duration::from_millis(500);
 pub(super) struct Window {
     since: Option<(Timestamp, Locator)>,
     count: u32,
-    slots: Vec<(Slot, AttrId)>,
+    /// Distinct routes; an oscillating few are no mass.
+    slots: hashbrown::HashSet<Slot, foldhash::fast::RandomState>,
     table: u32,
     /// The open mass withdrawal it belongs to, with the RIB's last withdrawal.
     open: Option<u32>,
@@ -63,7 +64,12 @@ pub(super) struct Masses {
 
 impl Masses {
     pub fn covers(&self, id: RibId, now: Timestamp) -> bool {
-        !self.open.is_empty() && self.open.values().any(|mass| mass.ribs.get(&id).is_some_and(|last| now.since(*last) <= WINDOW))
+        !self.open.is_empty()
+            && self.open.values().any(|mass| {
+                mass.ribs
+                    .get(&id)
+                    .is_some_and(|last| now.since(*last) <= WINDOW)
+            })
     }
 
     pub fn next_deadline(&self) -> Option<Timestamp> {
@@ -71,12 +77,25 @@ impl Masses {
     }
 
     /// Counts withdrawals of one UPDATE.
-    pub fn withdrawn(&mut self, window: &mut Window, scene: &Scene<'_>, deltas: &[RouteDelta], count: u32, board: &mut Board) {
+    pub fn withdrawn(
+        &mut self,
+        window: &mut Window,
+        scene: &Scene<'_>,
+        deltas: &[RouteDelta],
+        count: u32,
+        board: &mut Board,
+    ) {
         let now = scene.event.at;
-        if window.since.is_none_or(|(since, _)| now.since(since) > WINDOW) {
-            *window = Window { since: Some((now, scene.event.locator)), table: scene.rib.present.saturating_add(count), ..Window::default() };
+        if window
+            .since
+            .is_none_or(|(since, _)| now.since(since) > WINDOW)
+        {
+            *window = Window {
+                since: Some((now, scene.event.locator)),
+                table: scene.rib.present.saturating_add(count),
+                ..Window::default()
+            };
         }
-        window.count = window.count.saturating_add(count);
         if let Some(mass) = window.open.and_then(|at| self.open.get_mut(&at)) {
             mass.ribs.insert(scene.id, now);
             mass.last = mass.last.max(now);
@@ -88,18 +107,27 @@ impl Masses {
             self.refresh_at.get_or_insert(now + REFRESH);
             return;
         }
-        for delta in deltas.iter().filter(|delta| delta.change == RouteChange::Withdrawn) {
-            if window.slots.len() < MAX_PREFIXES {
-                // Ids of attributes do not outlive the event; the first paths are looked at now or never.
-                window.slots.push((delta.slot, delta.old));
+        for delta in deltas
+            .iter()
+            .filter(|delta| delta.change == RouteChange::Withdrawn)
+        {
+            if window.slots.len() >= MAX_PREFIXES || window.slots.insert(delta.slot) {
+                window.count = window.count.saturating_add(1);
             }
         }
-        let threshold = LEAST.max((u64::from(window.table) * u64::from(SHARE_PERCENT) / 100) as u32);
+        let threshold =
+            LEAST.max((u64::from(window.table) * u64::from(SHARE_PERCENT) / 100) as u32);
         if window.count <= threshold {
             return;
         }
-        let Some((since, locator)) = window.since else { return };
-        let lost: BTreeSet<Prefix> = window.slots.iter().filter_map(|(slot, _)| scene.rib.prefix(*slot)).collect();
+        let Some((since, locator)) = window.since else {
+            return;
+        };
+        let lost: BTreeSet<Prefix> = window
+            .slots
+            .iter()
+            .filter_map(|slot| scene.rib.prefix(*slot))
+            .collect();
         let at = match self.companion(&lost, since) {
             Some(at) => at,
             None if self.open.len() >= MAX_OPEN => return,
@@ -126,7 +154,9 @@ impl Masses {
             }
         };
         window.open = Some(at);
-        let Some(mass) = self.open.get_mut(&at) else { return };
+        let Some(mass) = self.open.get_mut(&at) else {
+            return;
+        };
         mass.ribs.insert(scene.id, now);
         mass.first = mass.first.min(since);
         mass.last = mass.last.max(now);
@@ -135,7 +165,9 @@ impl Masses {
             mass.lost(prefix);
         }
         // What the withdrawn routes were: the record keeps it.
-        for (slot, _) in window.slots.drain(..).take(PATHS) {
+        let mut slots: Vec<Slot> = window.slots.drain().collect();
+        slots.sort_unstable();
+        for slot in slots.into_iter().take(PATHS) {
             if let Some(cold) = scene.rib.cold(slot) {
                 mass.path(scene, cold.before);
             }
@@ -158,9 +190,19 @@ impl Masses {
             return;
         }
         let now = scene.event.at;
-        for mass in self.open.values_mut().filter(|mass| mass.ribs.contains_key(&scene.id)) {
+        for mass in self
+            .open
+            .values_mut()
+            .filter(|mass| mass.ribs.contains_key(&scene.id))
+        {
             for delta in deltas {
-                let Some(prefix) = scene.rib.prefix(delta.slot).filter(|prefix| mass.prefixes.contains(prefix)) else { continue };
+                let Some(prefix) = scene
+                    .rib
+                    .prefix(delta.slot)
+                    .filter(|prefix| mass.prefixes.contains(prefix))
+                else {
+                    continue;
+                };
                 mass.path(scene, delta.new);
                 mass.returned.insert(prefix);
             }
@@ -191,14 +233,21 @@ impl Masses {
 
     /// A mass withdrawal of another peer that shares most prefixes and began within the window.
     fn companion(&self, lost: &BTreeSet<Prefix>, since: Timestamp) -> Option<u32> {
-        let near = |mass: &Mass| mass.first.since(since).max(since.since(mass.first)) <= WINDOW || (since >= mass.first && since <= mass.last);
+        let near = |mass: &Mass| {
+            mass.first.since(since).max(since.since(mass.first)) <= WINDOW
+                || (since >= mass.first && since <= mass.last)
+        };
         self.open
             .iter()
             .rev()
             .find(|(_, mass)| {
-                let shared = lost.iter().filter(|prefix| mass.prefixes.contains(prefix)).count();
+                let shared = lost
+                    .iter()
+                    .filter(|prefix| mass.prefixes.contains(prefix))
+                    .count();
                 // Other family, same moment: one failure takes both.
-                let other_family = lost.first().map(Prefix::is_ipv6) != mass.prefixes.first().map(Prefix::is_ipv6);
+                let other_family =
+                    lost.first().map(Prefix::is_ipv6) != mass.prefixes.first().map(Prefix::is_ipv6);
                 near(mass) && (shared * 2 >= lost.len().min(mass.prefixes.len()) || other_family)
             })
             .map(|(at, _)| *at)
@@ -219,23 +268,41 @@ impl Mass {
         if self.paths >= PATHS * 4 {
             return;
         }
-        let Some(attributes) = scene.net.rib.attributes(attrs) else { return };
-        let path: Vec<u32> = attributes.as_path.segments().flat_map(|(_, numbers)| numbers.iter().copied()).collect();
+        let Some(attributes) = scene.net.rib.attributes(attrs) else {
+            return;
+        };
+        let path: Vec<u32> = attributes
+            .as_path
+            .segments()
+            .flat_map(|(_, numbers)| numbers.iter().copied())
+            .collect();
         if path.is_empty() {
             return;
         }
         self.paths += 1;
         self.common = Some(match self.common.take() {
             None => path,
-            Some(common) => common.into_iter().filter(|asn| path.contains(asn)).collect(),
+            Some(common) => common
+                .into_iter()
+                .filter(|asn| path.contains(asn))
+                .collect(),
         });
     }
 
     fn describe(&self, net: &NetState, board: &mut Board) {
         // The one farthest along the path: behind it the paths part.
-        let common = self.common.as_ref().and_then(|common| common.last().copied());
+        let common = self
+            .common
+            .as_ref()
+            .and_then(|common| common.last().copied());
         let lost = self.prefixes.len() as u64 + self.more;
-        let peers = self.ribs.keys().filter_map(|id| net.rib.get(*id)).map(|rib| (rib.session, rib.sender)).collect::<BTreeSet<_>>().len();
+        let peers = self
+            .ribs
+            .keys()
+            .filter_map(|id| net.rib.get(*id))
+            .map(|rib| (rib.session, rib.sender))
+            .collect::<BTreeSet<_>>()
+            .len();
         let default = self.prefixes.iter().any(Prefix::is_default);
         board.update(self.key, |finding| {
             finding.last = finding.last.max(self.last);
@@ -243,12 +310,16 @@ impl Mass {
                 finding.affected.prefix(*prefix);
             }
             finding.affected.more_prefixes = self.more;
-            finding.subjects.retain(|subject| !matches!(subject, Subject::As(_)));
+            finding
+                .subjects
+                .retain(|subject| !matches!(subject, Subject::As(_)));
             if let Some(asn) = common {
                 finding.also(Subject::As(asn));
                 finding.touch(Touch::As(asn));
             }
-            let meet = common.map(|asn| format!("; all their paths lead through AS{asn}")).unwrap_or_default();
+            let meet = common
+                .map(|asn| format!("; all their paths lead through AS{asn}"))
+                .unwrap_or_default();
             finding.explain = format!(
                 "{} withdrew {lost} prefixes in {:.1} s while the sessions stayed up{meet}",
                 plural(peers, "peer"),
@@ -259,7 +330,10 @@ impl Mass {
             if let Some(at) = self.recovered {
                 finding.recovered(at);
                 finding.ended = Some(at);
-                finding.explain.push_str(&format!("; most were back after {:.1} s", at.since(self.first).as_secs_f64()));
+                finding.explain.push_str(&format!(
+                    "; most were back after {:.1} s",
+                    at.since(self.first).as_secs_f64()
+                ));
             }
         });
     }
