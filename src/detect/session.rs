@@ -178,8 +178,11 @@ impl SessionLosses {
             return;
         }
         let up_for = session.up_since.map(|up| at.since(up));
-        let first_up =
-            session.ups <= 1 && !session.mid_stream && session.downs <= MAX_STARTUP_FAILURES;
+        // A feed's list of peers may hold one that is still being opened.
+        let listed =
+            session.mid_stream && session.ups == 0 && session.views.none_but(Observer::Bmp);
+        let first_up = (session.ups <= 1 && !session.mid_stream || listed)
+            && session.downs <= MAX_STARTUP_FAILURES;
         let track = self.tracks.entry(id).or_default();
         if first_up || (track.startup_failures > 0 && track.finding.is_none()) {
             let startup = up_for.is_some_and(|up| up < if listed { NOT_BACK } else { STARTUP });
