@@ -2,6 +2,8 @@
 //!
 //! Needs tshark and a directory of captures: `FLAPSCOPE_CORPUS` names one that holds them under `real`.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test stops at what it cannot read, and says aloud what it skips
+
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
