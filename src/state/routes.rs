@@ -192,6 +192,21 @@ struct Pending {
     queued: (Timestamp, u64),
 }
 
+impl Pending {
+    fn delta(&self, key: RouteKey) -> RouteDelta {
+        RouteDelta {
+            at: self.at,
+            locator: self.locator,
+            key,
+            change: RouteChange::Removed,
+            old: Some(self.route.clone()),
+            new: None,
+            cause: self.cause,
+            by: self.by,
+        }
+    }
+}
+
 /// The table.
 #[derive(Default)]
 pub struct Routes {
@@ -505,21 +520,19 @@ impl Routes {
 
     /// A deletion that waited long enough.
     fn believe(&mut self, key: RouteKey, out: &mut Vec<RouteDelta>) {
-        let Some(waiting) = self.pending.remove(&key) else {
-            return;
-        };
-        if reported(&key, Some(&waiting.route)) {
-            out.push(RouteDelta {
-                at: waiting.at,
-                locator: waiting.locator,
-                key,
-                change: RouteChange::Removed,
-                old: Some(waiting.route),
-                new: None,
-                cause: waiting.cause,
-                by: waiting.by,
-            });
+        if let Some(waiting) = self.pending.remove(&key)
+            && reported(&key, Some(&waiting.route))
+        {
+            out.push(waiting.delta(key));
         }
+    }
+
+    /// Deletions that are not believed yet, in the order of their routes: what is left of them when the input ends.
+    pub fn waiting(&self) -> impl Iterator<Item = RouteDelta> {
+        self.pending
+            .iter()
+            .filter(|(key, waiting)| reported(key, Some(&waiting.route)))
+            .map(|(key, waiting)| waiting.delta(*key))
     }
 
     /// Earliest deadline: the oldest deletion that is not believed yet.

@@ -514,6 +514,11 @@ impl ChurnDetector {
                 (key, batch.removed)
             }
         };
+        if is_routing_daemon(protocol) {
+            let gateways = ways.lost.keys().copied().collect();
+            self.prefixes
+                .took_along(at, &gateways, &missing, protocol, board);
+        }
         let no_way = net.routes.lookup(sample.addr()).is_none();
         board.update(key, |finding| {
             finding.support(&batch.last);
