@@ -1,6 +1,6 @@
 //! `neighbor.unreachable`, `neighbor.flap`, `neighbor.mac-flip`: the kernel's view of gateways and other neighbors.
 //!
-//! Only gateways of routes can be unreachable here: a host that is switched off is no fault of ours. An operator's flush makes FAILED
+//! Only gateways of routes and BGP peers can be unreachable here: a host that is switched off is no fault of ours. An operator's flush makes FAILED
 //! entries with a pid and is none either; entries that fall with their link belong to the link.
 
 use std::collections::BTreeMap;
@@ -193,7 +193,10 @@ impl NeighborDetector {
         let Some(link) = net.links.get(delta.ifindex).filter(|l| l.state.usable()) else {
             return;
         };
-        if !net.routes.is_gateway(delta.addr) || event.at.since(link.since) < AFTER_LINK {
+        let gateway = net.routes.is_gateway(delta.addr);
+        let mut sessions = net.sessions.iter();
+        let peer = sessions.any(|(_, session)| session.end_of(delta.addr).is_some());
+        if !(gateway || peer) || event.at.since(link.since) < AFTER_LINK {
             return;
         }
         let name = link.name.clone();
@@ -237,10 +240,11 @@ impl NeighborDetector {
                 finding.severity = Severity::Critical;
             }
             finding.actor = Some("the kernel".to_owned());
-            touch(finding, delta.addr, &name, true);
+            touch(finding, delta.addr, &name, gateway);
             finding.period = period(&finding.occurrences);
             finding.explain = format!(
-                "Gateway {} on {name} did not answer {} and is marked FAILED {}{}.",
+                "{} {} on {name} did not answer {} and is marked FAILED {}{}.",
+                if gateway { "Gateway" } else { "BGP peer" },
                 delta.addr,
                 if delta.addr.is_ipv6() {
                     "neighbor solicitations"
