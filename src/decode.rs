@@ -32,7 +32,7 @@ use packets::Packets;
 use crate::event::frame::Frame;
 use crate::event::loss::{GapKind, Malformed, Protocol};
 use crate::event::source::Unit;
-use crate::event::{Event, EventKind, Locator, SourceId, Timestamp, WireText};
+use crate::event::{Event, EventKind, Locator, SourceId, SourceInfo, Timestamp, WireText};
 use crate::input::{Format, Item, Record};
 
 /// When and where the bytes at hand were seen: becomes the head of each event decoded from them.
@@ -116,8 +116,10 @@ pub struct Decoder {
     sources: BTreeMap<SourceId, SourceDecoder>,
     packets: Packets,
     stats: DecodeStats,
-    /// Time of the last record or gap.
-    now: Timestamp,
+    /// Time of the last record or gap; none came yet while it is `None`.
+    now: Option<Timestamp>,
+    /// Sources that were announced before the first record: a source has no time of its own, so they wait for that.
+    announced: Vec<SourceInfo>,
 }
 
 impl Decoder {
@@ -139,27 +141,18 @@ impl Decoder {
             }
         };
         match item {
-            Item::Source(info) => {
-                // A source has no time of its own: it begins where the order of time stands.
-                let stamp = Stamp {
-                    at: self.now,
-                    source: info.id,
-                    locator: Locator {
-                        input: info.input,
-                        unit: Unit::Record,
-                        number: 0,
-                        offset: 0,
-                    },
-                };
-                emit(&stamp.event(EventKind::Source(Box::new(info.clone()))));
-            }
+            Item::Source(info) => match self.now {
+                Some(now) => emit(&announcement(info.clone(), now)),
+                None => self.announced.push(info.clone()),
+            },
             Item::Record(record) => {
                 let stamp = Stamp {
                     at: record.at,
                     source: record.source,
                     locator: record.locator,
                 };
-                self.now = record.at;
+                announce(&mut self.announced, record.at, emit);
+                self.now = Some(record.at);
                 self.packets.tcp.advance(record.at, emit);
                 self.stats.records += 1;
                 let netlink = match record.format {
@@ -187,7 +180,8 @@ impl Decoder {
                     source: *source,
                     locator: *locator,
                 };
-                self.now = *at;
+                announce(&mut self.announced, *at, emit);
+                self.now = Some(*at);
                 self.packets.tcp.advance(*at, emit);
                 emit(&stamp.event(EventKind::Gap(Box::new(gap.clone()))));
                 // A stepped clock loses nothing, and a full table of ours is not the streams' matter.
@@ -214,12 +208,36 @@ impl Decoder {
     /// End of input: what waits in reassembly is decoded as it is, stamped with the last time seen.
     pub fn finish(&mut self, emit: Emit<'_>) {
         let events = &mut self.stats.events;
-        self.packets.tcp.finish(self.now, &mut |event| {
+        let emit = &mut |event: &Event| {
             if events.admit(event) {
                 emit(event);
             }
-        });
+        };
+        let now = self.now.unwrap_or_default();
+        announce(&mut self.announced, now, emit);
+        self.packets.tcp.finish(now, emit);
     }
+}
+
+/// Announces the sources that wait for a time.
+fn announce(announced: &mut Vec<SourceInfo>, at: Timestamp, emit: Emit<'_>) {
+    for info in announced.drain(..) {
+        emit(&announcement(info, at));
+    }
+}
+
+fn announcement(info: SourceInfo, at: Timestamp) -> Event {
+    let stamp = Stamp {
+        at,
+        source: info.id,
+        locator: Locator {
+            input: info.input,
+            unit: Unit::Record,
+            number: 0,
+            offset: 0,
+        },
+    };
+    stamp.event(EventKind::Source(Box::new(info)))
 }
 
 impl SourceDecoder {

@@ -86,7 +86,10 @@ impl Engine {
             }
             self.now = event.at;
         }
-        self.from.get_or_insert(event.at);
+        // A source is announced before its first record and has no time of its own.
+        if event.kind.class() != Classes::SOURCE {
+            self.from.get_or_insert(event.at);
+        }
         self.note(event);
         self.net.apply(event, &mut self.changes);
         let class = event.kind.class();

@@ -194,9 +194,14 @@ fn the_order_of_inputs_and_their_number_of_readings_change_no_alert() {
 
 #[test]
 fn captures_are_small_complete_and_labelled() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/SOURCES.md");
+    let sources = std::fs::read_to_string(sources).expect("captures/SOURCES.md is there");
     each(|folder, expect| {
         let mut problems = Vec::new();
         let label = json(&folder.join("label.json"));
+        if !sources.contains(&format!("| `{}` |", name(folder))) {
+            problems.push("captures/SOURCES.md does not say how it was made".to_owned());
+        }
         for phase in ["record_start", "record_end"] {
             if judge::phase(&label, phase).is_none() {
                 problems.push(format!("label.json has no phase {phase}"));

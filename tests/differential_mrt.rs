@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flapscope::decode::Stamp;
-use flapscope::decode::mrt::{HEADER, MrtDecoder, record_time};
+use flapscope::decode::mrt::{HEADER, MrtDecoder, record_time, record_type};
 use flapscope::event::bgp::BgpMessage;
 use flapscope::event::source::Unit;
 use flapscope::event::{Event, EventKind, InputId, Locator, SourceId};
@@ -52,20 +52,27 @@ fn unpacked(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Whole records of an MRT file, until one exceeds it.
+/// Whole records of an MRT file, until one exceeds it. Tables of 2000 have four octets more than they count.
 fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let length = u32::from_be_bytes(bytes.get(8..HEADER)?.try_into().unwrap());
-        let (record, rest) = bytes.split_at_checked(HEADER + length as usize)?;
+        let header: [u8; HEADER] = bytes.get(..HEADER)?.try_into().unwrap();
+        let length = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+        let mut length = HEADER + length as usize;
+        let begins_at =
+            |at: usize| bytes.len() == at || bytes.get(at + 4..at + 8) == Some(&header[4..8]);
+        if header[4..6] == [0, 12] && !begins_at(length) && begins_at(length + 4) {
+            length += 4;
+        }
+        let (record, rest) = bytes.split_at_checked(length)?;
         bytes = rest;
         Some(record)
     })
 }
 
-fn decode(bytes: &[u8], mut emit: impl FnMut(u16, &Event)) {
+fn decode(bytes: &[u8], mut emit: impl FnMut((u16, u16), &Event)) {
     let mut decoder = MrtDecoder::new();
     for (number, record) in records(bytes).enumerate() {
-        let kind = u16::from_be_bytes([record[4], record[5]]);
+        let kind = record_type(record).unwrap_or_default();
         let stamp = Stamp {
             at: record_time(record).unwrap(),
             source: SourceId(0),
@@ -83,7 +90,7 @@ fn decode(bytes: &[u8], mut emit: impl FnMut(u16, &Event)) {
 fn ours(bytes: &[u8]) -> Vec<u8> {
     let mut writer = BgpdumpWriter::new(Vec::new());
     decode(bytes, |kind, event| {
-        writer.mrt_type(kind);
+        writer.mrt_record(Some(kind));
         writer.event(event).unwrap();
     });
     writer.finish().unwrap()

@@ -120,17 +120,17 @@ def bfd_down(net, s):
     time.sleep(1)
 
 
-@scenario("nexthop-withdrawn", "an operator deletes the static route that resolves the next hop of BGP routes on the leaf, back after 4 s; no BGP message tells it",
+@scenario("nexthop-withdrawn", "a script on the leaf deletes and adds the static route that resolves the next hop of 16 BGP routes, 4 times; no BGP message tells it",
           root=kinds("route.foreign-delete", "route.withdrawn", "route.nexthop-churn", "route.flap", "prefix.nexthop-unresolved"), most=1,
           **{"not": [SESSION, LINK, PREFIX_FLAP]})
 def nexthop_withdrawn(net, s):
     fabric = Fabric(net, s)
     # spb tells prefixes with a next hop (its loopback) that only a static route of the leaf resolves.
-    net.addr("spb", "lo", "198.51.100.250/32")
-    net.ip("leaf", "route", "add", "198.51.100.250/32", "via", four(1, 0), "proto", "static")
+    net.addr("spb", "lo", "192.0.2.250/32")
+    net.ip("leaf", "route", "add", "192.0.2.250/32", "via", four(1, 0), "proto", "static")
     for name in ("spa", "spb"):
         fabric.routers[name].configure(
-            "ip prefix-list far seq 5 permit 203.0.113.0/28 ge 32", "route-map far permit 10", "match ip address prefix-list far", "set ip next-hop 198.51.100.250", "route-map far permit 20",
+            "ip prefix-list far seq 5 permit 203.0.113.0/28 ge 32", "route-map far permit 10", "match ip address prefix-list far", "set ip next-hop 192.0.2.250", "route-map far permit 20",
             f"router bgp {64801 if name == 'spa' else 64802}", f"neighbor {four(0 if name == 'spa' else 1, 1)} ebgp-multihop 3",
             "address-family ipv4 unicast", f"neighbor {four(0 if name == 'spa' else 1, 1)} route-map far out")
     for index in (0, 1):
@@ -139,12 +139,13 @@ def nexthop_withdrawn(net, s):
     wait("routes through the far next hop", lambda: "203.0.113.5" in net.ip("leaf", "route"))
     fabric.record()
     with s.fault():
-        s.did("route_delete", "leaf: 198.51.100.250/32")
-        net.ip("leaf", "route", "del", "198.51.100.250/32")
-        time.sleep(4)
-        s.did("route_add", "leaf: 198.51.100.250/32")
-        net.ip("leaf", "route", "add", "198.51.100.250/32", "via", four(1, 0), "proto", "static")
-        time.sleep(3)
+        for cycle in range(4):
+            s.did("route_delete", "leaf: 192.0.2.250/32", cycle=cycle)
+            net.ip("leaf", "route", "del", "192.0.2.250/32")
+            time.sleep(2)
+            s.did("route_add", "leaf: 192.0.2.250/32", cycle=cycle)
+            net.ip("leaf", "route", "add", "192.0.2.250/32", "via", four(1, 0), "proto", "static")
+            time.sleep(3)
 
 
 @scenario("transit-dies", "the transit's BGP process is killed: both spines withdraw the whole table; it comes back after 5 s",

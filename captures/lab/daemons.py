@@ -125,6 +125,8 @@ def dhclient(net, ns, port, *options, family="-4"):
                 shutil.copytree(source, etc / name, symlinks=True)
             elif source.exists():
                 shutil.copy(source, etc / name)
+        # Debian's script reads it before it touches resolv.conf; without it the client DECLINEs what it was given.
+        (etc / "fstab").touch()
         conf = etc / "dhcp" / "dhclient.conf"
         # A laboratory does not wait the default 300 s for another try, nor up to 10 s before the first.
         conf.write_text(conf.read_text() + "\nretry 4;\ninitial-interval 1;\nbackoff-cutoff 4;\n" if conf.exists() else "retry 4;\n")

@@ -54,7 +54,7 @@ def lease_not_extended(net, s):
         time.sleep(5)
 
 
-@scenario("rogue-dhcp-server", "a second DHCP server (dnsmasq, 192.0.2.254) starts to offer itself as gateway and DNS; a client boots during it",
+@scenario("rogue-dhcp-server", "a second DHCP server (dnsmasq, 192.0.2.254) starts to offer itself as gateway and DNS; two clients boot during it",
           root=kinds("dhcp.rogue-server", subject=r"192\.0\.2\.254$|02:00:5e:00:53:"), most=1, **{"not": [STARVED]})
 def rogue_dhcp_server(net, s):
     lan = Segment(net, s, guests=("vm1", "vm2", "vm3"), second=True)
@@ -202,7 +202,7 @@ def benign_release_and_return(net, s):
     time.sleep(2)
 
 
-@scenario("benign-two-servers", "two Kea servers share a subnet with split pools and the same options; guests take from either, one server stops for maintenance")
+@scenario("benign-two-servers", "two Kea servers share a subnet with split pools and the same options (as an HA pair does): three guests take leases from either and renew them")
 def benign_two_servers(net, s):
     lan = Segment(net, s, guests=("vm1", "vm2", "vm3"), second=True)
     lan.server((60, 8, 30))

@@ -19,6 +19,8 @@ ASN = {"leaf": 4200000101, "spa": 64801, "spb": 64802, "tra": 64900, "cust": 649
 CABLES = [("leaf", "pe0", "spa", "swp1", 0), ("leaf", "pe1", "spb", "swp1", 1), ("spa", "swp49", "tra", "xa", 4), ("spb", "swp49", "tra", "xb", 5), ("tra", "cu0", "cust", "tr0", 6)]
 MANAGEMENT = {"leaf": 140, "spa": 141, "spb": 142}
 FLAPPER4, FLAPPER6 = "203.0.113.240/32", "3fff:f00:1::/48"
+# An address of the customer's that can move elsewhere.
+ELASTIC4 = "203.0.113.250/32"
 
 
 def four(index, side):
@@ -42,6 +44,7 @@ class Plan:
     prefixes6: int = 16
     bmp: tuple = ("spa",)
     bring_up: bool = True
+    graceful: bool = False
 
 
 class Fabric:
@@ -62,13 +65,16 @@ class Fabric:
         net.bridge("mon", "brm", [f"m-{n}" for n in MANAGEMENT])
         net.addr("mon", "brm", f"{STATION}/25")
         net.addr("leaf", "lo", "198.51.100.7/32", "3fff:e1a::7/128")
-        net.spawn("mon", "/usr/bin/python3", __file__.replace("fabric.py", "bmp.py"), STATION, PORT, log="station")
+        self.start_station()
         scenario.topology = {
             "nodes": {n: {"as": a} for n, a in ASN.items()} | {"mon": {"bmp_station": f"{STATION}:{PORT}"}},
             "links": [[f"{a}:{ap}", f"{b}:{bp}", four(i, 0), four(i, 1), six(i, 0), six(i, 1)] for a, ap, b, bp, i in CABLES],
         }
         if plan.bring_up:
             self.start()
+
+    def start_station(self):
+        self.station = self.net.spawn("mon", "/usr/bin/python3", __file__.replace("fabric.py", "bmp.py"), STATION, PORT, log="station")
 
     def start(self):
         """All daemons, and waits until the leaf has both tables."""
@@ -98,6 +104,7 @@ class Fabric:
         for address, asn, bfd in neighbors:
             lines += [f" neighbor {address} remote-as {asn}", f" neighbor {address} timers connect 1", f" neighbor {address} advertisement-interval 0"]
             lines += [f" neighbor {address} bfd profile fast"] if bfd else []
+        lines += [" bgp graceful-restart", " bgp graceful-restart preserve-fw-state"] if self.plan.graceful else []
         for family, mine in (("ipv4", lambda a: ":" not in a), ("ipv6", lambda a: ":" in a)):
             lines.append(f" address-family {family} unicast")
             lines += [f"  network {n}" for n in networks if mine(n)]
@@ -145,22 +152,34 @@ class Fabric:
         """tra originates the table, cust one prefix of each family that can be disabled (`flap4`, `flap6`)."""
         routes4 = " ".join(f"route 203.0.113.{n}/32 blackhole;" for n in range(self.plan.prefixes4))
         routes6 = " ".join(f"route 3fff:100:{n:x}::/48 blackhole;" for n in range(self.plan.prefixes6))
-        text = ["router id 192.0.2.9;", "protocol device {}", f"protocol static {{ ipv4; route 0.0.0.0/0 blackhole; {routes4} }}", f"protocol static {{ ipv6; route ::/0 blackhole; {routes6} }}"]
+        # More prefixes, for scenarios that enable them.
+        extra4 = " ".join(f"route 203.0.113.{n}/32 blackhole;" for n in range(128, 144))
+        extra6 = " ".join(f"route 3fff:200:{n:x}::/48 blackhole;" for n in range(250))
+        text = ["router id 192.0.2.9;", "protocol device {}", f"protocol static {{ ipv4; {routes4} }}", f"protocol static {{ ipv6; {routes6} }}",
+                "protocol static default4 { ipv4; route 0.0.0.0/0 blackhole; }", "protocol static default6 { ipv6; route ::/0 blackhole; }",
+                f"protocol static extra4 {{ disabled; ipv4; {extra4} }}", f"protocol static extra6 {{ disabled; ipv6; {extra6} }}"]
         for name, index, side, far in (("spa", 4, 0, "spa"), ("spb", 5, 0, "spb"), ("cust", 6, 0, "cust")):
             for family, address in (("ipv4", four), ("ipv6", six)):
                 if getattr(self.plan, family):
                     text.append(f"protocol bgp {name}{family[-1]} {{ local {address(index, side)} as {ASN['tra']}; neighbor {address(index, 1 - side)} as {ASN[far]}; "
                                 f"hold time 30; connect retry time 1; error wait time 1, 2; {family} {{ import all; export all; }}; }}")
         self.routers["tra"] = Bird(self.net, "tra", "\n".join(text) + "\n")
-        text = ["router id 192.0.2.13;", "protocol device {}", f"protocol static flap4 {{ ipv4; route {FLAPPER4} blackhole; }}", f"protocol static flap6 {{ ipv6; route {FLAPPER6} blackhole; }}"]
+        self.routers["cust"] = Bird(self.net, "cust", self.customer())
+
+    def customer(self, statement=""):
+        """bird.conf of the customer; `statement` is applied to what it says of its IPv4 prefix."""
+        text = ["router id 192.0.2.13;", "protocol device {}", f"protocol static flap4 {{ ipv4; route {FLAPPER4} blackhole; }}", f"protocol static flap6 {{ ipv6; route {FLAPPER6} blackhole; }}",
+                f"protocol static eip4 {{ ipv4; route {ELASTIC4} blackhole; }}"]
         for family, address in (("ipv4", four), ("ipv6", six)):
             if getattr(self.plan, family):
                 text.append(f"protocol bgp tra{family[-1]} {{ local {address(6, 1)} as {ASN['cust']}; neighbor {address(6, 0)} as {ASN['tra']}; "
-                            f"hold time 30; connect retry time 1; error wait time 1, 2; {family} {{ import none; export where source = RTS_STATIC; }}; }}")
-        self.routers["cust"] = Bird(self.net, "cust", "\n".join(text) + "\n")
+                            f"hold time 30; connect retry time 1; error wait time 1, 2; {family} {{ import none; export filter {{ if net = {FLAPPER4 if family == 'ipv4' else FLAPPER6} then {{ {statement if family == 'ipv4' else ''} }} if source = RTS_STATIC then accept; reject; }}; }}; }}")
+        return "\n".join(text) + "\n"
 
     def record(self, *more_ports):
         self.s.record("leaf", ["pe0", "pe1", *more_ports], station=("mon", "brm", PORT))
+        # Keepalives of every session are seen before anything happens: a capture that starts with the fault knows nothing of what was there.
+        time.sleep(self.plan.hold / 3)
 
     def flap_origin(self, protocol, cycles, down, up):
         """The customer withdraws and announces its prefix."""

@@ -66,7 +66,7 @@ class Scenario:
         self.phase("fault_end")
 
     def end(self, out, expect):
-        """Stops the captures and writes the directory."""
+        """Stops the captures and writes the directory; an `expect` with `inputs` keeps only those captures."""
         self.phase("record_end")
         self.net.alive()
         for _, process in self.captures:
@@ -80,8 +80,10 @@ class Scenario:
         folder.mkdir(parents=True)
         for name, data in keep.items():
             (folder / name).write_bytes(data)
-        inputs = []
+        inputs, wanted = [], expect.get("inputs", ["h.pcapng", "h.nl.pcap", "mon-bmp.pcap"])
         for name, _ in sorted(self.captures, key=lambda c: ["h.pcapng", "h.nl.pcap", "mon-bmp.pcap"].index(c[0])):
+            if name not in wanted:
+                continue
             data = (self.net.dir / "capture" / name).read_bytes()
             if len(data) > PLAIN:
                 name, data = name + ".gz", gzip.compress(data, 9, mtime=0)
@@ -92,5 +94,5 @@ class Scenario:
         label = {"scenario": self.name, "summary": self.summary, "benign": self.benign, "clock": "CLOCK_REALTIME, one kernel, UTC",
                  "phases": self.phases, "topology": self.topology, "injected": self.injected, "notes": self.notes}
         (folder / "label.json").write_text(json.dumps(label, indent=1) + "\n")
-        (folder / "expect.json").write_text(json.dumps({"summary": self.summary, "inputs": inputs, **expect}, indent=1) + "\n")
+        (folder / "expect.json").write_text(json.dumps({"summary": self.summary, **expect, "inputs": inputs}, indent=1) + "\n")
         return folder

@@ -57,8 +57,6 @@ pub fn decode(payload: &[u8], context: &UdpContext) -> Result<Dhcp4, Malformed> 
     } else if !has_cookie && !is_plain_bootp(payload) {
         flaws.add_unless(context.truncated, Dhcp4Flaw::BadCookie);
     }
-    hardware_flaws(&message, &mut flaws);
-
     // Without the cookie the vendor area is not options (RFC 2132 §2), and servers drop the packet.
     let (vendor, sname, file) = (
         payload.get(FIXED + 4..).unwrap_or_default(),
@@ -73,6 +71,7 @@ pub fn decode(payload: &[u8], context: &UdpContext) -> Result<Dhcp4, Malformed> 
     message.options = walk.codes().collect();
     values::fill(&mut message, &walk, &mut flaws);
     boot_fields(&mut message, &walk, sname, file);
+    hardware_flaws(&message, &mut flaws);
     if has_cookie {
         let room = context.truncated || vendor.len() >= BOOTP_VENDOR;
         type_flaws(&message, &walk, room, &mut flaws);
@@ -191,10 +190,18 @@ fn hardware_flaws(message: &Dhcp4, flaws: &mut Flaws) {
         flaws.add(Dhcp4Flaw::HardwareLength);
     }
     let group = message.chaddr.first().is_some_and(|first| first & 1 != 0);
-    if message.htype == ETHERNET
-        && (group || message.chaddr.iter().all(|octet| *octet == 0))
-        && !(message.chaddr.is_empty() && message.hlen == 0)
-    {
+    // A lease query by address or client id has none (RFC 4388 §6.2), nor has its answer.
+    let none = message.chaddr.iter().all(|octet| *octet == 0)
+        && !matches!(
+            message.message_type,
+            Some(
+                MessageType::LeaseQuery
+                    | MessageType::LeaseUnassigned
+                    | MessageType::LeaseUnknown
+                    | MessageType::LeaseActive
+            )
+        );
+    if message.htype == ETHERNET && message.hlen > 0 && (group || none) {
         flaws.add(Dhcp4Flaw::BadHardwareAddress);
     }
 }

@@ -33,6 +33,8 @@ pub mod ethertype {
     pub const ARP: u16 = 0x0806;
     pub const VLAN: u16 = 0x8100;
     pub const IPV6: u16 = 0x86dd;
+    pub const MPLS: u16 = 0x8847;
+    pub const MPLS_UPSTREAM: u16 = 0x8848;
     pub const PPPOE_SESSION: u16 = 0x8864;
     pub const QINQ: u16 = 0x88a8;
     /// QinQ before 802.1ad, still common.
@@ -41,6 +43,8 @@ pub mod ethertype {
 
 /// Most VLAN tags that are followed: service, customer and one more; what is behind a fourth is unknown to us.
 const MAX_TAGS: usize = 3;
+/// Most MPLS labels that are followed: service stacks have three or four.
+const MAX_LABELS: usize = 8;
 /// Values below are 802.3 lengths, not types (IEEE 802.3 clause 3.2.6).
 const FIRST_ETHERTYPE: u16 = 0x0600;
 /// `ARPHRD_NETLINK`: the device is nlmon.
@@ -147,9 +151,25 @@ fn typed(mut kind: u16, bytes: &[u8], mut at: usize, mut frame: Frame) -> Option
     match kind {
         // Version, type, code, session id and length, then PPP (RFC 2516 §4).
         ethertype::PPPOE_SESSION => ppp(bytes, at + 6, frame),
+        ethertype::MPLS | ethertype::MPLS_UPSTREAM => labeled(bytes, at, frame),
         0..FIRST_ETHERTYPE => Some(Link::Foreign),
         _ => network(kind, bytes, at, frame),
     }
+}
+
+/// Behind MPLS labels (RFC 3032 §2.1) only the first nibble says what follows.
+fn labeled(bytes: &[u8], at: usize, frame: Frame) -> Option<Link<'_>> {
+    for label in 0..MAX_LABELS {
+        let at = at + label * 4;
+        if be32(bytes, at)? & 0x100 != 0 {
+            return match bytes.get(at + 4)? >> 4 {
+                4 => network(ethertype::IPV4, bytes, at + 4, frame),
+                6 => network(ethertype::IPV6, bytes, at + 4, frame),
+                _ => Some(Link::Foreign),
+            };
+        }
+    }
+    Some(Link::Foreign)
 }
 
 fn cooked(hardware: u16, kind: u16, bytes: &[u8], at: usize, frame: Frame) -> Option<Link<'_>> {
@@ -207,6 +227,8 @@ fn ppp(bytes: &[u8], mut at: usize, frame: Frame) -> Option<Link<'_>> {
     match protocol {
         0x0021 => network(ethertype::IPV4, bytes, at, frame),
         0x0057 => network(ethertype::IPV6, bytes, at, frame),
+        // MPLS unicast and multicast (RFC 3032 §4.2).
+        0x0281 | 0x0283 => labeled(bytes, at, frame),
         _ => Some(Link::Foreign),
     }
 }

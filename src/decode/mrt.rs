@@ -79,7 +79,8 @@ impl MrtDecoder {
                 Some((_, body)) => self.bgp4mp(subtype, body, stamp, emit),
                 None => Err("extended time stamp is missing"),
             },
-            TABLE_DUMP => self.table_dump(subtype, body, stamp, emit),
+            // Collectors of 2000 wrote four octets more than they counted; the input hands those over too.
+            TABLE_DUMP => self.table_dump(subtype, cursor.0, stamp, emit),
             TABLE_DUMP_V2 => self.table_dump_v2(subtype, body, stamp, emit),
             BGP => self.legacy(subtype, body, stamp, emit),
             _ => {
@@ -202,6 +203,13 @@ impl MrtDecoder {
         }
         Ok(())
     }
+}
+
+/// Type and subtype in an MRT header.
+pub fn record_type(bytes: &[u8]) -> Option<(u16, u16)> {
+    let mut cursor = Cursor(bytes);
+    cursor.u32()?;
+    Some((cursor.u16()?, cursor.u16()?))
 }
 
 /// The time in an MRT header, with the microseconds of the extended types.

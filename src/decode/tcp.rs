@@ -5,6 +5,7 @@
 //! is waited for in packet time and then told as loss. What is released late is stamped with the time of its release, so that
 //! events never go back in time, and with the frame that brought it. Every table is bounded.
 
+mod connection;
 mod half;
 
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use self::half::{CapturePoint, Half, Held, Hold, Identity, Place};
+use self::connection::{Connection, Out, Output};
 use super::frame::prefilter::{BGP_PORT, BMP_VERSION, Ports};
 use super::framing::{BgpConnection, BmpStream, looks_like_bmp};
 use super::{Emit, Stamp};
@@ -99,147 +100,93 @@ enum App {
         stream: Box<BmpStream>,
         /// Index of the router.
         router: usize,
+        /// Its end was told.
+        over: bool,
     },
 }
 
 struct Flow {
     key: FlowKey,
-    halves: [Half; 2],
+    connection: Connection,
     app: App,
     last: Timestamp,
     source: SourceId,
-    closed: bool,
     /// Its entry in the queue of deadlines.
     armed: Option<Timestamp>,
 }
 
-impl Flow {
-    fn deliver(
+impl App {
+    /// Hands a connection's output to what it carries. `segment` is the one at hand, which facts are about.
+    fn take(
         &mut self,
-        sender: usize,
-        bytes: &[u8],
-        missing: u32,
-        frame: &Frame,
-        stamp: &Stamp,
+        key: &FlowKey,
+        output: Output<'_>,
+        segment: Option<(&Segment<'_>, &Stamp)>,
         emit: Emit<'_>,
     ) {
-        match &mut self.app {
-            App::Bgp(connection) => {
-                let connection = connection.get_or_insert_with(|| {
-                    Box::new(BgpConnection::new(self.key.end(0), self.key.end(1)))
-                });
-                if !bytes.is_empty() {
-                    connection.data(sender == 0, bytes, frame, stamp, emit);
-                }
-                if missing > 0 {
-                    connection.lost(sender == 0, Some(u64::from(missing)), stamp, emit);
+        match (self, output) {
+            (App::Bgp(_), Output::Fact(what)) => {
+                if let Some((segment, stamp)) = segment {
+                    emit(&stamp.event(segment.fact(what)));
                 }
             }
-            App::Bmp { stream, router } if *router == sender && !self.closed => {
-                if !bytes.is_empty() {
-                    stream.data(bytes, stamp, emit);
-                }
-                if missing > 0 {
-                    stream.lost(Some(u64::from(missing)), stamp, emit);
-                }
+            (
+                App::Bgp(bgp),
+                Output::Data {
+                    sender,
+                    bytes,
+                    frame,
+                    stamp,
+                },
+            ) => bgp
+                .get_or_insert_with(|| Box::new(BgpConnection::new(key.end(0), key.end(1))))
+                .data(sender == 0, bytes, frame, &stamp, emit),
+            (
+                App::Bgp(bgp),
+                Output::Lost {
+                    sender,
+                    octets,
+                    stamp,
+                },
+            ) => bgp
+                .get_or_insert_with(|| Box::new(BgpConnection::new(key.end(0), key.end(1))))
+                .lost(sender == 0, octets, &stamp, emit),
+            (App::Bgp(bgp), Output::Closed(_)) => *bgp = None,
+            (
+                App::Bmp {
+                    stream,
+                    router,
+                    over: false,
+                },
+                Output::Data {
+                    sender,
+                    bytes,
+                    stamp,
+                    ..
+                },
+            ) if *router == sender => {
+                stream.data(bytes, &stamp, emit);
             }
-            App::Bmp { .. } => {}
-        }
-    }
-
-    fn lost(&mut self, sender: usize, octets: Option<u64>, stamp: &Stamp, emit: Emit<'_>) {
-        match &mut self.app {
-            App::Bgp(Some(connection)) => connection.lost(sender == 0, octets, stamp, emit),
-            App::Bmp { stream, router } if *router == sender && !self.closed => {
-                stream.lost(octets, stamp, emit);
+            (
+                App::Bmp {
+                    stream,
+                    router,
+                    over: false,
+                },
+                Output::Lost {
+                    sender,
+                    octets,
+                    stamp,
+                },
+            ) if *router == sender => {
+                stream.lost(octets, &stamp, emit);
             }
-            App::Bgp(None) | App::Bmp { .. } => {}
-        }
-    }
-
-    /// Delivers what follows without a hole; `at` is the time of the release.
-    fn drain(&mut self, sender: usize, at: Timestamp, emit: Emit<'_>) {
-        let mut any = false;
-        while let Some((held, skip)) = self.halves[sender & 1].ready() {
-            any = true;
-            let bytes = held.bytes.get(skip as usize..).unwrap_or_default();
-            let cut = skip.saturating_sub(held.bytes.len() as u32);
-            let missing = held.missing.saturating_sub(cut);
-            let from = held.seq.wrapping_add(skip);
-            self.halves[sender & 1].advance(from, (bytes.len() as u32).saturating_add(missing));
-            let stamp = Stamp { at, ..held.stamp };
-            self.deliver(sender, bytes, missing, &held.frame, &stamp, emit);
-        }
-        if any {
-            self.halves[sender & 1].renew_hole(at);
-        }
-    }
-
-    /// Gives up one direction's first hole.
-    fn give_up(&mut self, sender: usize, at: Timestamp, emit: Emit<'_>) -> bool {
-        let Some((lost, stamp)) = self.halves[sender & 1].give_up() else {
-            return false;
-        };
-        self.lost(sender, Some(u64::from(lost)), &Stamp { at, ..stamp }, emit);
-        self.drain(sender, at, emit);
-        true
-    }
-
-    /// Gives up every hole.
-    fn flush(&mut self, at: Timestamp, emit: Emit<'_>) {
-        for sender in 0..2 {
-            while self.give_up(sender, at, emit) {}
-        }
-    }
-
-    /// Gives up the holes whose time is over at `at`.
-    fn expire(&mut self, at: Timestamp, emit: Emit<'_>) {
-        for sender in 0..2 {
-            while self.halves[sender]
-                .deadline()
-                .is_some_and(|deadline| deadline <= at)
-            {
-                if !self.give_up(sender, at, emit) {
-                    break;
-                }
+            (App::Bmp { stream, over, .. }, Output::Closed(stamp)) => {
+                *over = true;
+                stream.closed(&stamp, emit);
             }
-        }
-    }
-
-    fn close(&mut self, stamp: &Stamp, emit: Emit<'_>) {
-        self.flush(stamp.at, emit);
-        if self.closed {
-            return;
-        }
-        self.closed = true;
-        match &mut self.app {
-            App::Bgp(connection) => *connection = None,
-            App::Bmp { stream, .. } => stream.closed(stamp, emit),
-        }
-    }
-
-    fn held(&self) -> usize {
-        self.halves.iter().map(Half::held_octets).sum()
-    }
-
-    fn deadline(&self) -> Option<Timestamp> {
-        self.halves.iter().filter_map(Half::deadline).min()
-    }
-
-    /// Whether a SYN with this sequence number begins another connection between the same ends.
-    fn is_replaced_by(&self, sender: usize, seq: u32) -> bool {
-        let half = &self.halves[sender & 1];
-        half.isn
-            .map_or(self.closed || half.next.is_some(), |isn| isn != seq)
-    }
-
-    /// Who makes room first.
-    fn worth(&self) -> u8 {
-        match (self.closed, self.halves[0].spoke, self.halves[1].spoke) {
-            (true, ..) => 0,
-            (_, false, false) => 1,
-            (_, true, true) => 3,
-            _ => 2,
+            // Facts of BMP connections, the station's side, and what follows the end tell nothing.
+            (App::Bmp { .. }, _) => {}
         }
     }
 }
@@ -284,47 +231,59 @@ impl TcpStreams {
                 break;
             }
             self.deadlines.pop_first();
-            self.change(key, |flow| {
-                flow.armed = None;
-                flow.expire(deadline, emit);
+            self.change(key, None, emit, |connection, out| {
+                connection.expire(deadline, out);
             });
         }
     }
 
     /// The source lost packets: its holes are not waited for.
     pub fn gap(&mut self, source: SourceId, at: Timestamp, emit: Emit<'_>) {
-        for key in self.waiting() {
-            self.change(key, |flow| {
-                if flow.source == source {
-                    flow.flush(at, emit);
-                }
-            });
+        for key in self.waiting(Some(source)) {
+            self.change(key, None, emit, |connection, out| connection.flush(at, out));
         }
     }
 
     /// End of input: what waits is delivered as it is.
     pub fn finish(&mut self, at: Timestamp, emit: Emit<'_>) {
-        for key in self.waiting() {
-            self.change(key, |flow| flow.flush(at, emit));
+        for key in self.waiting(None) {
+            self.change(key, None, emit, |connection, out| connection.flush(at, out));
         }
     }
 
-    /// Flows with holes, in an order that does not depend on hashing.
-    fn waiting(&self) -> Vec<FlowKey> {
+    /// Connections with holes (of one source, or all), in an order that does not depend on hashing.
+    fn waiting(&self, source: Option<SourceId>) -> Vec<FlowKey> {
+        let of_source = |key: &FlowKey| {
+            source.is_none_or(|id| self.flows.get(key).is_some_and(|flow| flow.source == id))
+        };
         let mut keys: Vec<FlowKey> = self.deadlines.iter().map(|(_, key)| *key).collect();
+        keys.retain(of_source);
         keys.sort_unstable();
         keys
     }
 
-    /// Runs `action` on a flow and puts the books in order: held octets and deadline.
-    fn change(&mut self, key: FlowKey, action: impl FnOnce(&mut Flow)) {
+    /// Runs `action` on a connection, hands on what it puts out, and keeps the books: held octets and deadline.
+    fn change(
+        &mut self,
+        key: FlowKey,
+        segment: Option<(&Segment<'_>, &Stamp)>,
+        emit: Emit<'_>,
+        action: impl FnOnce(&mut Connection, Out<'_>),
+    ) {
         let Some(flow) = self.flows.get_mut(&key) else {
             return;
         };
-        let held = flow.held();
-        action(flow);
-        self.held = (self.held + flow.held()).saturating_sub(held);
-        let deadline = flow.deadline();
+        if let Some((_, stamp)) = segment {
+            flow.last = stamp.at;
+            flow.source = stamp.source;
+        }
+        let held = flow.connection.held();
+        let app = &mut flow.app;
+        action(&mut flow.connection, &mut |output| {
+            app.take(&key, output, segment, emit);
+        });
+        self.held = (self.held + flow.connection.held()).saturating_sub(held);
+        let deadline = flow.connection.deadline();
         if deadline != flow.armed {
             if let Some(old) = flow.armed {
                 self.deadlines.remove(&(old, key));
@@ -343,7 +302,7 @@ impl TcpStreams {
             && self
                 .flows
                 .get(&key)
-                .is_some_and(|flow| flow.is_replaced_by(sender, segment.seq))
+                .is_some_and(|flow| flow.connection.is_replaced_by(sender, segment.seq))
         {
             self.remove(key, stamp, emit);
         }
@@ -352,10 +311,8 @@ impl TcpStreams {
         }
         self.segments += 1;
         let room = MAX_HELD.saturating_sub(self.held);
-        self.change(key, |flow| {
-            flow.last = stamp.at;
-            flow.source = stamp.source;
-            take(flow, sender, segment, room, stamp, emit);
+        self.change(key, Some((segment, stamp)), emit, |connection, out| {
+            connection.take(sender, segment, room, stamp, out);
         });
     }
 
@@ -368,8 +325,8 @@ impl TcpStreams {
         stamp: &Stamp,
         emit: Emit<'_>,
     ) -> bool {
-        let app = if segment.src.port() == BGP_PORT || segment.dst.port() == BGP_PORT {
-            App::Bgp(None)
+        let (app, deciding) = if segment.src.port() == BGP_PORT || segment.dst.port() == BGP_PORT {
+            (App::Bgp(None), [true, true])
         } else if segment.payload.first() == Some(&BMP_VERSION) && looks_like_bmp(segment.payload) {
             self.bmp_ports.insert(segment.dst.port());
             let router = (key.input, segment.src.ip());
@@ -385,10 +342,12 @@ impl TcpStreams {
                     1
                 }
             };
-            App::Bmp {
+            let app = App::Bmp {
                 stream: Box::new(BmpStream::new(Some(segment.src), number)),
                 router: sender,
-            }
+                over: false,
+            };
+            (app, [sender == 0, sender == 1])
         } else {
             return false;
         };
@@ -399,11 +358,10 @@ impl TcpStreams {
             key,
             Flow {
                 key,
-                halves: Default::default(),
+                connection: Connection::new(deciding),
                 app,
                 last: stamp.at,
                 source: stamp.source,
-                closed: false,
                 armed: None,
             },
         );
@@ -411,7 +369,9 @@ impl TcpStreams {
     }
 
     fn remove(&mut self, key: FlowKey, stamp: &Stamp, emit: Emit<'_>) {
-        self.change(key, |flow| flow.close(stamp, emit));
+        self.change(key, None, emit, |connection, out| {
+            connection.close(stamp, out)
+        });
         self.flows.remove(&key);
     }
 
@@ -419,7 +379,7 @@ impl TcpStreams {
         let mut ranked: Vec<(u8, Timestamp, FlowKey)> = self
             .flows
             .values()
-            .map(|flow| (flow.worth(), flow.last, flow.key))
+            .map(|flow| (flow.connection.worth(), flow.last, flow.key))
             .collect();
         ranked.sort_unstable();
         ranked.truncate(EVICTED_TOGETHER);
@@ -443,183 +403,6 @@ impl TcpStreams {
             }))));
         }
     }
-}
-
-/// What one segment does to its connection. `room`: octets that may still be held.
-fn take(
-    flow: &mut Flow,
-    sender: usize,
-    segment: &Segment<'_>,
-    room: usize,
-    stamp: &Stamp,
-    emit: Emit<'_>,
-) {
-    let (sender, receiver) = (sender & 1, 1 - (sender & 1));
-    let len = segment.len();
-    let flags = u8::from(segment.syn) | u8::from(segment.fin) << 1 | u8::from(segment.rst) << 2;
-    if len > 0 || flags != 0 {
-        let identity = Identity {
-            seq: segment.seq,
-            len,
-            flags,
-        };
-        let point = CapturePoint::new(segment.frame, stamp.source);
-        if flow.halves[sender].is_copy(identity, stamp.at, point, segment.ip_id) {
-            return;
-        }
-    }
-    let tells = matches!(flow.app, App::Bgp(_));
-    let tell = |what: TcpFact, emit: Emit<'_>| {
-        if tells {
-            emit(&stamp.event(segment.fact(what)));
-        }
-    };
-
-    if segment.rst {
-        if flow.halves[sender].is_plausible(segment.seq) {
-            tell(TcpFact::Rst, emit);
-            flow.close(stamp, emit);
-        }
-        return;
-    }
-    let mut seq = segment.seq;
-    if segment.syn {
-        let half = &mut flow.halves[sender];
-        seq = seq.wrapping_add(1);
-        if half.next.is_none() {
-            half.isn = Some(segment.seq);
-            half.next = Some(seq);
-        }
-        let fact = if segment.ack.is_some() {
-            TcpFact::SynAck
-        } else {
-            TcpFact::Syn
-        };
-        tell(fact, emit);
-    }
-    if let Some(ack) = segment.ack
-        && flow.halves[receiver].acknowledge(ack)
-        && len == 0
-        && flags == 0
-    {
-        tell(TcpFact::Ack, emit);
-    }
-    let closed = segment.window == 0 && !segment.syn;
-    if closed && !flow.halves[sender].window_closed {
-        tell(TcpFact::ZeroWindow, emit);
-    }
-    flow.halves[sender].window_closed = closed;
-
-    if len > 0 {
-        if len > flow.halves[sender].longest {
-            flow.halves[sender].longest = len;
-            tell(TcpFact::FullSize(len), emit);
-        }
-        let again = payload(flow, sender, seq, segment, room, stamp, emit);
-        if again > 0 {
-            tell(TcpFact::Retransmission(again), emit);
-        }
-    }
-    if segment.fin {
-        let end = seq.wrapping_add(len);
-        let half = &mut flow.halves[sender];
-        if half.is_plausible(end) && half.fin != Some(end) {
-            half.fin = Some(end);
-            half.next.get_or_insert(end);
-            tell(TcpFact::Fin, emit);
-        }
-    }
-    let finished = match &flow.app {
-        App::Bmp { router, .. } => flow.halves[*router & 1].is_finished(),
-        App::Bgp(_) => flow.halves.iter().all(Half::is_finished),
-    };
-    if finished && !flow.closed {
-        flow.close(stamp, emit);
-    }
-}
-
-/// Takes a segment's payload at `seq`; returns how many of its octets were seen before.
-fn payload(
-    flow: &mut Flow,
-    sender: usize,
-    seq: u32,
-    segment: &Segment<'_>,
-    room: usize,
-    stamp: &Stamp,
-    emit: Emit<'_>,
-) -> u32 {
-    let len = segment.len();
-    flow.halves[sender].spoke = true;
-    match flow.halves[sender].place(seq, len) {
-        Place::Next { skip } => {
-            deliver_now(flow, sender, seq, skip, segment, stamp, emit);
-            skip
-        }
-        Place::Old => len,
-        Place::Probe => 0,
-        Place::Stray => {
-            if flow.halves[sender].resynchronise(seq, len) {
-                flow.lost(sender, None, stamp, emit);
-                deliver_now(flow, sender, seq, 0, segment, stamp, emit);
-            }
-            0
-        }
-        Place::Ahead => {
-            let held = Held {
-                seq,
-                bytes: segment.payload.into(),
-                missing: segment.missing,
-                frame: *segment.frame,
-                stamp: *stamp,
-            };
-            let hold = if segment.payload.len() > room {
-                Hold::Full
-            } else {
-                flow.halves[sender].hold(held)
-            };
-            match hold {
-                Hold::Held => 0,
-                Hold::Known => len,
-                Hold::Full => {
-                    // The holes before this segment will not be filled any more: what is behind them must go on.
-                    while flow.give_up(sender, stamp.at, emit) {}
-                    match flow.halves[sender].place(seq, len) {
-                        Place::Next { skip } => {
-                            deliver_now(flow, sender, seq, skip, segment, stamp, emit);
-                            skip
-                        }
-                        Place::Ahead => {
-                            let next = flow.halves[sender].next.unwrap_or(seq);
-                            let lost = u64::from(seq.wrapping_sub(next));
-                            flow.lost(sender, Some(lost), stamp, emit);
-                            deliver_now(flow, sender, seq, 0, segment, stamp, emit);
-                            0
-                        }
-                        Place::Old => len,
-                        Place::Probe | Place::Stray => 0,
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Delivers a segment without its first `skip` octets, and all that waited for it.
-fn deliver_now(
-    flow: &mut Flow,
-    sender: usize,
-    seq: u32,
-    skip: u32,
-    segment: &Segment<'_>,
-    stamp: &Stamp,
-    emit: Emit<'_>,
-) {
-    let bytes = segment.payload.get(skip as usize..).unwrap_or_default();
-    let cut = skip.saturating_sub(segment.payload.len() as u32);
-    let missing = segment.missing.saturating_sub(cut);
-    flow.halves[sender].advance(seq, segment.len());
-    flow.deliver(sender, bytes, missing, segment.frame, stamp, emit);
-    flow.drain(sender, stamp.at, emit);
 }
 
 #[cfg(test)]

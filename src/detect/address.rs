@@ -1,6 +1,310 @@
-//! TODO-REPLACED-BY-OWNER: detectors of the address family.
+//! `address.removed`, `address.flap`, `address.dad-failed`: the kernel's view of the host's own addresses.
+//!
+//! A removal waits [`SETTLE`], because promotion of a secondary address deletes and adds it. Addresses that go with their link are
+//! the link's business, link-local ones too; what an operator or program removes is information, unless it repeats.
 
-use super::{Detector, Settings};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::link::kernel::{actor, head, period, quoted, seconds, times};
+use super::{
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
+};
+use crate::event::{Classes, Event, Timestamp};
+use crate::state::addresses::{AddressChange, AddressDelta};
+use crate::state::{NetState, Observation};
+
+/// Promotion of secondaries takes less than 10 ms (measured 33 µs); a script that deletes and adds needs two process starts.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Two removals within this time are a flap: a VRRP or kube-vip fail-over and its way back take minutes at least when planned.
+const FLAP_WINDOW: Duration = Duration::from_secs(600);
+/// Addresses watched: as many as the state tracks.
+const MAX_WATCHED: usize = crate::state::addresses::MAX_ADDRESSES;
+/// `RT_SCOPE_LINK`: from here on an address is not for others.
+const SCOPE_LINK: u8 = 253;
 
 /// Adds this family's detectors.
-pub fn register(_settings: &Settings, _detectors: &mut Vec<Box<dyn Detector>>) {}
+pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
+    detectors.push(Box::new(AddressDetector::default()));
+}
+
+struct Watch {
+    key: FindingKey,
+    last: Timestamp,
+}
+
+/// A removal that may still turn out to be half of a change.
+struct Waiting {
+    delta: AddressDelta,
+    event: Event,
+    touches: Vec<Touch>,
+}
+
+#[derive(Default)]
+struct AddressDetector {
+    waiting: BTreeMap<(Timestamp, IpAddr), Waiting>,
+    watched: BTreeMap<IpAddr, Watch>,
+}
+
+impl Detector for AddressDetector {
+    fn name(&self) -> &'static str {
+        "address"
+    }
+
+    fn wants(&self) -> Classes {
+        Classes::ADDRESS.and(Classes::LINK).and(Classes::DUMP_DONE)
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        for delta in &seen.changes.addresses {
+            match delta.change {
+                AddressChange::Added => self.added(delta, seen.event, board),
+                AddressChange::Removed => {
+                    // With its link down or gone the address is an effect; the link's finding names it.
+                    let own = delta.scope < SCOPE_LINK
+                        && !delta.addr.is_loopback()
+                        && net.links.usable(delta.ifindex);
+                    if own && self.waiting.len() < MAX_WATCHED {
+                        let waiting = Waiting {
+                            delta: delta.clone(),
+                            event: head(seen.event),
+                            touches: touches(delta, net),
+                        };
+                        self.waiting
+                            .insert((delta.at + SETTLE, delta.addr), waiting);
+                    }
+                }
+                AddressChange::DadFailed => dad_failed(delta, seen.event, net, board),
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.waiting.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        while let Some(entry) = self.waiting.first_entry() {
+            if entry.key().0 > now {
+                return;
+            }
+            let waiting = entry.remove();
+            self.removed(&waiting, net, board);
+        }
+    }
+
+    fn finish(&mut self, _now: Timestamp, net: &NetState, board: &mut Board) {
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            self.removed(&waiting, net, board);
+        }
+    }
+}
+
+impl AddressDetector {
+    fn added(&mut self, delta: &AddressDelta, event: &Event, board: &mut Board) {
+        self.waiting.retain(|(_, addr), _| *addr != delta.addr);
+        let Some(watch) = self.watched.get(&delta.addr) else {
+            return;
+        };
+        board.update(watch.key, |finding| {
+            if finding.occurrences.last().is_none_or(|o| o.until.is_some()) {
+                return;
+            }
+            finding.broken.subject = false;
+            finding.recovered(event.at);
+            finding.support(event);
+            finding.ended = Some(event.at);
+            if let Some(last) = finding.occurrences.last() {
+                let after = seconds(event.at.since(last.at));
+                finding.explain = format!("{} It came back after {after}.", finding.explain);
+            }
+        });
+    }
+
+    fn removed(&mut self, waiting: &Waiting, net: &NetState, board: &mut Board) {
+        let Waiting {
+            delta,
+            event,
+            touches,
+        } = waiting;
+        let key = match self.watched.get_mut(&delta.addr) {
+            Some(watch) if event.at.since(watch.last) <= FLAP_WINDOW => {
+                watch.last = event.at;
+                board.update(watch.key, |finding| {
+                    finding.again(event);
+                    finding.kind = Kind::AddressFlap;
+                    finding.severity = finding.severity.max(Severity::Warning);
+                });
+                watch.key
+            }
+            _ => {
+                let severity = if delta.by == 0 {
+                    Severity::Warning
+                } else {
+                    Severity::Info
+                };
+                let subject = Subject::Address(delta.addr);
+                let finding = Finding::new(Kind::AddressRemoved, severity, subject, event);
+                let key = board.raise(finding);
+                if self.watched.len() >= MAX_WATCHED {
+                    self.watched.pop_first();
+                }
+                let last = event.at;
+                self.watched.insert(delta.addr, Watch { key, last });
+                key
+            }
+        };
+        let name = net.links.name(delta.ifindex);
+        board.update(key, |finding| {
+            // What an operator or program takes away once is meant to be away.
+            finding.broken.subject = delta.by == 0 || finding.count > 1;
+            finding.planned = delta.by != 0 && finding.count == 1;
+            finding.actor = Some(actor(delta.by, None));
+            for touch in touches {
+                finding.touch(touch.clone());
+            }
+            if delta.inferred {
+                finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
+            }
+            finding.period = period(&finding.occurrences);
+            finding.explain = explain(finding, delta, &name);
+            let name = quoted(&name);
+            finding.advice = vec![
+                format!("ip address show dev {name}"),
+                "journalctl -b --no-pager -n 50 -u systemd-networkd -u NetworkManager -u keepalived".to_owned(),
+            ];
+        });
+    }
+}
+
+fn explain(finding: &Finding, delta: &AddressDelta, name: &str) -> String {
+    let last = finding.occurrences.last().map_or(finding.last, |o| o.at);
+    let how_often = times(finding.count, finding.first, last);
+    let why = match (delta.expired, delta.by) {
+        (true, _) => "its lifetime ran out and nobody renewed it".to_owned(),
+        (false, 0) => "by the kernel".to_owned(),
+        (false, pid) => format!("by {}", actor(pid, None)),
+    };
+    let and = match (delta.last, delta.addr.is_ipv6()) {
+        (true, false) => {
+            "; it was the last IPv4 address there, so every IPv4 route of the interface went with it"
+        }
+        (true, true) => "; it was the last IPv6 address there",
+        (false, _) => "",
+    };
+    let (addr, len) = (delta.addr, delta.prefix_len);
+    format!("{addr}/{len} was removed from {name} {how_often}: {why}{and}.")
+}
+
+fn dad_failed(delta: &AddressDelta, event: &Event, net: &NetState, board: &mut Board) {
+    let name = net.links.name(delta.ifindex);
+    let subject = Subject::Address(delta.addr);
+    let mut finding = Finding::new(Kind::AddressDadFailed, Severity::Warning, subject, event);
+    finding.broken.subject = true;
+    finding.actor = Some("the kernel".to_owned());
+    finding.touches = touches(delta, net);
+    finding.explain = format!(
+        "{} on {name} is unusable: duplicate address detection found another host with it.",
+        delta.addr
+    );
+    finding.advice = vec![
+        format!("ip -6 address show dev {} dadfailed", quoted(&name)),
+        format!("ip -6 neigh show {}", delta.addr),
+    ];
+    board.raise(finding);
+}
+
+fn touches(delta: &AddressDelta, net: &NetState) -> Vec<Touch> {
+    let mut touches = vec![
+        Touch::Address(delta.addr),
+        Touch::Interface(net.links.name(delta.ifindex)),
+    ];
+    let on_link = delta.on_link();
+    if delta.scope < SCOPE_LINK && !on_link.is_host() {
+        touches.push(Touch::OnLink(on_link));
+    }
+    let gateways = net.routes.gateways_via(delta.ifindex);
+    let lost = gateways.into_iter().filter(|gw| on_link.contains(*gw));
+    touches.extend(lost.map(Touch::Gateway));
+    touches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::route::lab::Lab;
+    use crate::event::EventKind;
+    use crate::event::netlink::{Action, AddressEvent, IFF_LOWER_UP, IFF_RUNNING, IFF_UP};
+    use crate::state::routes::testing::{address_event, link_event};
+
+    fn lab() -> Lab {
+        let mut lab = Lab::new();
+        let up = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
+        lab.at(0, EventKind::Link(Box::new(link_event(5, "eth0", up))));
+        lab
+    }
+
+    fn address(lab: &mut Lab, ms: i64, action: Action, pid: u32) {
+        let mut address = AddressEvent {
+            valid: Some(10),
+            ..address_event(action, 5, "192.0.2.7", 24)
+        };
+        address.meta.pid = pid;
+        lab.at(ms, EventKind::Address(Box::new(address)));
+    }
+
+    #[test]
+    fn an_expired_address_is_a_warning_until_it_returns() {
+        let mut lab = lab();
+        address(&mut lab, 0, Action::New, 7);
+        address(&mut lab, 10_300, Action::Del, 0);
+        lab.advance(Timestamp(20_000_000_000));
+        let found = lab.findings(Kind::AddressRemoved);
+        assert_eq!((found.len(), found[0].severity), (1, Severity::Warning));
+        assert!(found[0].broken.subject && found[0].explain.contains("lifetime ran out"));
+        address(&mut lab, 30_000, Action::New, 7);
+        let found = lab.findings(Kind::AddressRemoved);
+        assert!(!found[0].broken.subject && found[0].ended.is_some());
+    }
+
+    #[test]
+    fn promotion_renewal_and_a_planned_removal_are_quiet() {
+        let mut lab = lab();
+        address(&mut lab, 0, Action::New, 7);
+        address(&mut lab, 5_000, Action::New, 7);
+        address(&mut lab, 6_000, Action::Del, 0);
+        address(&mut lab, 6_001, Action::New, 0);
+        lab.advance(Timestamp(7_000_000_000));
+        assert_eq!(lab.board.iter().count(), 0);
+        address(&mut lab, 8_000, Action::Del, 4242);
+        lab.finish();
+        let found = lab.findings(Kind::AddressRemoved);
+        assert_eq!(found[0].severity, Severity::Info);
+        assert_eq!(found[0].actor.as_deref(), Some("pid 4242"));
+    }
+
+    #[test]
+    fn a_second_removal_makes_the_same_finding_a_flap() {
+        let mut lab = lab();
+        for ms in [0, 20_000, 40_000] {
+            address(&mut lab, ms, Action::New, 7);
+            address(&mut lab, ms + 5_000, Action::Del, 7);
+        }
+        lab.finish();
+        assert!(lab.findings(Kind::AddressRemoved).is_empty());
+        let found = lab.findings(Kind::AddressFlap);
+        assert_eq!((found.len(), found[0].count), (1, 3));
+        assert_eq!(found[0].severity, Severity::Warning);
+    }
+
+    #[test]
+    fn addresses_that_go_with_their_link_are_left_to_the_link() {
+        let mut lab = lab();
+        address(&mut lab, 0, Action::New, 7);
+        lab.at(1_000, EventKind::Link(Box::new(link_event(5, "eth0", 0))));
+        address(&mut lab, 1_001, Action::Del, 0);
+        lab.finish();
+        assert!(lab.findings(Kind::AddressRemoved).is_empty());
+    }
+}

@@ -1,6 +1,132 @@
-//! TODO-REPLACED-BY-OWNER: detectors of the dhcp family.
+//! Detectors of the DHCP family, for DHCPv4 and DHCPv6 alike: one file for each kind of finding.
+//!
+//! They read the common form of a message and what it changed from `state::leases`; a packet that was seen at several places of one
+//! host counts once. What they keep is bounded by [`watch::MAX_WATCHED`] entries each.
 
-use super::{Detector, Settings};
+mod boot_storm;
+mod client_churn;
+mod decline_loop;
+mod duplicate_lease;
+mod gateway_changed;
+mod hostile_text;
+mod identity_conflict;
+mod known;
+mod lease_expired;
+mod malformed;
+mod nak_storm;
+mod pool;
+mod relay_spoofed;
+mod release_spoofed;
+mod request_storm;
+mod rogue_server;
+mod route_injection;
+mod server_unresponsive;
+mod starvation;
+mod surge;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::net::IpAddr;
+
+use super::{Detector, Settings, Subject, Touch};
+use crate::detect::Finding;
+use crate::event::{Classes, Event, EventKind};
+use crate::state::leases::Seen;
+use crate::state::leases::message::{ClientId, Message, ServerId};
+use crate::state::leases::scope::ScopeId;
+use crate::state::{NetState, Observation};
+
+/// What every detector here wants to see.
+const DHCP: Classes = Classes::DHCP4.and(Classes::DHCP6);
 
 /// Adds this family's detectors.
-pub fn register(_settings: &Settings, _detectors: &mut Vec<Box<dyn Detector>>) {}
+pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
+    detectors.push(Box::new(rogue_server::RogueServer::new(settings)));
+    detectors.push(Box::<starvation::Starvation>::default());
+    detectors.push(Box::<pool::Pool>::default());
+    detectors.push(Box::<server_unresponsive::ServerUnresponsive>::default());
+    detectors.push(Box::<lease_expired::LeaseExpired>::default());
+    detectors.push(Box::<nak_storm::NakStorm>::default());
+    detectors.push(Box::<decline_loop::DeclineLoop>::default());
+    detectors.push(Box::<duplicate_lease::DuplicateLease>::default());
+    detectors.push(Box::<identity_conflict::IdentityConflict>::default());
+    detectors.push(Box::<route_injection::RouteInjection>::default());
+    detectors.push(Box::<gateway_changed::GatewayChanged>::default());
+    detectors.push(Box::<client_churn::ClientChurn>::default());
+    detectors.push(Box::<request_storm::RequestStorm>::default());
+    detectors.push(Box::<release_spoofed::ReleaseSpoofed>::default());
+    detectors.push(Box::<relay_spoofed::RelaySpoofed>::default());
+    detectors.push(Box::<malformed::Malformed>::default());
+    detectors.push(Box::<hostile_text::HostileText>::default());
+    detectors.push(Box::<boot_storm::BootStorm>::default());
+}
+
+/// The DHCP message of an observation, unless it is another sight of one already counted.
+fn heard<'a>(seen: &Observation<'_>, net: &'a NetState) -> Option<&'a Seen> {
+    match seen.event.kind {
+        EventKind::Dhcp4(_) | EventKind::Dhcp6(_) => net.leases.seen().filter(|seen| !seen.copy),
+        _ => None,
+    }
+}
+
+/// The interface on which an event was captured.
+fn interface(event: &Event, net: &NetState) -> Option<Touch> {
+    let name = net.sources.get(&event.source)?.interface.as_deref()?;
+    Some(Touch::Interface(name.into()))
+}
+
+fn client_subject(client: &ClientId) -> Subject {
+    Subject::Client(client.to_string().into())
+}
+
+/// Join keys of a message: its client, its server, its addresses, and where it was seen.
+fn touch_all(finding: &mut Finding, event: &Event, message: &Message, net: &NetState) {
+    touch_client(finding, message);
+    if let Some(addr) = message.server_addr {
+        finding.touch(Touch::Server(addr));
+    }
+    if let Some(touch) = interface(event, net) {
+        finding.touch(touch);
+    }
+}
+
+fn touch_client(finding: &mut Finding, message: &Message) {
+    finding.touch(Touch::Client(message.client.to_string().into()));
+    if let Some(mac) = message.client_mac {
+        finding.touch(Touch::Mac(mac));
+    }
+}
+
+/// A server's address: by what it said, or by what it is called.
+fn server_addr(net: &NetState, scope: ScopeId, server: &ServerId) -> Option<IpAddr> {
+    match server {
+        ServerId::V4(addr) => Some(*addr),
+        ServerId::V6(_) => net.leases.servers.get(scope, server)?.addr,
+    }
+}
+
+/// The subject for a server: its address, else (DHCPv6, never heard) its DUID.
+fn server_subject(net: &NetState, scope: ScopeId, server: &ServerId) -> Subject {
+    match server_addr(net, scope, server) {
+        Some(addr) => Subject::Server(addr),
+        None => Subject::Client(server.to_string().into()),
+    }
+}
+
+/// "3 clients", "1 client".
+fn plural(n: u64, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Join keys and subjects of a server.
+fn touch_server(finding: &mut Finding, net: &NetState, scope: ScopeId, server: &ServerId) {
+    if let Some(addr) = server_addr(net, scope, server) {
+        finding.touch(Touch::Server(addr));
+    }
+    if let Some(known) = net.leases.servers.get(scope, server) {
+        for mac in &known.macs {
+            finding.touch(Touch::Mac(*mac));
+        }
+    }
+}

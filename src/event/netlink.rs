@@ -134,6 +134,54 @@ pub struct RouteEvent {
     pub expires: Option<u32>,
 }
 
+/// `RTPROT_KERNEL`: connected routes.
+pub const RTPROT_KERNEL: u8 = 2;
+
+/// Who owns routes of this `rtm_protocol`, as far as numbers are assigned (/etc/iproute2/rt_protos) or known from the field.
+pub fn protocol_name(protocol: u8) -> String {
+    let name = match protocol {
+        0 => "unspec",
+        1 => "ICMP redirect",
+        2 => "kernel",
+        3 => "boot",
+        4 => "static",
+        8 => "gated",
+        9 => "ra",
+        10 => "mrt",
+        11 => "zebra",
+        12 => "bird",
+        13 => "dnrouted",
+        14 => "xorp",
+        15 => "ntk",
+        16 => "dhcp",
+        // Assigned to mrouted; kube-router uses it.
+        17 => "mrouted or kube-router",
+        18 => "keepalived",
+        42 => "babel",
+        80 => "felix (Calico)",
+        84 => "ovn",
+        99 => "openr",
+        186 => "bgp",
+        187 => "isis",
+        188 => "ospf",
+        189 => "rip",
+        191 => "nhrp",
+        192 => "eigrp",
+        195 => "pbr",
+        196 => "zstatic",
+        _ => return format!("protocol {protocol}"),
+    };
+    name.to_owned()
+}
+
+/// Whether routes of this protocol come from a routing daemon, whose changes follow what its peers say.
+pub fn is_routing_daemon(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        8 | 11 | 12 | 14 | 17 | 42 | 99 | 186..=189 | 191 | 192
+    )
+}
+
 /// `RTM_F_CLONED`: a cache entry, not a route.
 pub const RTM_F_CLONED: u32 = 0x200;
 

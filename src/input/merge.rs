@@ -26,8 +26,8 @@ const MAX_THREADS: usize = 16;
 /// Inputs further apart than this are told to be: they cannot explain each other, or a clock was wrong.
 const APART: i64 = 3_600_000_000_000;
 
-/// Stamps before 2000-01-01 come from a host whose clock was never set.
-const CLOCK_UNSET: Timestamp = Timestamp(946_684_800_000_000_000);
+/// Stamps before 1990-01-01 come from a host whose clock was never set.
+const CLOCK_UNSET: Timestamp = Timestamp(631_152_000_000_000_000);
 
 /// The inputs of one call.
 pub struct InputSet {
@@ -110,6 +110,15 @@ impl InputSet {
     /// What is known about the inputs: complete once [`next`](Self::next) has returned `None`, else as of the opening.
     pub fn inputs(&self) -> &[InputInfo] {
         &self.infos
+    }
+
+    /// After the end: the inputs were damaged and gave nothing at all (exit code 2).
+    pub fn nothing_readable(&self) -> bool {
+        self.ended
+            && self
+                .infos
+                .iter()
+                .all(|info| info.records == 0 && info.gaps > 0)
     }
 
     /// Octets read so far, before decompression.
@@ -218,7 +227,7 @@ impl InputSet {
             };
             if from < CLOCK_UNSET {
                 info.notes
-                    .push("its times lie before the year 2000: the clock was not set".into());
+                    .push("its times lie before 1990: the clock was not set".into());
             }
             let nearest = spans
                 .iter()

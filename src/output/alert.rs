@@ -117,10 +117,8 @@ pub struct FindingView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notification: Option<NotificationView>,
     /// It concluded at the end of input with what it had.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
     /// Announced beforehand by an operator.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub planned: bool,
 }
 

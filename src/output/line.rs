@@ -26,6 +26,7 @@ impl Lines {
     /// Writes one event as a line: time, place, source, protocol, what.
     pub fn write(&mut self, event: &Event, out: &mut impl io::Write) -> io::Result<()> {
         if let EventKind::Source(info) = &event.kind {
+            // No fact of its own; its name is in every line that follows.
             let kind = tag(&info.kind);
             self.names.insert(
                 info.id,
@@ -52,9 +53,7 @@ impl Lines {
 
 fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
     match kind {
-        EventKind::Source(info) => {
-            write!(line, "SOURCE {} of input {}", tag(&info.kind), info.input.0)
-        }
+        EventKind::Source(_) | EventKind::Deadline => Ok(()),
         EventKind::Link(link) => {
             write!(
                 line,
@@ -308,7 +307,6 @@ fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
             g.detail
         ),
         EventKind::Malformed(m) => write!(line, "MALFORMED {}: {}", tag(&m.protocol), m.why),
-        EventKind::Deadline => Ok(()),
     }
 }
 

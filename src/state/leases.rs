@@ -9,7 +9,7 @@ pub mod rows;
 pub mod scope;
 pub mod server;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
@@ -30,10 +30,8 @@ const MAX_LEASES: usize = 65_536;
 
 /// A hash that is the same in every run (law 13), for comparing contents; tables use seeded ones.
 fn fixed_hash(value: &impl Hash) -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    let mut hasher = foldhash::fast::FixedState::with_seed(0x6468_6370).build_hasher();
-    value.hash(&mut hasher);
-    hasher.finish()
+    use std::hash::BuildHasher;
+    foldhash::fast::FixedState::with_seed(0x6468_6370).hash_one(value)
 }
 
 /// A lease of an address or a delegated prefix.
@@ -219,6 +217,14 @@ impl Leases {
             Verb::Offer | Verb::Ack => self.given(scope, event, m, out),
             Verb::Nak => {
                 client.answered(event.at, m.xid);
+                let held = client.lease.map(Prefix::host);
+                let holder = held.and_then(|prefix| self.leases.get(&(scope, prefix)));
+                if let (Some(lease), Some(server)) = (holder, &m.server)
+                    && lease.server != *server
+                    && let Some(server) = self.servers.get_mut(scope, server)
+                {
+                    server.foreign_naks += 1;
+                }
                 out.push(LeaseDelta::Naked {
                     scope,
                     client: m.client.clone(),

@@ -14,8 +14,8 @@ use crate::event::Prefix;
 use crate::event::bgp::{Family, Nlri, Update};
 use crate::event::loss::Malformed;
 
-/// Prefixes remembered for each direction. Enough to recognise the routes that flap (those come again); 4,096 × 18 octets.
-const KNOWN_PREFIXES: usize = 4096;
+/// Prefixes remembered for each direction. Enough to recognise the routes that flap (those come again); 1,024 × 18 octets, doubled by the table.
+const KNOWN_PREFIXES: usize = 1024;
 /// Contradictions in a row that overturn a decision: one damaged message must not, and encodings never change inside a session.
 const OVERTURN: u8 = 3;
 

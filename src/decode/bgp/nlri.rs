@@ -110,8 +110,14 @@ fn plain_v4(
 
 #[inline]
 fn prefix_v4(cursor: &mut Cursor<'_>) -> Result<Prefix, &'static str> {
+    // With four more octets there, no branch depends on the length: `Prefix::v4` masks what is not the prefix's.
+    if let Some(&[len @ 0..=32, a, b, c, d]) = cursor.0.first_chunk()
+        && let Some(rest) = cursor.0.get(1 + usize::from(len).div_ceil(8)..)
+    {
+        cursor.0 = rest;
+        return Ok(Prefix::v4([a, b, c, d], len));
+    }
     let len = cursor.u8().ok_or(OVERRUN)?;
-    // The common case reads four octets at once, where they are there; `Prefix::v4` masks what is not the prefix's.
     let octets = match len {
         0 => [0; 4],
         1..=8 => {

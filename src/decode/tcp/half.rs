@@ -126,6 +126,8 @@ pub struct Half {
     pub longest: u32,
     /// Payload was delivered.
     pub spoke: bool,
+    /// The SYN itself carried payload, and nothing followed yet.
+    pub spoke_with_syn: bool,
     held: VecDeque<Held>,
     held_octets: usize,
     hole_since: Timestamp,
@@ -175,6 +177,9 @@ impl Half {
             Place::Ahead
         } else if back > WINDOW {
             Place::Stray
+        } else if back == 1 && self.spoke_with_syn && len > 1 {
+            // Generated captures often send data with the SYN and forget that the SYN counts as one.
+            Place::Next { skip: 0 }
         } else if back == 1 && len <= 1 {
             Place::Probe
         } else if len > back {
@@ -194,6 +199,7 @@ impl Half {
     pub fn advance(&mut self, seq: u32, len: u32) {
         self.next = Some(seq.wrapping_add(len));
         self.stray = None;
+        self.spoke_with_syn = false;
     }
 
     /// Keeps a segment that came too early.

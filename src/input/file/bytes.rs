@@ -118,9 +118,10 @@ pub fn be32(data: &[u8], at: usize) -> Option<u32> {
 }
 
 /// Byte order of a file.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
 pub enum Order {
     Big,
+    #[default]
     Little,
 }
 

@@ -4,7 +4,7 @@
 //! whole seconds, and a BMP stream has no arrival times at all.
 
 use super::bytes::{Bytes, End, MAX_RECORD, Order, be16, be32};
-use super::detect::{MAX_MRT, NLMSG_TSTAMP, PEEK, TSTAMP_LEN, bmp_length, find_bmp};
+use super::detect::{MAX_MRT, NLMSG_TSTAMP, PEEK, TSTAMP_LEN, bmp_length, find_bmp, mrt_excess};
 use super::stream::{Body, Head, Shared};
 use crate::event::loss::Gap;
 use crate::event::{SourceKind, Timestamp};
@@ -156,8 +156,12 @@ impl Chain {
                 Link::Lost { block } => {
                     let gap =
                         shared.damage(&format!("{block} octets are no message"), bytes.offset());
-                    self.lent = block;
                     shared.info.gaps += 1;
+                    if !shared.bounds.holds(self.reached) {
+                        bytes.consume(block);
+                        continue;
+                    }
+                    self.lent = block;
                     return Some(self.gap_head(self.here(gap, Some(block as u64)), bytes, shared));
                 }
                 Link::End => self.ended = true,
@@ -165,7 +169,9 @@ impl Chain {
                     self.ended = true;
                     let gap = shared.damage(&why, bytes.offset());
                     shared.info.gaps += 1;
-                    return Some(self.gap_head(self.here(gap, None), bytes, shared));
+                    if shared.bounds.holds(self.reached) {
+                        return Some(self.gap_head(self.here(gap, None), bytes, shared));
+                    }
                 }
             }
         }
@@ -241,9 +247,17 @@ fn mrt(bytes: &mut Bytes) -> Link {
     if length > MAX_MRT - 12 {
         return Link::Damaged(format!("a record claims {length} octets"));
     }
-    let block = length + 12;
+    let mut block = length + 12;
     if !bytes.want(block) {
         return end_of(bytes, "a record");
+    }
+    if kind == 12 {
+        block += if bytes.want(block + 17) {
+            mrt_excess(bytes.data(), 0, block)
+        } else {
+            // The last record of such a file leaves the same four octets.
+            usize::from(bytes.data().len() == block + 4) * 4
+        };
     }
     let micros = match kind {
         17 | 33 | 49 if length >= 4 => be32(bytes.data(), 12).unwrap_or_default(),

@@ -36,7 +36,7 @@ pub struct Frame {
 pub enum Walked {
     /// A packet.
     Frame(Frame),
-    /// A block that Wireshark counts as a frame and that holds nothing for us.
+    /// A block that Wireshark numbers as a frame although it is no packet (custom blocks, journal entries, system calls).
     Foreign { block: usize },
     /// Nothing to see.
     Skip { block: usize },
@@ -100,9 +100,11 @@ pub struct Packets {
     prefilter: Option<Prefilter>,
     frames: u64,
     sequence: u64,
-    /// Sequence number of the last record held, by source: a wild stamp is mended while it waits.
-    last_held: Vec<u64>,
+    /// Sequence number of each source's last frame if it was held: a wild stamp is mended while it waits.
+    last_held: Vec<Option<u64>>,
     unknown_links: BTreeMap<u16, u64>,
+    /// The first stamp: frames before it that have none are given it.
+    floor: Option<Timestamp>,
     ended: bool,
     lent: Option<Key>,
 }
@@ -123,6 +125,7 @@ impl Packets {
             sequence: 0,
             last_held: Vec::new(),
             unknown_links: BTreeMap::new(),
+            floor: None,
             ended: false,
             lent: None,
         }
@@ -136,7 +139,7 @@ impl Packets {
         loop {
             if let Some(key) = self.window.pop(self.clock.newest(), self.ended) {
                 self.lent = Some(key);
-                if let Some(head) = self.head(&key, shared) {
+                if let Some(head) = self.head(&key) {
                     return Some(head);
                 }
             } else if self.ended {
@@ -147,7 +150,7 @@ impl Packets {
         }
     }
 
-    fn head(&self, key: &Key, shared: &Shared) -> Option<Head> {
+    fn head(&self, key: &Key) -> Option<Head> {
         let (held, _) = self.window.get(key)?;
         let (source, number, gap) = match held {
             Held::Frame { source, number, .. } => (*source, *number, None),
@@ -157,9 +160,8 @@ impl Packets {
                 gap,
             } => (*source, *number, Some((**gap).clone())),
         };
-        let _ = shared;
         Some(Head {
-            at: key.at,
+            at: key.at.max(self.floor.unwrap_or(Timestamp(0))),
             tie: key.tie,
             source,
             number,
@@ -194,7 +196,6 @@ impl Packets {
             Walked::Frame(frame) => (frame.block, self.frame(&frame, bytes, shared)),
             Walked::Foreign { block } => {
                 self.frames += 1;
-                shared.count(None, false);
                 (block, false)
             }
             Walked::Skip { block } => (block, false),
@@ -221,7 +222,10 @@ impl Packets {
                     detail: "the capture's own counter of packets it lost".into(),
                 };
                 // The counters' stamp is no packet's: it moves no clock.
-                let at = at.min(self.clock.newest());
+                let at = match self.clock.newest() {
+                    Timestamp::MIN => at,
+                    newest => at.min(newest),
+                };
                 self.hold_gap(at, source, gap, shared);
                 (block, true)
             }
@@ -247,24 +251,41 @@ impl Packets {
         let Some(source) = frame.source else {
             return false;
         };
-        let raw = frame.raw.unwrap_or(match self.clock.newest() {
-            Timestamp::MIN => Timestamp(0),
-            newest => newest,
-        });
         let before = self.clock.offset();
-        let (mut at, step) = self.clock.read(source as usize, raw);
+        let (mut at, step) = match frame.raw {
+            Some(raw) => self.clock.read(source as usize, raw),
+            None => (self.clock.newest(), None),
+        };
+        if frame.raw.is_some() {
+            self.floor.get_or_insert(at);
+        }
         let mut gap = None;
-        if let Some(step) = step {
-            let last_held = self.last_held.get(source as usize).copied();
+        if let (Some(step), Some(raw)) = (step, frame.raw) {
             let mended = step.lone
-                && last_held.is_some_and(|sequence| self.window.retime(sequence, step.before));
+                && match self.last_held.get(source as usize).copied().flatten() {
+                    // Nobody saw the frame.
+                    None => true,
+                    Some(sequence) if step.before == Timestamp::MIN => {
+                        self.window.retime(sequence, raw)
+                    }
+                    Some(sequence) => self.window.retime(sequence, step.before),
+                };
             if mended {
                 self.clock.forget_wild(source as usize, step.before, before);
                 at = self.clock.read(source as usize, raw).0;
+                self.floor = self.floor.map(|floor| floor.min(at));
+                shared.info.to = shared.info.to.map(|to| to.min(self.clock.newest()));
             }
             gap = Some(shared.clock_step(step.back, mended, at));
         }
-        let within = shared.count(Some(at), true);
+        if self.last_held.len() <= source as usize {
+            self.last_held.resize(source as usize + 1, None);
+        }
+        if let Some(last) = self.last_held.get_mut(source as usize) {
+            *last = None;
+        }
+        let stamped = frame.raw.is_some() || at != Timestamp::MIN;
+        let within = shared.count(stamped.then_some(at), true);
         shared.seen(source, at);
         if let Some(gap) = gap {
             self.hold_gap(at, source, gap, shared);
@@ -298,11 +319,8 @@ impl Packets {
         }
         let tie = shared.tie(source, at, data);
         self.sequence += 1;
-        if self.last_held.len() <= source as usize {
-            self.last_held.resize(source as usize + 1, 0);
-        }
         if let Some(last) = self.last_held.get_mut(source as usize) {
-            *last = self.sequence;
+            *last = Some(self.sequence);
         }
         let held = Held::Frame {
             source,
@@ -331,10 +349,7 @@ impl Packets {
 
     fn damaged(&mut self, why: &str, bytes: &Bytes, shared: &mut Shared) {
         let gap = shared.damage(why, bytes.offset());
-        let at = match self.clock.newest() {
-            Timestamp::MIN => Timestamp(0),
-            newest => newest,
-        };
+        let at = self.clock.newest().max(Timestamp(0));
         let source = shared.any_source();
         let gap = Gap {
             from: at,

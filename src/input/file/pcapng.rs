@@ -7,7 +7,7 @@ use super::packets::{Frame, Walked};
 use super::pcap::MAX_PACKET;
 use crate::event::Timestamp;
 
-/// Interfaces of one section that are told apart. Real captures have tens; more are counted as the last one's.
+/// Interfaces of one section that are kept. Real captures have tens; packets of more are counted and not decoded.
 const MAX_INTERFACES: usize = 4096;
 
 /// Interfaces of all sections of one file, for the same reason.
@@ -75,7 +75,8 @@ impl Resolution {
     }
 }
 
-/// The walker's state: the current section.
+/// The walker's state: the current section. The default stands before the first one.
+#[derive(Default)]
 pub struct PcapNg {
     order: Order,
     interfaces: Vec<Interface>,
@@ -98,16 +99,6 @@ fn byte_order(block: &[u8]) -> Option<Order> {
 }
 
 impl PcapNg {
-    /// Before the first section header.
-    pub fn new() -> PcapNg {
-        PcapNg {
-            order: Order::Little,
-            interfaces: Vec::new(),
-            sources: 0,
-            sections: 0,
-        }
-    }
-
     /// The next block.
     pub fn walk(&mut self, bytes: &mut Bytes) -> Walked {
         if !bytes.want(12) {
@@ -145,8 +136,10 @@ impl PcapNg {
             OBSOLETE_PACKET => self.obsolete(body, total),
             SIMPLE_PACKET => self.simple(body, total),
             STATISTICS => self.statistics(body, total),
-            // systemd journal entries and sysdig events: frames to Wireshark, nothing to us.
-            9 | 0x204 | 0x208 | 0x216 | 0x221 => Walked::Foreign { block: total },
+            // Custom blocks (both kinds), systemd journal entries and sysdig events: frames to Wireshark 4, nothing to us.
+            0xbad | 0x4000_0bad | 9 | 0x204 | 0x208 | 0x216 | 0x221 => {
+                Walked::Foreign { block: total }
+            }
             _ => Walked::Skip { block: total },
         }
     }

@@ -1,7 +1,7 @@
 //! Which packets can matter at all: a few comparisons on the bytes at hand, before anything is copied.
 //!
 //! Rejects only what no decoder would use. In doubt (fragments, unknown framing) a packet passes. BMP runs on any port and is
-//! recognised by content; the flow then passes whole, in both directions.
+//! recognised by content; everything to and from that station's port then passes: the flow whole, and the connections after it.
 
 use std::collections::VecDeque;
 
@@ -29,8 +29,11 @@ pub mod link {
     pub const SLL2: u16 = 276;
 }
 
-/// TCP flows known as BMP at most; a router has one connection to each station. The oldest is forgotten first.
-const MAX_FLOWS: usize = 4096;
+/// BMP stations (address and port) known at most; real captures have one or two. The oldest is forgotten first.
+const MAX_STATIONS: usize = 4096;
+
+/// `ARPHRD_NETLINK`: cooked captures of an nlmon device.
+const ARPHRD_NETLINK: u16 = 824;
 
 /// VLAN tags that are looked through: two are QinQ, a third is seen at providers.
 const MAX_TAGS: usize = 3;
@@ -41,10 +44,10 @@ const MAX_LABELS: usize = 8;
 /// IPv6 extension headers that are looked through; a longer chain passes.
 const MAX_EXTENSIONS: usize = 8;
 
-/// The filter, with the BMP flows of one file.
+/// The filter, with the BMP stations of one file.
 #[derive(Default)]
 pub struct Prefilter {
-    flows: HashSet<u64>,
+    stations: HashSet<u64>,
     oldest: VecDeque<u64>,
 }
 
@@ -78,10 +81,12 @@ impl Prefilter {
                 None => false,
             },
             link::SLL => match be16(data, 14) {
+                Some(_) if be16(data, 2) == Some(ARPHRD_NETLINK) => true,
                 Some(protocol) => self.ether(protocol, data, 16),
                 None => false,
             },
             link::SLL2 => match be16(data, 0) {
+                Some(_) if be16(data, 8) == Some(ARPHRD_NETLINK) => true,
                 Some(protocol) => self.ether(protocol, data, 20),
                 None => false,
             },
@@ -179,16 +184,16 @@ impl Prefilter {
             return false;
         };
         let header = usize::from(first & 0x0f) * 4;
-        if header < 20 || !matches!(protocol, TCP | UDP) {
+        if header < 20 || !matches!(protocol, TCP | UDP | AUTHENTICATION) {
             return false;
         }
         // A fragment's ports may be in another packet: more-fragments flag or an offset.
-        if fragment & 0x3fff != 0 {
+        if fragment & 0x3fff != 0 || protocol == AUTHENTICATION {
             return true;
         }
-        // Ethernet pads short packets; a length of 0 is segmentation offload.
+        // Ethernet pads short packets. A length of 0 is segmentation offload, one too small for any ports is the decoder's to judge.
         let end = match usize::from(total) {
-            0 => data.len(),
+            total if total < header + LEAST_TRANSPORT => data.len(),
             total => total.min(data.len()),
         };
         self.transport(
@@ -203,7 +208,7 @@ impl Prefilter {
             return false;
         };
         let end = match usize::from(length) {
-            0 => data.len(),
+            length if length < LEAST_TRANSPORT => data.len(),
             length => (40 + length).min(data.len()),
         };
         let (mut next, mut at) = (first_next, 40);
@@ -266,25 +271,32 @@ impl Prefilter {
             return false;
         };
         let payload = data.get(usize::from(offset >> 4) * 4..).unwrap_or_default();
+        let (from, to) = addresses.split_at(addresses.len() / 2);
+        // The router sends, whoever opened the connection.
         if offset >> 4 >= 5 && is_bmp_header(payload) {
-            self.remember(flow(addresses, source, destination));
+            self.remember(endpoint(to, destination));
             return true;
         }
-        !self.flows.is_empty() && self.flows.contains(&flow(addresses, source, destination))
+        !self.stations.is_empty()
+            && (self.stations.contains(&endpoint(to, destination))
+                || self.stations.contains(&endpoint(from, source)))
     }
 
-    fn remember(&mut self, flow: u64) {
-        if !self.flows.insert(flow) {
+    fn remember(&mut self, station: u64) {
+        if !self.stations.insert(station) {
             return;
         }
-        self.oldest.push_back(flow);
-        if self.oldest.len() > MAX_FLOWS
+        self.oldest.push_back(station);
+        if self.oldest.len() > MAX_STATIONS
             && let Some(oldest) = self.oldest.pop_front()
         {
-            self.flows.remove(&oldest);
+            self.stations.remove(&oldest);
         }
     }
 }
+
+/// Octets of a UDP header.
+const LEAST_TRANSPORT: usize = 8;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -297,23 +309,20 @@ const DESTINATION: u8 = 60;
 const MOBILITY: u8 = 135;
 const BGP: u16 = 179;
 
-/// DHCPv4, DHCPv6, BFD single-hop, multi-hop and on link aggregates (RFC 2131, 8415, 5881, 5883, 7130).
+/// DHCPv4, DHCPv6, BFD single-hop, multi-hop, on link aggregates and seamless (RFC 2131, 8415, 5881, 5883, 7130, 7881).
 const fn is_udp_port(port: u16) -> bool {
-    matches!(port, 67 | 68 | 546 | 547 | 3784 | 4784 | 6784)
+    matches!(port, 67 | 68 | 546 | 547 | 3784 | 4784 | 6784 | 7784)
 }
 
-/// A flow's key, the same for both directions. A collision makes a few packets more pass, so no seed is needed.
-fn flow(addresses: &[u8], source: u16, destination: u16) -> u64 {
-    let (from, to) = addresses.split_at(addresses.len() / 2);
-    let end = |address: &[u8], port: u16| {
-        let hash = address.iter().fold(FNV_BASIS, |hash, octet| {
+/// The key of an address and port. A collision makes a few packets more pass, so no seed is needed.
+fn endpoint(address: &[u8], port: u16) -> u64 {
+    let hash = address
+        .iter()
+        .chain(&port.to_be_bytes())
+        .fold(FNV_BASIS, |hash, octet| {
             (hash ^ u64::from(*octet)).wrapping_mul(FNV_PRIME)
         });
-        (hash ^ u64::from(port)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    };
-    let (a, b) = (end(from, source), end(to, destination));
-    let (low, high) = if a <= b { (a, b) } else { (b, a) };
-    low.rotate_left(23) ^ high
+    hash ^ hash >> 29 // FNV's upper bits are weak for short keys
 }
 
 /// FNV-1a, 64 bit: small, fixed, the same on every machine.

@@ -322,7 +322,7 @@ impl Stream {
                 Some(header) => packets(packets::Container::Pcap(header), &mut bytes),
                 None => return Err(unrecognised(path, &bytes, compression)),
             },
-            Container::Pcapng => packets(packets::Container::PcapNg(PcapNg::new()), &mut bytes),
+            Container::Pcapng => packets(packets::Container::PcapNg(PcapNg::default()), &mut bytes),
             Container::Mrt => {
                 Walker::Chain(Box::new(Chain::new(Kind::Mrt, &mut bytes, &mut shared)))
             }

@@ -14,9 +14,10 @@ pub const STEP: i64 = 1_000_000_000;
 pub struct Step {
     /// By how many nanoseconds.
     pub back: i64,
-    /// The stamp fits what the source said before its last record: that record's stamp was wild, the clock may be fine.
+    /// The stamp fits what the source said before its last record (or that was its first): that record's stamp was wild, the
+    /// clock may be fine.
     pub lone: bool,
-    /// The time of the record before the last.
+    /// The time of the record before the last, [`Timestamp::MIN`] if there was none.
     pub before: Timestamp,
 }
 
@@ -91,7 +92,7 @@ impl Clock {
             let expected = if fresh { self.newest } else { clock.last };
             step = Some(Step {
                 back: expected.minus(at),
-                lone: !fresh && clock.before != Timestamp::MIN && at >= clock.before,
+                lone: !fresh && at >= clock.before,
                 before: clock.before,
             });
             self.offset = self.newest.minus(raw);

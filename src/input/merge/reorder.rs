@@ -110,7 +110,7 @@ impl<T> Reorder<T> {
         } else {
             *self.ordered.front()?
         };
-        let full = self.len() >= MAX_HELD || self.octets >= MAX_OCTETS;
+        let full = self.held() >= MAX_HELD || self.octets >= MAX_OCTETS;
         if !ended && !full && oldest.at.0 > newest.0.saturating_sub(WINDOW) {
             return None;
         }
@@ -159,7 +159,7 @@ impl<T> Reorder<T> {
     }
 
     /// Records held.
-    pub fn len(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.ordered.len() + self.strays.len()
     }
 
@@ -200,7 +200,7 @@ mod tests {
             let mut seen: Vec<u64> = out.iter().map(|(_, what)| *what).collect();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..jitter.len() as u64).collect::<Vec<_>>());
-            prop_assert_eq!(window.len(), 0);
+            prop_assert_eq!(window.held(), 0);
         }
 
         #[test]
@@ -229,7 +229,7 @@ mod tests {
             while let Some(key) = window.pop(Timestamp(5), false) {
                 window.release(&key);
             }
-            assert!(window.len() <= MAX_HELD);
+            assert!(window.held() <= MAX_HELD);
         }
         assert!(window.slots.len() <= MAX_HELD + 1);
     }

@@ -116,6 +116,11 @@ fn fragments_extension_headers_and_neighbor_discovery_pass() {
     assert!(raw(&through(44, &[17, 0, 0, 0, 0, 0, 0, 0])));
     assert!(raw(&ipv6(44, &[17, 0, 0, 1, 0, 0, 0, 0])));
     assert!(raw(&ipv6(17, &udp(49152, 4784))));
+    assert!(raw(&ipv4(51, 0, &[17, 4])));
+    let nlmon = [
+        0, 4, 3, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0,
+    ];
+    assert!(passes(link::SLL, &nlmon));
 }
 
 #[test]
@@ -124,7 +129,7 @@ fn a_bmp_flow_passes_whole_once_it_is_recognised_on_any_port() {
     let initiation = [3, 0, 0, 0, 6, 4];
     let mut pass = |source: u16, destination: u16, payload: &[u8]| {
         let mut packet = ipv4(6, 0, &tcp(source, destination, payload));
-        if source < destination {
+        if source == 11019 || source == 11020 {
             let (from, to) = packet[12..20].split_at_mut(4);
             from.swap_with_slice(to); // the station's direction
         }
@@ -135,21 +140,23 @@ fn a_bmp_flow_passes_whole_once_it_is_recognised_on_any_port() {
     assert!(pass(40000, 11019, b"the tail of some message"));
     assert!(pass(11019, 40000, b""));
     assert!(!pass(11020, 40000, b""));
-    assert!(!pass(40001, 443, &[0x16, 3, 1, 0, 5]));
+    // The next connection to the same station.
+    assert!(pass(40100, 11019, b""));
+    assert!(!pass(40001, 50443, &[0x16, 3, 1, 0, 5]));
     // TPKT (RDP) also begins with a 3.
-    assert!(!pass(40001, 3389, &[3, 0, 0, 19, 14, 0xe0, 0, 0, 0, 0, 0]));
+    assert!(!pass(40001, 50389, &[3, 0, 0, 19, 14, 0xe0, 0, 0, 0, 0, 0]));
 }
 
 #[test]
-fn flows_are_forgotten_before_the_table_grows() {
+fn stations_are_forgotten_before_the_table_grows() {
     let mut filter = Prefilter::default();
     for port in 1..=u16::MAX {
         filter.passes(
             link::RAW,
-            &ipv4(6, 0, &tcp(port, 11019, &[3, 0, 0, 0, 6, 4])),
+            &ipv4(6, 0, &tcp(11019, port, &[3, 0, 0, 0, 6, 4])),
         );
     }
-    assert!(filter.flows.len() <= MAX_FLOWS && filter.oldest.len() <= MAX_FLOWS);
+    assert!(filter.stations.len() <= MAX_STATIONS && filter.oldest.len() <= MAX_STATIONS);
 }
 
 #[test]

@@ -1,0 +1,63 @@
+# What a person types. Each target installs what it lacks (.ci/packages lists it), says what it does, and can be run again at will.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# A fresh rustup is not yet in the PATH of this shell.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+DEMO ?= captures/lease-expiry-breaks-bgp
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Debian's Python: a version manager's may be absent under sudo.
+PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
+
+.PHONY: help demo build test lint bless bench fuzz captures clean-lab check-corpus
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## build the program and let it explain one recorded incident
+	@.ci/install build
+	@echo "building (once, some minutes) …" >&2
+	@cargo build --release --locked --quiet
+	@echo "flapscope analyze $(DEMO)/*.pcap*" >&2
+	@target/release/flapscope analyze $(DEMO)/*.pcap*
+
+build: ## the release binary, target/release/flapscope
+	@.ci/install build
+	cargo build --release --locked
+
+test: ## everything that needs no root; with root also real daemons in network namespaces
+	@.ci/install test
+	@if command -v cargo-nextest >/dev/null; then \
+		echo "cargo nextest run --locked" >&2; cargo nextest run --locked --no-fail-fast && cargo test --locked --doc --quiet; \
+	else echo "cargo test --locked" >&2; cargo test --locked --no-fail-fast; fi
+
+lint: ## formatting and clippy, warnings are errors
+	@.ci/install build
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+bless: ## write the goldens of captures/ anew; read the diff before committing it
+	BLESS=1 cargo test --locked --test captures
+	@git --no-pager diff --stat -- captures
+
+bench: ## the benchmarks
+	@.ci/install build
+	cargo bench --locked
+
+fuzz: ## each decoder for SECONDS_EACH (60) with cargo-fuzz, where fuzz/ and a nightly toolchain are there
+	@test -d fuzz || { echo "no fuzz/ in this tree" >&2; exit 1; }
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked" >&2; exit 1; }
+	@for t in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run "$$t" -- -max_total_time=$${SECONDS_EACH:-60}; done
+
+captures: ## record captures/ again with real daemons (root; about 20 minutes), or SCENARIOS='…' of them
+	@.ci/install test
+	$(SUDO) $(PYTHON) captures/record.py $(SCENARIOS)
+	@[ -z "$(SUDO)" ] || sudo chown -R "$$(id -u):$$(id -g)" captures
+	@$(MAKE) --no-print-directory clean-lab
+
+clean-lab: ## remove namespaces that a killed recording left behind
+	@$(SUDO) $(PYTHON) captures/record.py --clean
+
+check-corpus: ## judge the program on a labelled corpus, where FLAPSCOPE_CORPUS (../shared/corpus) has one
+	@.ci/corpus

@@ -1,0 +1,222 @@
+//! What the detector of claims says: findings, their sentences and their keys.
+
+use std::net::IpAddr;
+
+use super::Party;
+use super::contest::Contest;
+use crate::detect::{Finding, Kind, Occurrence, Severity, Subject, Touch};
+use crate::event::frame::Mac;
+use crate::event::{Event, Locator, Timestamp};
+use crate::state::hosts::{Host, HostDelta, Use};
+
+/// A finding about a change that settled; `None` when it is not worth one (nobody announced it and its owner was gone).
+pub(super) fn moved(addr: IpAddr, contest: &Contest, truncated: bool) -> Option<Finding> {
+    let first = contest.flipped().next()?;
+    let latest = contest.latest()?;
+    let mut finding = Finding::at(
+        Kind::AddressMoved,
+        Severity::Info,
+        Subject::Address(addr),
+        first.at,
+    );
+    for (n, flip) in contest.flipped().enumerate() {
+        if n > 0 {
+            finding.again_at(flip.at);
+        }
+        finding.evidence.add(flip.locator);
+    }
+    for (at, locator) in &contest.frames {
+        if *at >= finding.first {
+            finding.last = finding.last.max(*at);
+            finding.evidence.add(*locator);
+        }
+    }
+    let how = if contest.announced {
+        "announced by its new owner"
+    } else {
+        "without an announcement"
+    };
+    finding.explain = if latest.to == contest.owner {
+        format!(
+            "{addr} moved from {} to another host and back",
+            contest.owner
+        )
+    } else {
+        format!(
+            "{addr} moved from {} to {}, {how}",
+            contest.owner, latest.to
+        )
+    };
+    if latest.to.is_virtual_router() || contest.owner.is_virtual_router() {
+        finding
+            .explanations
+            .push("a virtual router's address (VRRP, HSRP, GLBP): a fail-over".into());
+    } else if contest.announced {
+        finding
+            .explanations
+            .push("a planned move of the address (ElasticIP) or a fail-over".into());
+    }
+    finding.truncated = truncated;
+    finding.ended = Some(latest.at);
+    finding.also(Subject::Mac(latest.to));
+    keys(&mut finding, addr, &[contest.owner, latest.to]);
+    Some(finding)
+}
+
+/// The sentence once it moves again.
+pub(super) fn moved_again(delta: &HostDelta) -> String {
+    format!("{} moved again, to {}", delta.addr, delta.mac)
+}
+
+/// An address that left the analysed host and is announced by another one.
+pub(super) fn handed_over(
+    delta: &HostDelta,
+    left: Timestamp,
+    locator: Locator,
+    event: &Event,
+) -> Finding {
+    let mut finding = Finding::at(
+        Kind::AddressMoved,
+        Severity::Info,
+        Subject::Address(delta.addr),
+        left,
+    );
+    finding.evidence.add(locator);
+    finding.support(event);
+    finding.ended = Some(event.at);
+    finding.explain = format!(
+        "{} was removed from this host and announced by {} {} ms later",
+        delta.addr,
+        delta.mac,
+        event.at.since(left).as_millis()
+    );
+    finding
+        .explanations
+        .push("a planned move of the address (ElasticIP) or a fail-over".into());
+    finding.also(Subject::Mac(delta.mac));
+    keys(&mut finding, delta.addr, &[delta.mac]);
+    finding
+}
+
+/// A finding about an address that two hosts claim. Where both answer questions they share it by mistake; where one only ever announces, it
+/// takes the other's place in the caches: then the neighbor is the subject and the announcer the intruder.
+pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, Finding) {
+    let rival_mac = contest
+        .flipped()
+        .map(|flip| flip.to)
+        .find(|mac| *mac != contest.owner)
+        .unwrap_or(contest.owner);
+    let find = |mac: Mac| host.uses.iter().find(|user| user.mac == mac);
+    let (owner, rival) = (find(contest.owner), find(rival_mac));
+    let answers = |user: Option<&Use>| user.map_or(0, |user| user.answers);
+    let both_answer = answers(owner) > 0 && answers(rival) > 0;
+    // Hosts that live at an address ask and answer; who only announces is the intruder. In doubt the one who came later.
+    let lives =
+        |user: Option<&Use>| user.map_or(0, |user| user.claims.saturating_sub(user.announcements));
+    let (real, intruder) = if lives(rival) > lives(owner) {
+        (rival_mac, contest.owner)
+    } else {
+        (contest.owner, rival_mac)
+    };
+    let (kind, subject, party) = if both_answer {
+        let (low, high) = (real.min(intruder), real.max(intruder));
+        (
+            Kind::AddressConflict,
+            Subject::Address(addr),
+            Party::Pair(low, high),
+        )
+    } else {
+        (
+            Kind::NeighborMacFlip,
+            Subject::Neighbor(addr),
+            Party::Intruder(intruder),
+        )
+    };
+    let first = contest.flipped().next().map(|flip| flip.at);
+    let begin = first.unwrap_or(contest.last_flip);
+    let mut finding = Finding::at(kind, Severity::Warning, subject, begin);
+    finding.occurrences.clear();
+    finding.count = 0;
+    for flip in contest.flipped() {
+        finding.again_at(flip.at);
+    }
+    // Pushed to single hosts without a change that everybody saw: the contest itself is the one occurrence.
+    finding.count = finding.count.max(1);
+    if finding.occurrences.is_empty() {
+        finding.occurrences.push(Occurrence {
+            at: begin,
+            until: None,
+        });
+    }
+    for (at, locator) in &contest.frames {
+        if *at >= finding.first {
+            finding.last = finding.last.max(*at);
+            finding.evidence.add(*locator);
+        }
+    }
+    finding.broken.subject = true;
+    finding.explain = if both_answer {
+        format!("two hosts answer for {addr}: {real} and {intruder}")
+    } else {
+        format!("{intruder} announces {addr}, which {real} uses, and never answers for it")
+    };
+    if let Some(sender) = contest.disguised {
+        finding.explain.push_str(&format!(
+            " (its frames come from {sender}, which is not the MAC they claim)"
+        ));
+    }
+    finding.explanations = vec![
+        "the same address configured twice (a clone, a static address inside a DHCP pool)".into(),
+        "two VRRP or keepalived masters that do not hear each other".into(),
+    ];
+    if !both_answer {
+        finding.explanations.insert(
+            0,
+            "ARP or ND spoofing: traffic to the address is redirected".into(),
+        );
+    }
+    recount(&mut finding);
+    keys(&mut finding, addr, &[real, intruder]);
+    finding.also(Subject::Mac(intruder));
+    if both_answer {
+        finding.also(Subject::Mac(real));
+    }
+    (party, finding)
+}
+
+/// Brings the numbers at the end of the sentence up to date.
+pub(super) fn recount(finding: &mut Finding) {
+    const NUMBERS: &str = "; the MAC changed ";
+    let end = finding.explain.find(NUMBERS);
+    finding
+        .explain
+        .truncate(end.unwrap_or(finding.explain.len()));
+    let times = match finding.count {
+        1 => "once".to_string(),
+        count => format!("{count} times"),
+    };
+    let seconds = finding.last.since(finding.first).as_secs_f64();
+    finding
+        .explain
+        .push_str(&format!("{NUMBERS}{times} in {seconds:.0} s"));
+}
+
+/// Keys for joins, and what to look at next.
+fn keys(finding: &mut Finding, addr: IpAddr, macs: &[Mac]) {
+    finding.touch(Touch::Address(addr));
+    finding.touch(Touch::Gateway(addr));
+    for mac in macs {
+        finding.touch(Touch::Mac(*mac));
+    }
+    finding.advice.push(format!("ip neigh show {addr}"));
+    finding.advice.push(if addr.is_ipv4() {
+        format!("arping -c 3 {addr}   (two MACs in the answers: two hosts)")
+    } else {
+        format!("ndisc6 {addr} IFACE   (two MACs in the answers: two hosts)")
+    });
+    for mac in macs {
+        finding.advice.push(format!(
+            "bridge fdb show | grep {mac}   (the port it is on)"
+        ));
+    }
+}

@@ -1,0 +1,110 @@
+//! `dhcp.client-churn`: a client takes a lease and gives it back, in a loop.
+//!
+//! A crash-looping virtual machine, a container that is restarted, an interface that is brought up and down by two managers. One
+//! RELEASE is a shutdown. A cycle is a lease followed by its holder's RELEASE.
+
+use std::time::Duration;
+
+use super::watch::{Hits, Quiet, Watched};
+use super::{DHCP, client_subject, heard, touch_all};
+use crate::detect::{Board, Detector, Finding, Kind, Severity, Touch};
+use crate::event::{Classes, Timestamp};
+use crate::state::leases::LeaseDelta;
+use crate::state::leases::message::ClientId;
+use crate::state::leases::scope::ScopeId;
+use crate::state::{NetState, Observation};
+
+/// Cycles within [`WINDOW`]: a PXE ROM, its boot loader and the installer each may release once (at most 4 in 2 minutes).
+const ENOUGH: usize = 5;
+/// The time in which they must fall: five in ten minutes is a restart every two minutes.
+const WINDOW: Duration = Duration::from_secs(600);
+/// Crash loops back off to 5 minutes (Kubernetes' limit); quiet for longer is over.
+const QUIET: Duration = Duration::from_secs(330);
+
+/// The detector.
+pub struct ClientChurn {
+    clients: Watched<(ScopeId, ClientId), Hits>,
+    quiet: Quiet,
+}
+
+impl Default for ClientChurn {
+    fn default() -> ClientChurn {
+        ClientChurn {
+            clients: Watched::new(WINDOW),
+            quiet: Quiet::default(),
+        }
+    }
+}
+
+impl Detector for ClientChurn {
+    fn name(&self) -> &'static str {
+        "dhcp.client-churn"
+    }
+
+    fn wants(&self) -> Classes {
+        DHCP
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        let Some(heard) = heard(seen, net) else {
+            return;
+        };
+        let m = &heard.message;
+        // `held`: it had been granted the lease, and had not given it back yet.
+        let Some(LeaseDelta::Released {
+            addr, held: true, ..
+        }) = seen
+            .changes
+            .leases
+            .iter()
+            .find(|delta| matches!(delta, LeaseDelta::Released { .. }))
+        else {
+            return;
+        };
+        let Some(hits) = self
+            .clients
+            .at((heard.scope, m.client.clone()), seen.event.at)
+        else {
+            return;
+        };
+        let hit = hits.hit(seen.event, WINDOW, ENOUGH, board, |first| {
+            Finding::at(
+                Kind::DhcpClientChurn,
+                Severity::Warning,
+                client_subject(&m.client),
+                first,
+            )
+        });
+        let Some(key) = hit.key() else {
+            return;
+        };
+        self.quiet.until(key, seen.event.at + QUIET);
+        board.update(key, |finding| {
+            touch_all(finding, seen.event, m, net);
+            super::known::explain(finding, heard, seen.event, net);
+            if let Some(addr) = addr {
+                finding.touch(Touch::Address(*addr));
+            }
+            finding.affected.clients.insert(client_subject(&m.client));
+            let seconds = finding.last.since(finding.first).as_secs_f64();
+            finding.explain = format!(
+                "Client {} took a lease and gave it back {} times, every {:.1} s: it restarts in a loop.",
+                m.client,
+                finding.count,
+                seconds / (finding.count.max(2) - 1) as f64,
+            );
+            finding.advice = vec![
+                "look at what runs on the client (crash loop, two network managers)".into(),
+                "journalctl -u systemd-networkd -u NetworkManager -u dhclient --since -1h".into(),
+            ];
+        });
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.quiet.next()
+    }
+
+    fn expire(&mut self, now: Timestamp, _net: &NetState, board: &mut Board) {
+        self.quiet.expire(now, board);
+    }
+}

@@ -1,0 +1,166 @@
+//! `dhcp.gateway-changed`: a renewal gives the same client, by the same server, another gateway (or other name servers).
+//!
+//! One change is a planned move: all clients follow and nothing comes back; it stays at `info`. A gateway that changes again is a
+//! fault: two configurations alternate, and with them the client's default route.
+
+use std::time::Duration;
+
+use super::watch::{Quiet, Watched};
+use super::{DHCP, client_subject, heard, server_subject, touch_all, touch_server};
+use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Touch};
+use crate::event::{Classes, Locator, Timestamp};
+use crate::state::leases::LeaseDelta;
+use crate::state::leases::message::{ClientId, ServerId, Verb};
+use crate::state::leases::scope::ScopeId;
+use crate::state::{NetState, Observation};
+
+/// Changes within [`WINDOW`] that are more than a move.
+const ENOUGH: u64 = 2;
+/// Two changes further apart than an hour are two maintenance works.
+const WINDOW: Duration = Duration::from_secs(3600);
+
+/// Last ACK of a client.
+#[derive(Default)]
+struct Last {
+    at: Timestamp,
+    locator: Option<Locator>,
+}
+
+/// A server's finding, when it changed last, and the client that is counted.
+type Told = (FindingKey, Timestamp, ClientId);
+
+/// The detector.
+pub struct GatewayChanged {
+    last: Watched<(ScopeId, ClientId), Last>,
+    servers: Watched<(ScopeId, ServerId), Option<Told>>,
+    quiet: Quiet,
+}
+
+impl Default for GatewayChanged {
+    fn default() -> GatewayChanged {
+        GatewayChanged {
+            last: Watched::new(WINDOW),
+            servers: Watched::new(WINDOW),
+            quiet: Quiet::default(),
+        }
+    }
+}
+
+impl Detector for GatewayChanged {
+    fn name(&self) -> &'static str {
+        "dhcp.gateway-changed"
+    }
+
+    fn wants(&self) -> Classes {
+        DHCP
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        let Some(heard) = heard(seen, net) else {
+            return;
+        };
+        let m = &heard.message;
+        if m.verb != Verb::Ack || m.v6 {
+            return; // DHCPv6 gives no gateway
+        }
+        let event = seen.event;
+        let Some(last) = self.last.at((heard.scope, m.client.clone()), event.at) else {
+            return;
+        };
+        let before_at = last.locator.map(|locator| (last.at, locator));
+        *last = Last {
+            at: event.at,
+            locator: Some(event.locator),
+        };
+        for delta in &seen.changes.leases {
+            let LeaseDelta::Reconfigured { server, before, .. } = delta else {
+                continue;
+            };
+            if before.routers == m.config.routers {
+                continue;
+            }
+            let Some(slot) = self.servers.at((heard.scope, server.clone()), event.at) else {
+                continue;
+            };
+            let known = slot
+                .take()
+                .filter(|(_, at, _)| event.at.since(*at) <= WINDOW);
+            let key = match known {
+                // Other clients of the same change support it; the count is the first client's.
+                Some((key, _, ref client)) if *client != m.client => {
+                    board.update(key, |f| f.support(event));
+                    key
+                }
+                Some((key, ..)) => {
+                    board.update(key, |f| f.again(event));
+                    key
+                }
+                None => {
+                    // It begins with the answer that gave the former gateway: that one is half of the contradiction.
+                    let first = before_at.map_or(event.at, |(at, _)| at);
+                    let mut f = Finding::at(
+                        Kind::DhcpGatewayChanged,
+                        Severity::Info,
+                        server_subject(net, heard.scope, server),
+                        first,
+                    );
+                    f.occurrences.clear();
+                    f.count = 0;
+                    if let Some((_, locator)) = before_at {
+                        f.evidence.add(locator);
+                    }
+                    f.again(event);
+                    f.advice = vec![
+                        "ip -ts monitor route".into(),
+                        "compare the option 3 (routers) of the server's configurations: subnet, class, host, HA peer".into(),
+                    ];
+                    board.raise(f)
+                }
+            };
+            let first_client = known.map_or_else(|| m.client.clone(), |(.., client)| client);
+            *slot = Some((key, event.at, first_client));
+            self.quiet.until(key, event.at + WINDOW);
+            board.update(key, |f| {
+                touch_all(f, event, m, net);
+                touch_server(f, net, heard.scope, server);
+                for gateway in before.routers.iter().chain(&m.config.routers) {
+                    f.touch(Touch::Gateway(*gateway));
+                }
+                if let Ok(default) = "0.0.0.0/0".parse() {
+                    f.touch(Touch::Prefix(default));
+                }
+                if let Some(addr) = m.wanted {
+                    f.touch(Touch::Address(addr));
+                }
+                f.affected.clients.insert(client_subject(&m.client));
+                if f.count >= ENOUGH {
+                    f.severity = Severity::Warning;
+                }
+                f.explain = format!(
+                    "Server {server} gives client {} gateway {} where it gave {} before: {} in {:.0} s.",
+                    m.client,
+                    names(&m.config.routers),
+                    names(&before.routers),
+                    super::plural(f.count, "change"),
+                    f.last.since(f.first).as_secs_f64(),
+                );
+            });
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.quiet.next()
+    }
+
+    fn expire(&mut self, now: Timestamp, _net: &NetState, board: &mut Board) {
+        self.quiet.expire(now, board);
+    }
+}
+
+fn names(addresses: &[std::net::IpAddr]) -> String {
+    if addresses.is_empty() {
+        return "none".into();
+    }
+    let names: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}

@@ -1,0 +1,144 @@
+//! `dhcp.identity-conflict`: two machines use one DHCP identity (option 61, or DUID and IAID).
+//!
+//! Almost always a cloned image with one /etc/machine-id. One change of hardware behind an identity is a replaced network card, a
+//! fail-over of a bond or a migration; two machines show themselves by alternating.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::watch::{Hits, Quiet, Watched};
+use super::{DHCP, client_subject, heard, touch_all};
+use crate::detect::{Board, Detector, Finding, Kind, Severity, Subject, Touch};
+use crate::event::frame::Mac;
+use crate::event::{Classes, Timestamp};
+use crate::state::leases::message::{ClientId, Verb};
+use crate::state::leases::scope::ScopeId;
+use crate::state::{NetState, Observation};
+
+/// Changes of hardware behind one identity: there, back, and there again.
+const ENOUGH: usize = 2;
+/// Two machines renew within a lease; an hour covers the usual ones.
+const WINDOW: Duration = Duration::from_secs(3600);
+/// Hardware addresses remembered of one identity.
+const MAX_MACS: usize = 4;
+/// Identities in use, for the table of those; an identity costs a hundred octets.
+const STALE: Duration = Duration::from_secs(7200);
+
+#[derive(Default)]
+struct Identity {
+    macs: SmallVec<[Mac; 1]>,
+    last: Option<Mac>,
+    hits: Hits,
+}
+
+/// The detector.
+pub struct IdentityConflict {
+    identities: Watched<(ScopeId, ClientId), Identity>,
+    quiet: Quiet,
+}
+
+impl Default for IdentityConflict {
+    fn default() -> IdentityConflict {
+        IdentityConflict {
+            identities: Watched::new(STALE),
+            quiet: Quiet::default(),
+        }
+    }
+}
+
+impl Detector for IdentityConflict {
+    fn name(&self) -> &'static str {
+        "dhcp.identity-conflict"
+    }
+
+    fn wants(&self) -> Classes {
+        DHCP
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        let Some(heard) = heard(seen, net) else {
+            return;
+        };
+        let m = &heard.message;
+        // Only requests for a lease count: a DISCOVER costs nothing to forge, and boot ROMs share firmware identities.
+        if m.flawed
+            || m.boots
+            || !m.is_direct()
+            || !matches!(m.verb, Verb::Select | Verb::Renew | Verb::Rebind)
+        {
+            return;
+        }
+        let (Some(identity), Some(mac)) = (&m.identity, m.client_mac) else {
+            return;
+        };
+        if mac.is_virtual_router() {
+            return;
+        }
+        let Some(known) = self
+            .identities
+            .at((heard.scope, identity.clone()), seen.event.at)
+        else {
+            return;
+        };
+        if !known.macs.contains(&mac) && known.macs.len() < MAX_MACS {
+            known.macs.push(mac);
+        }
+        if known.last.replace(mac).is_none_or(|last| last == mac) {
+            return;
+        }
+        let hit = known.hits.hit(seen.event, WINDOW, ENOUGH, board, |first| {
+            let subject = if m.v6 {
+                client_subject(&m.client)
+            } else {
+                client_subject(identity)
+            };
+            Finding::at(
+                Kind::DhcpIdentityConflict,
+                Severity::Warning,
+                subject,
+                first,
+            )
+        });
+        let Some(key) = hit.key() else {
+            return;
+        };
+        self.quiet.until(key, seen.event.at + WINDOW);
+        let macs = known.macs.clone();
+        board.update(key, |f| {
+            touch_all(f, seen.event, m, net);
+            for mac in &macs {
+                f.also(Subject::Mac(*mac));
+                f.touch(Touch::Mac(*mac));
+                f.affected.clients.insert(Subject::Client(mac.to_string().into()));
+            }
+            if let Some(addr) = m.wanted {
+                f.touch(Touch::Address(addr));
+            }
+            let names: Vec<String> = macs.iter().map(Mac::to_string).collect();
+            f.explain = format!(
+                "{} use the one DHCP identity {identity} by turns ({} changes): each gets the other's lease.",
+                names.join(" and "),
+                f.count
+            );
+            // RFC 4361: type 255, IAID, DUID-EN; 43793 (0xab11) is systemd's enterprise number.
+            let systemd = identity.octets().windows(6).any(|w| w == [0, 2, 0, 0, 0xab, 0x11]);
+            if systemd && f.explanations.is_empty() {
+                f.explanations
+                    .push("cloned /etc/machine-id: the DUID is made from it (systemd)".into());
+            }
+            f.advice = vec![
+                "compare /etc/machine-id of the machines (systemd-machine-id-setup makes a new one)".into(),
+                "networkctl status | grep -i duid".into(),
+            ];
+        });
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.quiet.next()
+    }
+
+    fn expire(&mut self, now: Timestamp, _net: &NetState, board: &mut Board) {
+        self.quiet.expire(now, board);
+    }
+}

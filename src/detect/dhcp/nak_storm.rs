@@ -1,0 +1,119 @@
+//! `dhcp.nak-storm`: a client is refused again and again.
+//!
+//! One NAK is how a roaming client learns that it moved (RFC 2131 §4.3.2); a server that comes back authoritative sends every client
+//! one. Only repetition at one client is a fault: its configuration and the server's do not fit, and it does not fall back to DISCOVER.
+
+use std::time::Duration;
+
+use super::watch::{Hit, Hits, Quiet, Watched};
+use super::{DHCP, client_subject, heard, server_subject, touch_all};
+use crate::detect::{Board, Detector, Finding, Kind, Severity};
+use crate::event::{Classes, Timestamp};
+use crate::state::leases::LeaseDelta;
+use crate::state::leases::message::ClientId;
+use crate::state::leases::scope::ScopeId;
+use crate::state::{NetState, Observation};
+
+/// Refusals of one client within [`WINDOW`] that make a storm: roaming gives one, a second try may still be the same move.
+const ENOUGH: usize = 3;
+/// DHCP clients' longest pause between tries is far below it (RFC 2131 §4.1 ends at 64 s).
+const WINDOW: Duration = Duration::from_secs(600);
+/// Silent for this long: over. Twice the longest back-off of 64 s.
+const QUIET: Duration = Duration::from_secs(128);
+
+/// The detector.
+pub struct NakStorm {
+    clients: Watched<(ScopeId, ClientId), Hits>,
+    quiet: Quiet,
+}
+
+impl Default for NakStorm {
+    fn default() -> NakStorm {
+        NakStorm {
+            clients: Watched::new(WINDOW),
+            quiet: Quiet::default(),
+        }
+    }
+}
+
+impl Detector for NakStorm {
+    fn name(&self) -> &'static str {
+        "dhcp.nak-storm"
+    }
+
+    fn wants(&self) -> Classes {
+        DHCP
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        let Some(heard) = heard(seen, net) else {
+            return;
+        };
+        let m = &heard.message;
+        let Some(LeaseDelta::Naked { server, .. }) = seen
+            .changes
+            .leases
+            .iter()
+            .find(|delta| matches!(delta, LeaseDelta::Naked { .. }))
+        else {
+            return;
+        };
+        let Some(hits) = self
+            .clients
+            .at((heard.scope, m.client.clone()), seen.event.at)
+        else {
+            return;
+        };
+        let hit = hits.hit(seen.event, WINDOW, ENOUGH, board, |first| {
+            Finding::at(
+                Kind::DhcpNakStorm,
+                Severity::Warning,
+                client_subject(&m.client),
+                first,
+            )
+        });
+        let Some(key) = hit.key() else {
+            return;
+        };
+        self.quiet.until(key, seen.event.at + QUIET);
+        let wanted = net
+            .leases
+            .clients
+            .get(heard.scope, &m.client)
+            .and_then(|client| client.exchanges.last().map(|e| e.verb));
+        board.update(key, |finding| {
+            touch_all(finding, seen.event, m, net);
+            super::known::explain(finding, heard, seen.event, net);
+            if let Some(server) = server
+                && matches!(hit, Hit::Raised(_))
+            {
+                finding.also(server_subject(net, heard.scope, server));
+            }
+            finding.affected.clients.insert(client_subject(&m.client));
+            let seconds = finding.last.since(finding.first).as_secs_f64();
+            let step = match wanted {
+                Some(verb) => format!("{verb:?}").to_lowercase(),
+                None => "request".into(),
+            };
+            let who = m.server_addr.map_or("its server".to_owned(), |a| a.to_string());
+            finding.explain = format!(
+                "{who} refused client {} {} times in {seconds:.1} s, and the client asks again for the same ({step}) instead of starting over.",
+                m.client, finding.count
+            );
+            if finding.advice.is_empty() {
+                finding.advice = vec![
+                    "look up the client's old lease file (an address of another network?)".into(),
+                    format!("journalctl on the DHCP server for {}", m.client),
+                ];
+            }
+        });
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.quiet.next()
+    }
+
+    fn expire(&mut self, now: Timestamp, _net: &NetState, board: &mut Board) {
+        self.quiet.expire(now, board);
+    }
+}

@@ -1,0 +1,208 @@
+//! `dhcp.relay-spoofed`: a relayed request from something that is no relay.
+//!
+//! A relay's source address need not be its giaddr, and a router on the link may well relay for a network behind it, so neither is a
+//! sign. What gives a forger away is that nobody stands behind it: the server offers to one invented client after another, and not one
+//! of them ever takes its offer, although a real client does so within a second.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::watch::{Quiet, Watched};
+use super::{DHCP, heard, interface};
+use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::event::frame::Mac;
+use crate::event::{Classes, Locator, Timestamp};
+use crate::state::leases::message::{ClientId, Verb};
+use crate::state::leases::scope::ScopeId;
+use crate::state::{NetState, Observation};
+
+/// Different clients that left their offer alone (one may have chosen another server, which a relay also tells its servers).
+const ENOUGH: usize = 8;
+/// How long a client collects offers before it takes one: dhclient waits 1 s, others less.
+const TAKES: Duration = Duration::from_secs(2);
+/// Silent for this long: over.
+const QUIET: Duration = Duration::from_secs(120);
+/// Clients watched of one relay.
+const MAX_CLIENTS: usize = 256;
+
+/// A giaddr and the link-layer address that uses it.
+#[derive(Default)]
+struct Relay {
+    asked: BTreeMap<ClientId, (Timestamp, Locator)>,
+    offered: BTreeSet<ClientId>,
+    /// A client behind it took an offer, renewed, released: it is real.
+    real: bool,
+    from: Option<IpAddr>,
+    mac: Option<Mac>,
+    key: Option<FindingKey>,
+    touch: Option<Touch>,
+    check: Option<Timestamp>,
+}
+
+/// The detector.
+pub struct RelaySpoofed {
+    relays: Watched<(ScopeId, IpAddr), Relay>,
+    checks: BTreeSet<(Timestamp, ScopeId, IpAddr)>,
+    quiet: Quiet,
+}
+
+impl Default for RelaySpoofed {
+    fn default() -> RelaySpoofed {
+        RelaySpoofed {
+            relays: Watched::new(QUIET),
+            checks: BTreeSet::new(),
+            quiet: Quiet::default(),
+        }
+    }
+}
+
+impl Detector for RelaySpoofed {
+    fn name(&self) -> &'static str {
+        "dhcp.relay-spoofed"
+    }
+
+    fn wants(&self) -> Classes {
+        DHCP
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        let Some(heard) = heard(seen, net) else {
+            return;
+        };
+        let m = &heard.message;
+        let Some(giaddr) = m.relay else {
+            return;
+        };
+        let now = seen.event.at;
+        let at = (heard.scope, giaddr);
+        let Some(relay) = self.relays.at(at, now) else {
+            return;
+        };
+        match m.verb {
+            Verb::Discover => {
+                relay.from = m.frame.ip_src;
+                relay.mac = m.frame.eth_src;
+                relay.touch = interface(seen.event, net);
+                if relay.key.is_none() && relay.asked.len() < MAX_CLIENTS {
+                    relay
+                        .asked
+                        .entry(m.client.clone())
+                        .or_insert((now, seen.event.locator));
+                }
+                if let Some(key) = relay.key {
+                    self.quiet.until(key, now + QUIET);
+                    board.update(key, |f| {
+                        f.again(seen.event);
+                        f.explain = explain(relay, giaddr, f.count);
+                    });
+                }
+            }
+            Verb::Offer => {
+                if relay.asked.contains_key(&m.client) {
+                    relay.offered.insert(m.client.clone());
+                }
+                if relay.offered.len() >= ENOUGH && relay.check.is_none() && relay.key.is_none() {
+                    relay.check = Some(now + TAKES);
+                    self.checks.insert((now + TAKES, at.0, at.1));
+                }
+            }
+            Verb::Select
+            | Verb::Reboot
+            | Verb::Renew
+            | Verb::Rebind
+            | Verb::Ack
+            | Verb::Decline => {
+                relay.real = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        let checks = self.checks.first().map(|(at, ..)| *at);
+        [checks, self.quiet.next()].into_iter().flatten().min()
+    }
+
+    fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        while let Some(&(at, scope, giaddr)) = self.checks.first()
+            && at <= now
+        {
+            self.checks.remove(&(at, scope, giaddr));
+            self.check(scope, giaddr, net, board);
+        }
+        self.quiet.expire(now, board);
+    }
+}
+
+impl RelaySpoofed {
+    fn check(&mut self, scope: ScopeId, giaddr: IpAddr, net: &NetState, board: &mut Board) {
+        let Some(relay) = self.relays.get_mut(&(scope, giaddr)) else {
+            return;
+        };
+        relay.check = None;
+        if relay.real || relay.key.is_some() {
+            return;
+        }
+        let mut asked: Vec<(Timestamp, Locator)> = relay.asked.values().copied().collect();
+        asked.sort_unstable();
+        let Some(&(first, _)) = asked.first() else {
+            return;
+        };
+        let subject = match (relay.mac, relay.from) {
+            (Some(mac), _) => Subject::Mac(mac),
+            (None, Some(from)) => Subject::Address(from),
+            (None, None) => Subject::Address(giaddr),
+        };
+        let mut f = Finding::at(Kind::DhcpRelaySpoofed, Severity::Warning, subject, first);
+        for (nth, (at, locator)) in asked.iter().enumerate() {
+            if nth > 0 {
+                f.again_at(*at);
+            }
+            f.evidence.add(*locator);
+        }
+        f.also(Subject::Address(giaddr));
+        f.touch(Touch::Address(giaddr));
+        if let Some(from) = relay.from.filter(|from| *from != giaddr) {
+            f.also(Subject::Address(from));
+            f.touch(Touch::Address(from));
+        }
+        if let Some(mac) = relay.mac {
+            f.touch(Touch::Mac(mac));
+        }
+        if let Some(touch) = &relay.touch {
+            f.touch(touch.clone());
+        }
+        for server in net.leases.servers.of_scope(scope) {
+            if let Some(addr) = server.addr {
+                f.touch(Touch::Server(addr));
+            }
+        }
+        f.explain = explain(relay, giaddr, f.count);
+        f.advice = vec![
+            match relay.mac {
+                Some(mac) => format!("bridge fdb show | grep -i {mac}"),
+                None => "bridge fdb show".into(),
+            },
+            format!("ip route get {giaddr}"),
+        ];
+        let last = f.last;
+        let key = board.raise(f);
+        relay.key = Some(key);
+        relay.asked.clear();
+        relay.offered.clear();
+        self.quiet.until(key, last + QUIET);
+    }
+}
+
+fn explain(relay: &Relay, giaddr: IpAddr, requests: u64) -> String {
+    let from = match (relay.mac, relay.from) {
+        (Some(mac), Some(ip)) => format!("{mac} ({ip})"),
+        (Some(mac), None) => mac.to_string(),
+        (None, Some(ip)) => ip.to_string(),
+        (None, None) => "A host".into(),
+    };
+    format!(
+        "{from} sent {requests} relayed requests with giaddr {giaddr}, each for another client; those that were offered an address did not take it: nobody is behind this relay."
+    )
+}

@@ -1,0 +1,425 @@
+//! `dhcp.server-unresponsive`: a server that used to answer does not answer any more.
+//!
+//! A detector of absence. A missing answer may be the capture's fault, so the clients' own retransmissions are the proof: a client that
+//! was answered does not repeat its message. And there must be a server that is known to answer here: it did so before, or a client
+//! that holds its lease turns to it by name. Any answer of that server since, or a loss in the capture, takes the suspicion back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::watch::Watched;
+use super::{DHCP, client_subject, heard, plural, server_addr, server_subject, touch_all};
+use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity};
+use crate::event::loss::GapKind;
+use crate::event::{Classes, EventKind, Locator, Timestamp};
+use crate::state::leases::message::{ClientId, Message, ServerId, Verb};
+use crate::state::leases::scope::ScopeId;
+use crate::state::leases::{LeaseDelta, Seen};
+use crate::state::{NetState, Observation};
+
+/// Transmissions of one client without an answer: RFC 2131 §4.1 has the second after 4 s, udhcpc sends 3 in 6 s, dhclient 3 in 4 s.
+const TRIES: u32 = 3;
+/// … spread over at least this long: the first back-off of RFC 2131 §4.1. A busy server answers within it.
+const SPAN: Duration = Duration::from_secs(4);
+/// A server may refuse one client by silence (filters, unknown class). Strangers that only broadcast prove an outage from this many
+/// tries of one, or when a second client waits too (knowledge D8); a client that was served before proves it alone.
+const STRANGER_TRIES: u32 = 5;
+/// A client that is silent for longer than RFC 2131 §4.1's longest back-off (64 s) and once more has given up.
+const GIVEN_UP: Duration = Duration::from_secs(130);
+/// Outages of one server that are closer than this are one finding with several occurrences.
+const SAME_OUTAGE: Duration = Duration::from_secs(600);
+/// A server answered "lately": within a day, as long as leases usually last (knowledge G6).
+const LATELY: Duration = Duration::from_secs(86_400);
+
+/// A client that waits for an answer.
+#[derive(Default)]
+struct Waiting {
+    since: Timestamp,
+    last: Timestamp,
+    tries: u32,
+    /// The server it asks by name.
+    server: Option<ServerId>,
+    first: Option<Locator>,
+}
+
+/// Behind relays one server serves many scopes, and its outage is one; on the link an address is the scope's own (tenants reuse them).
+fn outage_key(scope: ScopeId, m: &Message, server: &ServerId) -> (Option<ScopeId>, ServerId) {
+    (m.is_direct().then_some(scope), server.clone())
+}
+
+struct Outage {
+    key: FindingKey,
+    open: bool,
+    last: Timestamp,
+}
+
+/// The detector.
+pub struct ServerUnresponsive {
+    waiting: Watched<(ScopeId, ClientId), Waiting>,
+    outages: BTreeMap<(Option<ScopeId>, ServerId), Outage>,
+    /// End of the last loss: what was asked before it may have been answered in it.
+    lossy_until: Timestamp,
+}
+
+impl Default for ServerUnresponsive {
+    fn default() -> ServerUnresponsive {
+        ServerUnresponsive {
+            waiting: Watched::new(GIVEN_UP),
+            outages: BTreeMap::new(),
+            lossy_until: Timestamp::MIN,
+        }
+    }
+}
+
+impl Detector for ServerUnresponsive {
+    fn name(&self) -> &'static str {
+        "dhcp.server-unresponsive"
+    }
+
+    fn wants(&self) -> Classes {
+        DHCP.and(Classes::GAP)
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        if let EventKind::Gap(gap) = &seen.event.kind {
+            if matches!(
+                gap.kind,
+                GapKind::CaptureDrops | GapKind::DamagedInput | GapKind::ClockStep
+            ) {
+                self.lossy_until = self.lossy_until.max(gap.to);
+            }
+            return;
+        }
+        let Some(heard) = heard(seen, net) else {
+            return;
+        };
+        let m = &heard.message;
+        let who = (heard.scope, m.client.clone());
+        if m.verb.is_answer() {
+            self.waiting.remove(&who);
+            if let Some(server) = &m.server {
+                self.answers(seen, outage_key(heard.scope, m, server), board);
+            }
+            return;
+        }
+        if m.flawed || !m.verb.is_question() {
+            return; // a server drops a broken message in silence, as it should
+        }
+        let Some(waiting) = self.waiting.at(who, seen.event.at) else {
+            return;
+        };
+        // Since when it asks without an answer, whatever the transaction: some clients begin a new one each few tries.
+        if waiting.tries == 0 || seen.event.at.since(waiting.last) > GIVEN_UP {
+            *waiting = Waiting {
+                since: seen.event.at,
+                first: Some(seen.event.locator),
+                ..Waiting::default()
+            };
+        }
+        waiting.tries = waiting.tries.saturating_add(1);
+        waiting.last = seen.event.at;
+        if matches!(m.verb, Verb::Renew | Verb::Select) {
+            waiting.server = m.server.clone().or(waiting.server.take());
+        }
+        // Where no server was ever heard, perhaps none can be: then only repetitions of one transaction are repetitions.
+        let visible = net.leases.servers.of_scope(heard.scope).next().is_some();
+        let same = seen.changes.leases.iter().find_map(|delta| match delta {
+            LeaseDelta::Asked { tries, since, .. } => Some((*tries, *since)),
+            _ => None,
+        });
+        let (tries, since) = match same {
+            Some(same) if !visible => same,
+            _ => (waiting.tries, waiting.since),
+        };
+        if tries >= TRIES && seen.event.at.since(since) >= SPAN && since > self.lossy_until {
+            let named = waiting.server.clone();
+            let served = net
+                .leases
+                .clients
+                .get(heard.scope, &m.client)
+                .is_some_and(|client| client.counts.acks > 0);
+            if named.is_some() || served || tries >= STRANGER_TRIES || self.others_wait(seen, heard)
+            {
+                self.conclude(seen, heard, since, named, net, board);
+            }
+        } else if self.joins(seen, heard, net, board) {
+            // counted as one more client of an outage that is already known
+        }
+    }
+}
+
+impl ServerUnresponsive {
+    /// Whether a second client of the scope repeats itself.
+    fn others_wait(&mut self, seen: &Observation<'_>, heard: &Seen) -> bool {
+        self.waiting.iter_mut().any(|((scope, client), waiting)| {
+            *scope == heard.scope
+                && *client != heard.message.client
+                && waiting.tries >= 2
+                && seen.event.at.since(waiting.last) <= GIVEN_UP
+        })
+    }
+
+    /// A client waited too long: whose fault is it?
+    fn conclude(
+        &mut self,
+        seen: &Observation<'_>,
+        heard: &Seen,
+        since: Timestamp,
+        named: Option<ServerId>,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let scope = heard.scope;
+        let now = seen.event.at;
+        let mut servers: Vec<ServerId> = Vec::new();
+        match named {
+            // It is named by a client that holds its lease: it used to answer.
+            Some(server) => servers.push(server),
+            // Every server that used to answer in this scope must be silent.
+            None => {
+                for server in net.leases.servers.of_scope(scope) {
+                    if server.proxy || now.since(server.last) > LATELY {
+                        continue;
+                    }
+                    servers.push(server.id.clone());
+                }
+            }
+        }
+        servers.retain(|id| !answered_since(net, scope, id, since));
+        if servers.is_empty() || self.pool_is_empty(seen, scope, net, board) {
+            return;
+        }
+        // If another server of the scope answered since, the client would have it; then the fault is at the client or its address.
+        let other_answers =
+            net.leases.servers.of_scope(scope).any(|server| {
+                !server.proxy && server.last >= since && !servers.contains(&server.id)
+            });
+        if other_answers && matches!(heard.message.verb, Verb::Discover | Verb::Rebind) {
+            return;
+        }
+        for server in servers.into_iter().take(4) {
+            self.silent(seen, scope, &server, &heard.message, net, board);
+        }
+    }
+
+    /// Silence towards new clients only, right behind a run on the pool: `dhcp.pool-exhausted` says it better.
+    fn pool_is_empty(
+        &self,
+        seen: &Observation<'_>,
+        scope: ScopeId,
+        net: &NetState,
+        board: &Board,
+    ) -> bool {
+        let addrs: Vec<_> = net
+            .leases
+            .servers
+            .of_scope(scope)
+            .filter_map(|server| server.addr)
+            .collect();
+        let renewing = seen.changes.leases.iter().any(|delta| {
+            matches!(
+                delta,
+                LeaseDelta::Asked {
+                    verb: Verb::Renew | Verb::Rebind | Verb::Select,
+                    ..
+                }
+            )
+        });
+        !renewing
+            && board.of_kind(Kind::DhcpPoolExhausted).any(|(_, finding)| {
+                finding.ended.is_none()
+                    && finding.touches.iter().any(|touch| {
+                        matches!(touch, crate::detect::Touch::Server(a) if addrs.contains(a))
+                    })
+            })
+    }
+
+    fn silent(
+        &mut self,
+        seen: &Observation<'_>,
+        scope: ScopeId,
+        server: &ServerId,
+        m: &Message,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let at = seen.event.at;
+        // All that wait for it, oldest first.
+        let mut begin = at;
+        let mut first = seen.event.locator;
+        let mut clients = Vec::new();
+        for ((in_scope, client), waiting) in self.waiting.iter_mut() {
+            let its = waiting.server.as_ref().is_none_or(|named| named == server);
+            let recent = at.since(waiting.last) <= GIVEN_UP;
+            if *in_scope != scope || !its || !recent || waiting.since <= self.lossy_until {
+                continue;
+            }
+            if waiting.since < begin {
+                begin = waiting.since;
+                first = waiting.first.unwrap_or(first);
+            }
+            if waiting.tries >= 2 {
+                clients.push(client_subject(client));
+            }
+        }
+        let key = outage_key(scope, m, server);
+        let known = self
+            .outages
+            .get(&key)
+            .filter(|outage| at.since(outage.last) <= SAME_OUTAGE)
+            .map(|outage| (outage.key, outage.open));
+        let finding = match known {
+            Some((finding, true)) => {
+                board.update(finding, |f| f.support(seen.event));
+                finding
+            }
+            Some((finding, false)) => {
+                board.update(finding, |f| {
+                    f.again_at(begin);
+                    f.evidence.add(first);
+                    f.support(seen.event);
+                });
+                finding
+            }
+            None => {
+                let subject = server_subject(net, scope, server);
+                let mut f = Finding::at(
+                    Kind::DhcpServerUnresponsive,
+                    Severity::Warning,
+                    subject,
+                    begin,
+                );
+                f.evidence.add(first);
+                f.support(seen.event);
+                f.advice = advice(m);
+                super::touch_server(&mut f, net, scope, server);
+                board.raise(f)
+            }
+        };
+        if self.outages.len() >= super::watch::MAX_WATCHED {
+            self.outages
+                .retain(|_, outage| outage.open || at.since(outage.last) <= SAME_OUTAGE);
+        }
+        if self.outages.len() < super::watch::MAX_WATCHED || known.is_some() {
+            self.outages.insert(
+                key,
+                Outage {
+                    key: finding,
+                    open: true,
+                    last: at,
+                },
+            );
+        }
+        let name = server_addr(net, scope, server)
+            .map_or_else(|| server.to_string(), |addr| addr.to_string());
+        board.update(finding, |f| {
+            touch_all(f, seen.event, m, net);
+            f.affected.clients.extend(clients);
+            f.broken.subject = true;
+            if let Some(addr) = m.wanted {
+                f.touch(crate::detect::Touch::Address(addr));
+            }
+            f.explain = format!(
+                "DHCP server {name} has not answered for {:.1} s; requests of {} are repeated.",
+                at.since(begin).as_secs_f64(),
+                plural(f.affected.clients.len() as u64, "client"),
+            );
+        });
+    }
+
+    /// A request of a client that has not waited long, during a known outage, belongs to it.
+    fn joins(
+        &mut self,
+        seen: &Observation<'_>,
+        heard: &Seen,
+        net: &NetState,
+        board: &mut Board,
+    ) -> bool {
+        let Some(tries) = seen.changes.leases.iter().find_map(|delta| match delta {
+            LeaseDelta::Asked { tries, .. } => Some(*tries),
+            _ => None,
+        }) else {
+            return false;
+        };
+        if tries < 2 {
+            return false;
+        }
+        let mut joined = false;
+        for ((scope, server), outage) in &mut self.outages {
+            let here = scope.is_none_or(|scope| scope == heard.scope);
+            if !here || scope.is_none() == heard.message.is_direct() || !outage.open {
+                continue;
+            }
+            if heard
+                .message
+                .server
+                .as_ref()
+                .is_some_and(|named| named != server)
+            {
+                continue;
+            }
+            outage.last = seen.event.at;
+            joined = true;
+            board.update(outage.key, |f| {
+                f.support(seen.event);
+                touch_all(f, seen.event, &heard.message, net);
+                f.affected
+                    .clients
+                    .insert(client_subject(&heard.message.client));
+            });
+        }
+        joined
+    }
+
+    /// The server is heard again: its outage is over.
+    fn answers(
+        &mut self,
+        seen: &Observation<'_>,
+        key: (Option<ScopeId>, ServerId),
+        board: &mut Board,
+    ) {
+        let Some(outage) = self.outages.get_mut(&key) else {
+            return;
+        };
+        if !outage.open {
+            return;
+        }
+        outage.open = false;
+        outage.last = seen.event.at;
+        board.update(outage.key, |f| {
+            f.support(seen.event);
+            f.recovered(seen.event.at);
+            f.broken.subject = false;
+            f.ended = Some(seen.event.at);
+            let began = f.occurrences.last().map_or(f.first, |o| o.at);
+            f.explain.push_str(&format!(
+                " It answered again after {:.1} s.",
+                seen.event.at.since(began).as_secs_f64()
+            ));
+        });
+    }
+}
+
+/// Whether a server was heard since then, here or (as the same machine) in another scope.
+fn answered_since(net: &NetState, scope: ScopeId, id: &ServerId, since: Timestamp) -> bool {
+    let here = net.leases.servers.get(scope, id);
+    net.leases.servers.iter().any(|server| {
+        let same = server.id == *id
+            && (server.scope == scope
+                || here.is_none_or(|here| {
+                    here.addr == server.addr
+                        && here.macs.iter().any(|mac| server.macs.contains(mac))
+                }));
+        same && server.last >= since
+    })
+}
+
+fn advice(m: &Message) -> Vec<String> {
+    let port = if m.v6 { 547 } else { 67 };
+    let mut advice = vec![format!("ss -lunp 'sport = :{port}'   # on the server")];
+    if let Some(addr) = m.server_addr {
+        advice.push(format!("ping -c 3 {addr}"));
+    }
+    advice.push(format!("tcpdump -ni any udp port {port}"));
+    advice
+}

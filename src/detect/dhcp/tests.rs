@@ -1,0 +1,590 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::detect::{Board, Finding, Kind, Severity};
+use crate::event::Timestamp;
+use crate::event::dhcp4::{Dhcp4, Dhcp4Flaw, MessageType};
+use crate::event::frame::Mac;
+use crate::event::loss::{Gap, GapKind};
+use crate::state::Changes;
+use crate::state::leases::tests::{answer, event, mac, message, renewal, select, server};
+
+/// All DHCP detectors on one network, driven as the engine drives them.
+struct Lab {
+    net: NetState,
+    changes: Changes,
+    detectors: Vec<Box<dyn Detector>>,
+    board: Board,
+    now: Timestamp,
+    frame: u64,
+}
+
+impl Lab {
+    fn new() -> Lab {
+        Lab::with(&Settings::default())
+    }
+
+    fn with(settings: &Settings) -> Lab {
+        let mut detectors = Vec::new();
+        register(settings, &mut detectors);
+        Lab {
+            net: NetState::default(),
+            changes: Changes::default(),
+            detectors,
+            board: Board::default(),
+            now: Timestamp(0),
+            frame: 0,
+        }
+    }
+
+    fn hear(&mut self, ms: i64, message: Dhcp4) {
+        self.frame += 1;
+        self.handle(event(ms, 0, self.frame, message));
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.advance(event.at);
+        self.net.apply(&event, &mut self.changes);
+        self.tell(&event);
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let seen = Observation {
+            event,
+            changes: &self.changes,
+        };
+        for detector in &mut self.detectors {
+            if detector.wants().meets(event.kind.class())
+                || matches!(event.kind, EventKind::Deadline)
+            {
+                detector.observe(&seen, &self.net, &mut self.board);
+            }
+        }
+    }
+
+    fn advance(&mut self, to: Timestamp) {
+        loop {
+            let own = self
+                .detectors
+                .iter()
+                .filter_map(|d| d.next_deadline())
+                .min();
+            let due = [own, self.net.leases.next_deadline()]
+                .into_iter()
+                .flatten()
+                .min();
+            let Some(at) = due.filter(|at| *at <= to) else {
+                break;
+            };
+            if self.net.leases.next_deadline().is_some_and(|t| t <= at) {
+                self.net.expire(at, &mut self.changes);
+                self.tell(&Event::deadline(at));
+            }
+            for detector in &mut self.detectors {
+                if detector.next_deadline().is_some_and(|t| t <= at) {
+                    detector.expire(at, &self.net, &mut self.board);
+                }
+            }
+        }
+        self.now = to;
+    }
+
+    fn finish(&mut self) {
+        for detector in &mut self.detectors {
+            detector.finish(self.now, &self.net, &mut self.board);
+        }
+    }
+
+    /// A whole exchange that ends in a lease.
+    fn lease(&mut self, ms: i64, client: Mac, from: u8, addr: u8, seconds: u32) {
+        let xid = ms as u32 ^ u32::from(addr) << 24;
+        self.hear(ms, message(MessageType::Discover, client, xid));
+        self.hear(
+            ms + 1,
+            answer(MessageType::Offer, client, xid, from, addr, seconds),
+        );
+        self.hear(ms + 2, select(client, xid, from, addr));
+        self.hear(
+            ms + 3,
+            answer(MessageType::Ack, client, xid, from, addr, seconds),
+        );
+    }
+
+    fn loud(&self) -> Vec<Kind> {
+        self.board
+            .iter()
+            .filter(|(_, f)| f.severity > Severity::Info)
+            .map(|(_, f)| f.kind)
+            .collect()
+    }
+
+    fn one(&self, kind: Kind) -> &Finding {
+        let mut of_kind = self.board.of_kind(kind);
+        let (_, finding) = of_kind.next().expect("no finding of this kind");
+        assert!(of_kind.next().is_none(), "more than one {kind}");
+        finding
+    }
+}
+
+fn v4(nth: u8) -> IpAddr {
+    server(nth).into()
+}
+
+#[test]
+fn renewals_and_a_second_server_with_the_same_options_are_quiet() {
+    let mut lab = Lab::new();
+    for nth in 1..6 {
+        lab.lease(i64::from(nth) * 100, mac(nth), 1, 100 + nth, 60);
+    }
+    for round in 1..10 {
+        for nth in 1..6 {
+            let (ms, xid) = (round * 20_000 + i64::from(nth), 900 + round as u32);
+            lab.hear(ms, renewal(mac(nth), xid, 1, 100 + nth));
+            lab.hear(
+                ms,
+                answer(MessageType::Ack, mac(nth), xid, 1, 100 + nth, 60),
+            );
+        }
+    }
+    lab.hear(200_000, message(MessageType::Discover, mac(9), 5));
+    for from in [1, 2] {
+        let mut offer = answer(MessageType::Offer, mac(9), 5, from, 150 + from, 60);
+        offer.routers = vec![server(1)];
+        offer.dns = vec![server(1), server(2)];
+        lab.hear(200_001, offer);
+    }
+    lab.finish();
+    assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn the_rogue_is_the_one_whose_rival_clients_renew_with_even_if_it_was_faster() {
+    let mut lab = Lab::new();
+    lab.hear(0, message(MessageType::Discover, mac(1), 5));
+    lab.hear(1, answer(MessageType::Offer, mac(1), 5, 66, 200, 60));
+    lab.hear(2, answer(MessageType::Offer, mac(1), 5, 1, 101, 60));
+    lab.hear(3, select(mac(1), 5, 66, 200));
+    lab.hear(4, answer(MessageType::Ack, mac(1), 5, 66, 200, 60));
+    assert_eq!(lab.loud(), []);
+    lab.hear(1000, renewal(mac(2), 6, 1, 102));
+    lab.hear(1001, answer(MessageType::Ack, mac(2), 6, 1, 102, 60));
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert_eq!(found.subjects[0], Subject::Server(v4(66)));
+    assert_eq!(found.severity, Severity::Critical);
+    assert_eq!((found.count, found.first), (2, Timestamp(1_000_000)));
+    assert!(
+        found
+            .affected
+            .clients
+            .contains(&Subject::Client(mac(1).to_string().into()))
+    );
+}
+
+#[test]
+fn without_evidence_both_servers_are_named() {
+    let mut lab = Lab::new();
+    lab.hear(0, message(MessageType::Discover, mac(1), 5));
+    lab.hear(1, answer(MessageType::Offer, mac(1), 5, 66, 200, 60));
+    lab.hear(2, answer(MessageType::Offer, mac(1), 5, 1, 101, 60));
+    lab.finish();
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert!(found.truncated);
+    assert!(found.subjects.contains(&Subject::Server(v4(66))));
+    assert!(found.subjects.contains(&Subject::Server(v4(1))));
+}
+
+#[test]
+fn two_machines_that_answer_as_one_server_are_told_and_a_fail_over_is_not() {
+    let mut lab = Lab::new();
+    for (nth, port) in [1, 1, 2, 2, 1, 2, 1].into_iter().enumerate() {
+        let xid = nth as u32;
+        lab.hear(
+            nth as i64 * 1000,
+            message(MessageType::Discover, mac(1), xid),
+        );
+        let mut offer = answer(MessageType::Offer, mac(1), xid, 1, 101, 60);
+        offer.frame.eth_src = Some(mac(200 + port));
+        lab.hear(nth as i64 * 1000 + 1, offer);
+        assert_eq!(lab.loud().len(), usize::from(nth >= 5), "after {nth}");
+    }
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert!(found.subjects.contains(&Subject::Mac(mac(201))));
+    assert!(found.subjects.contains(&Subject::Mac(mac(202))));
+}
+
+#[test]
+fn a_server_that_refuses_the_clients_of_another_is_the_rogue() {
+    let mut lab = Lab::new();
+    lab.hear(0, renewal(mac(1), 5, 1, 101));
+    lab.hear(1, answer(MessageType::Ack, mac(1), 5, 1, 101, 60));
+    lab.hear(30_000, renewal(mac(1), 6, 1, 101));
+    lab.hear(30_001, answer(MessageType::Nak, mac(1), 6, 66, 0, 0));
+    lab.hear(30_002, answer(MessageType::Ack, mac(1), 6, 1, 101, 60));
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert_eq!(found.subjects[0], Subject::Server(v4(66)));
+    assert_eq!(found.affected.clients.len(), 1);
+}
+
+#[test]
+fn declared_servers_settle_who_is_a_rogue() {
+    let mut lab = Lab::with(&Settings {
+        dhcp_servers: vec![v4(1)],
+        ..Settings::default()
+    });
+    lab.lease(0, mac(1), 1, 101, 60);
+    assert_eq!(lab.loud(), []);
+    lab.lease(1000, mac(2), 66, 102, 60);
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert_eq!(
+        (found.subjects[0].clone(), found.count),
+        (Subject::Server(v4(66)), 2)
+    );
+}
+
+#[test]
+fn a_server_that_stops_answering_is_found_by_its_clients_retries_and_recovers() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    for (nth, ms) in [10_000, 12_000, 15_000, 20_000].into_iter().enumerate() {
+        lab.hear(ms, renewal(mac(1), 9, 1, 101));
+        assert_eq!(lab.loud().len(), usize::from(nth >= 2), "after {ms} ms");
+    }
+    lab.hear(21_000, answer(MessageType::Ack, mac(1), 9, 1, 101, 600));
+    let found = lab.one(Kind::DhcpServerUnresponsive);
+    assert_eq!(found.subjects, [Subject::Server(v4(1))]);
+    assert_eq!(found.first, Timestamp(10_000_000_000));
+    assert_eq!(found.ended, Some(Timestamp(21_000_000_000)));
+    assert_eq!(found.count, 1);
+}
+
+#[test]
+fn silence_inside_a_capture_gap_proves_nothing() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    lab.hear(10_000, renewal(mac(1), 9, 1, 101));
+    let mut gap = Event::deadline(Timestamp(11_000_000_000));
+    gap.kind = EventKind::Gap(Box::new(Gap {
+        kind: GapKind::CaptureDrops,
+        from: Timestamp(9_000_000_000),
+        to: Timestamp(11_000_000_000),
+        lost: Some(3),
+        detail: "drops".into(),
+    }));
+    lab.handle(gap);
+    lab.hear(12_000, renewal(mac(1), 9, 1, 101));
+    lab.hear(15_000, renewal(mac(1), 9, 1, 101));
+    assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn a_capture_that_sees_only_the_clients_proves_nothing_by_their_regular_renewals() {
+    let mut lab = Lab::new();
+    for nth in 0..10_u8 {
+        let xid = u32::from(nth);
+        lab.hear(i64::from(nth) * 20_000, renewal(mac(1), xid, 1, 101));
+    }
+    assert_eq!(lab.loud(), []);
+    // The same transaction again and again is a client that hears nothing.
+    for nth in 10..14 {
+        lab.hear(nth * 20_000, renewal(mac(1), 99, 1, 101));
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpServerUnresponsive]);
+}
+
+#[test]
+fn one_stranger_that_gets_no_offer_is_no_outage() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    for ms in [10_000, 14_000, 22_000] {
+        lab.hear(ms, message(MessageType::Discover, mac(2), 9));
+    }
+    assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn a_lease_that_ends_under_unanswered_renewals_is_told_at_its_deadline() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 20);
+    lab.lease(10, mac(2), 1, 102, 20); // switched off: its lease's end is no loss
+    for ms in [10_000, 12_000, 15_000] {
+        lab.hear(ms, renewal(mac(1), 9, 1, 101));
+    }
+    lab.advance(Timestamp(30_000_000_000));
+    let found = lab.one(Kind::DhcpLeaseExpired);
+    assert_eq!(
+        found.subjects[0],
+        Subject::Client(mac(1).to_string().into())
+    );
+    assert_eq!(found.occurrences[0].at, Timestamp(20_003_000_000));
+    assert_eq!(found.first, Timestamp(10_000_000_000));
+    assert!(found.touches.contains(&Touch::Address(v4(101))));
+}
+
+#[test]
+fn many_clients_from_one_source_are_starvation() {
+    let mut lab = Lab::new();
+    for nth in 0..30_u8 {
+        let mut m = message(MessageType::Discover, mac(1), u32::from(nth));
+        m.chaddr = vec![2, nth, 7, 7, 7, 7];
+        lab.hear(i64::from(nth) * 50, m);
+    }
+    let found = lab.one(Kind::DhcpStarvation);
+    assert_eq!(found.subjects[0], Subject::Mac(mac(1)));
+    assert_eq!(found.count, 30);
+}
+
+#[test]
+fn invented_clients_that_empty_the_pool_are_starvation_and_cause_its_exhaustion() {
+    let mut lab = Lab::new();
+    for nth in 0..25_u8 {
+        let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+        lab.lease(i64::from(nth) * 40, client, 1, 100 + nth, 600);
+    }
+    for nth in 30..40_u8 {
+        let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+        let m = message(MessageType::Discover, client, u32::from(nth));
+        lab.hear(i64::from(nth) * 40, m);
+    }
+    lab.advance(Timestamp(10_000_000_000));
+    assert_eq!(lab.one(Kind::DhcpStarvation).count, 35);
+    let empty = lab.one(Kind::DhcpPoolExhausted);
+    assert_eq!(empty.subjects, [Subject::Server(v4(1))]);
+    assert_eq!(empty.affected.clients.len(), 10);
+}
+
+#[test]
+fn a_rack_that_boots_is_an_info() {
+    let mut lab = Lab::new();
+    for nth in 0..30_u8 {
+        lab.lease(i64::from(nth) * 40, mac(nth), 1, 100 + nth, 600);
+    }
+    lab.advance(Timestamp(10_000_000_000));
+    assert_eq!(lab.loud(), []);
+    assert_eq!(lab.one(Kind::DhcpBootStorm).count, 30);
+}
+
+#[test]
+fn one_nak_is_roaming_and_many_are_a_storm() {
+    let mut lab = Lab::new();
+    for nth in 0..10 {
+        let mut m = message(MessageType::Request, mac(1), nth);
+        m.requested_ip = Some(Ipv4Addr::new(198, 51, 100, 9));
+        lab.hear(i64::from(nth) * 300, m);
+        lab.hear(
+            i64::from(nth) * 300 + 1,
+            answer(MessageType::Nak, mac(1), nth, 1, 0, 0),
+        );
+        assert_eq!(lab.loud().len(), usize::from(nth >= 2));
+    }
+    assert_eq!(lab.one(Kind::DhcpNakStorm).count, 10);
+}
+
+#[test]
+fn declines_are_counted_for_the_client() {
+    let mut lab = Lab::new();
+    for nth in 0..5 {
+        lab.lease(nth * 3000, mac(1), 1, 101, 60);
+        let mut m = select(mac(1), 77, 1, 101);
+        m.message_type = Some(MessageType::Decline);
+        lab.hear(nth * 3000 + 500, m);
+    }
+    let found = lab.one(Kind::DhcpDeclineLoop);
+    assert_eq!((found.count, found.evidence.total), (5, 5));
+    assert!(found.touches.contains(&Touch::Address(v4(101))));
+}
+
+#[test]
+fn taking_and_giving_back_in_a_loop_is_churn_but_one_release_is_not() {
+    let mut lab = Lab::new();
+    for nth in 0..8 {
+        lab.lease(nth * 700, mac(1), 1, 101, 60);
+        let mut m = renewal(mac(1), 8, 1, 101);
+        m.message_type = Some(MessageType::Release);
+        lab.hear(nth * 700 + 300, m);
+        assert_eq!(lab.loud().len(), usize::from(nth >= 4));
+    }
+    assert_eq!(lab.one(Kind::DhcpClientChurn).count, 8);
+}
+
+#[test]
+fn a_gateway_that_changes_once_is_an_info_and_one_that_alternates_a_warning() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 60);
+    for nth in 1..5 {
+        let xid = nth as u32;
+        lab.hear(nth * 10_000, renewal(mac(1), xid, 1, 101));
+        let mut ack = answer(MessageType::Ack, mac(1), xid, 1, 101, 60);
+        ack.routers = vec![server(if nth % 2 == 1 { 254 } else { 1 })];
+        lab.hear(nth * 10_000 + 1, ack);
+        let found = lab.one(Kind::DhcpGatewayChanged);
+        assert_eq!(found.count, nth as u64);
+        assert_eq!(found.severity > Severity::Info, nth >= 2);
+    }
+}
+
+#[test]
+fn halves_of_the_address_space_are_an_injection_and_cloud_routes_are_not() {
+    let mut lab = Lab::new();
+    let route = |p: &str, gw: Ipv4Addr| (121, p.parse().unwrap(), gw);
+    let mut cloud = answer(MessageType::Ack, mac(1), 1, 1, 101, 60);
+    cloud.routers = Vec::new();
+    cloud.routes = vec![
+        route("192.0.2.1/32", Ipv4Addr::UNSPECIFIED),
+        route("0.0.0.0/0", server(1)),
+        route("169.254.169.254/32", server(1)),
+    ];
+    lab.hear(0, cloud);
+    assert_eq!(lab.loud(), []);
+    let mut bad = answer(MessageType::Ack, mac(2), 2, 1, 102, 60);
+    bad.routes = vec![
+        route("0.0.0.0/1", server(66)),
+        route("128.0.0.0/1", server(66)),
+    ];
+    lab.hear(1000, bad);
+    let found = lab.one(Kind::DhcpRouteInjection);
+    assert_eq!(found.severity, Severity::Critical);
+    assert!(
+        found
+            .subjects
+            .contains(&Subject::Prefix("0.0.0.0/1".parse().unwrap()))
+    );
+}
+
+#[test]
+fn a_relay_whose_clients_take_their_offers_is_real_and_one_without_anybody_is_not() {
+    let giaddr = Ipv4Addr::new(198, 51, 100, 1);
+    for real in [true, false] {
+        let mut lab = Lab::new();
+        for nth in 0..12_u8 {
+            let ms = i64::from(nth) * 200;
+            let mut ask = message(MessageType::Discover, mac(nth), u32::from(nth));
+            ask.giaddr = giaddr;
+            ask.frame.eth_src = Some(mac(250));
+            ask.frame.ip_src = Some(v4(250));
+            lab.hear(ms, ask);
+            let mut offer = answer(MessageType::Offer, mac(nth), u32::from(nth), 1, nth, 60);
+            offer.giaddr = giaddr;
+            lab.hear(ms + 1, offer);
+            if real && nth % 3 == 0 {
+                let mut take = select(mac(nth), u32::from(nth), 1, nth);
+                take.giaddr = giaddr;
+                lab.hear(ms + 2, take);
+            }
+        }
+        lab.advance(Timestamp(20_000_000_000));
+        if real {
+            assert_eq!(lab.loud(), []);
+        } else {
+            let found = lab.one(Kind::DhcpRelaySpoofed);
+            assert_eq!(found.subjects[0], Subject::Mac(mac(250)));
+            assert_eq!(found.count, 12);
+        }
+    }
+}
+
+#[test]
+fn a_release_from_another_host_is_forged_and_a_routed_one_is_not() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    let mut m = renewal(mac(1), 8, 1, 101);
+    m.message_type = Some(MessageType::Release);
+    m.frame.eth_src = Some(mac(66));
+    lab.hear(5000, m.clone());
+    let found = lab.one(Kind::DhcpReleaseSpoofed);
+    assert_eq!(found.subjects[0], Subject::Mac(mac(66)));
+
+    // The owner never spoke on this link: the other source is its router.
+    let mut lab = Lab::new();
+    lab.hear(0, answer(MessageType::Ack, mac(1), 1, 1, 101, 600));
+    lab.hear(5000, m);
+    assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn two_machines_with_one_identity_alternate_and_a_replaced_card_does_not() {
+    let mut lab = Lab::new();
+    for (nth, client) in [1, 1, 2, 2, 2].into_iter().enumerate() {
+        let mut m = renewal(mac(client), nth as u32, 1, 101);
+        m.client_id = Some(vec![255, 1, 2, 3, 4, 0, 2, 0, 0, 0xab, 0x11, 9]);
+        lab.hear(nth as i64 * 10_000, m);
+    }
+    assert_eq!(lab.loud(), []);
+    let mut m = renewal(mac(1), 99, 1, 101);
+    m.client_id = Some(vec![255, 1, 2, 3, 4, 0, 2, 0, 0, 0xab, 0x11, 9]);
+    lab.hear(60_000, m);
+    let found = lab.one(Kind::DhcpIdentityConflict);
+    assert!(found.subjects.contains(&Subject::Mac(mac(1))));
+    assert_eq!(found.explanations.len(), 1);
+}
+
+#[test]
+fn one_address_for_two_clients_is_a_duplicate_lease() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    lab.lease(10_000, mac(2), 1, 101, 600);
+    assert_eq!(
+        lab.one(Kind::DhcpDuplicateLease).subjects[0],
+        Subject::Address(v4(101))
+    );
+}
+
+#[test]
+fn broken_packets_fold_into_one_finding_of_their_sender() {
+    let mut lab = Lab::new();
+    for (nth, flaw) in [
+        Dhcp4Flaw::BadCookie,
+        Dhcp4Flaw::OptionOverrun,
+        Dhcp4Flaw::BadRoutes,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut m = message(MessageType::Discover, mac(nth as u8), nth as u32);
+        m.frame.eth_src = Some(mac(66));
+        m.flaws = vec![flaw];
+        lab.hear(nth as i64 * 100, m);
+    }
+    let found = lab.one(Kind::DhcpMalformed);
+    assert_eq!(found.subjects, [Subject::Mac(mac(66))]);
+    assert_eq!((found.count, found.severity), (3, Severity::Warning));
+    assert!(found.explain.contains("bad cookie"));
+    // Old clients leave END out: nothing to tell.
+    let mut lab = Lab::new();
+    for nth in 0..3 {
+        let mut m = message(MessageType::Discover, mac(1), nth);
+        m.flaws = vec![Dhcp4Flaw::NoEnd];
+        lab.hear(i64::from(nth) * 100, m);
+    }
+    assert_eq!(lab.board.iter().count(), 0);
+}
+
+#[test]
+fn hostile_text_is_told_once_for_all_clients_with_a_harmless_sample() {
+    let mut lab = Lab::new();
+    for nth in 1..4 {
+        let mut m = message(MessageType::Discover, mac(nth), u32::from(nth));
+        m.host_name = Some("a\u{1b}[2Jb".into());
+        m.hostile_text = vec![12];
+        lab.hear(i64::from(nth) * 100, m);
+    }
+    let found = lab.one(Kind::DhcpHostileText);
+    assert_eq!(found.subjects.len(), 3);
+    assert!(found.explain.contains("\\e[2J") && !found.explain.contains('\u{1b}'));
+}
+
+#[test]
+fn a_client_that_asks_without_pause_is_a_storm_unless_it_is_served() {
+    let mut lab = Lab::new();
+    for nth in 0..40 {
+        lab.hear(
+            nth * 500,
+            message(MessageType::Discover, mac(1), nth as u32),
+        );
+    }
+    assert_eq!(lab.one(Kind::DhcpRequestStorm).count, 40);
+    let mut lab = Lab::new();
+    for nth in 0..40 {
+        lab.lease(nth * 500, mac(1), 1, 101, 60);
+    }
+    assert_eq!(lab.loud(), []);
+}

@@ -1,0 +1,89 @@
+//! Nexthop objects (`ip nexthop`), as far as routes depend on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::netlink::{Hop, NexthopEvent};
+
+/// Objects tracked at once: FRR makes one for each distinct set, which is bounded by peers and their combinations.
+const MAX_NEXTHOPS: usize = 262_144;
+
+/// A nexthop object.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Nexthop {
+    /// The hop of a plain object.
+    pub hop: Option<Hop>,
+    /// Members (id, weight) of a group.
+    pub group: Vec<(u32, u16)>,
+}
+
+#[derive(Default)]
+pub(super) struct Nexthops {
+    objects: BTreeMap<u32, Nexthop>,
+}
+
+impl Nexthops {
+    pub(super) fn get(&self, id: u32) -> Option<&Nexthop> {
+        self.objects.get(&id)
+    }
+
+    /// Stores an object; the ids whose meaning changed (itself and the groups that hold it), empty when nothing did.
+    pub(super) fn learn(&mut self, seen: &NexthopEvent) -> BTreeSet<u32> {
+        let plain = seen.group.is_empty() && !seen.blackhole;
+        let object = Nexthop {
+            hop: plain.then_some(Hop {
+                gateway: seen.gateway,
+                ifindex: seen.ifindex,
+                weight: 1,
+                flags: 0,
+            }),
+            group: seen.group.clone(),
+        };
+        if self.objects.len() >= MAX_NEXTHOPS && !self.objects.contains_key(&seen.id) {
+            return BTreeSet::new();
+        }
+        match self.objects.insert(seen.id, object.clone()) {
+            Some(before) if before != object => self.with_groups_of(seen.id),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Deletes an object; the ids that are gone with it: itself and the groups that have no member left.
+    pub(super) fn forget(&mut self, id: u32) -> BTreeSet<u32> {
+        let mut gone = BTreeSet::from([id]);
+        self.objects.remove(&id);
+        self.objects.retain(|group, object| {
+            let had = object.group.len();
+            object.group.retain(|(member, _)| *member != id);
+            let empty = had > 0 && object.group.is_empty();
+            if empty {
+                gone.insert(*group);
+            }
+            !empty
+        });
+        gone
+    }
+
+    /// The hops behind an id.
+    pub(super) fn resolve(&self, id: u32) -> Vec<Hop> {
+        let Some(object) = self.objects.get(&id) else {
+            return Vec::new();
+        };
+        let members = object.group.iter().filter_map(|(member, weight)| {
+            let hop = self.objects.get(member)?.hop?;
+            Some(Hop {
+                weight: *weight,
+                ..hop
+            })
+        });
+        object.hop.into_iter().chain(members).collect()
+    }
+
+    fn with_groups_of(&self, id: u32) -> BTreeSet<u32> {
+        self.objects
+            .iter()
+            .filter(|(_, object)| object.group.iter().any(|(member, _)| *member == id))
+            .map(|(group, _)| *group)
+            .chain([id])
+            .collect()
+    }
+}
