@@ -121,7 +121,14 @@ impl fmt::Display for Choice {
                 .map(|(name, _)| name.as_str())
                 .collect();
             f.write_str(if index == 0 { "; left out: " } else { ", " })?;
-            f.write_str(&names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(" "))?;
+            f.write_str(
+                &names
+                    .iter()
+                    .take(SHOWN)
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )?;
             if names.len() > SHOWN {
                 write!(f, " and {} more", names.len() - SHOWN)?;
             }
@@ -196,17 +203,32 @@ fn is_runtimes(name: &str) -> bool {
         })
 }
 
-/// Devices of this network namespace. Names come from `/proc/thread-self/net/dev`, which is always the caller's; `/sys` may show another
-/// namespace's, then nothing more than the name is known and the device counts as virtual.
+/// The interfaces of the caller's network namespace, whatever `/sys` shows.
+pub const TABLE: &str = "/proc/thread-self/net/dev";
+
+const CLASS: &str = "/sys/class/net";
+
+/// Devices of this network namespace. Their names come from [`TABLE`]; `/sys` may show another namespace's, then nothing more than the
+/// name is known.
 pub fn list() -> std::io::Result<Vec<Device>> {
-    let text = fs::read_to_string("/proc/thread-self/net/dev")?;
+    let text = fs::read_to_string(TABLE)?;
     Ok(names(&text)
-        .map(|name| describe(Path::new("/sys/class/net"), name))
+        .map(|name| describe(Path::new(CLASS), name))
         .collect())
 }
 
-/// The names in `/proc/net/dev`: two lines of heading, then `NAME: counters`.
-fn names(text: &str) -> impl Iterator<Item = &str> {
+/// Whether a device is up now.
+pub fn is_up(name: &str) -> bool {
+    flags_say_up(&fs::read_to_string(Path::new(CLASS).join(name).join("flags")).unwrap_or_default())
+}
+
+fn flags_say_up(flags: &str) -> bool {
+    u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16)
+        .is_ok_and(|flags| flags & IFF_UP != 0)
+}
+
+/// The names in [`TABLE`]: two lines of heading, then `NAME: counters`.
+pub fn names(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .skip(2)
         .filter_map(|line| line.rsplit_once(':').map(|(name, _)| name.trim()))
@@ -218,7 +240,6 @@ fn describe(class: &Path, name: &str) -> Device {
         let read = fs::read_to_string(folder.join(file)).unwrap_or_default();
         read.trim().to_owned()
     };
-    let flags = text("flags");
     let lower = fs::read_dir(&folder).into_iter().flatten().flatten();
     let mut lower: Vec<String> = lower
         .filter_map(|entry| {
@@ -231,8 +252,7 @@ fn describe(class: &Path, name: &str) -> Device {
     Device {
         name: name.to_owned(),
         kind: text("type").parse().unwrap_or_default(),
-        is_up: u32::from_str_radix(flags.trim_start_matches("0x"), 16)
-            .is_ok_and(|flags| flags & IFF_UP != 0),
+        is_up: flags_say_up(&text("flags")),
         is_hardware: folder.join("device").exists(),
         is_bridge: folder.join("bridge").is_dir(),
         is_bond: folder.join("bonding").is_dir(),
@@ -323,7 +343,11 @@ mod tests {
             ("a plain server", vec![loopback(), nic("eth0")], &["eth0"]),
             (
                 "a bond",
-                vec![port(nic("eth0"), "bond0"), port(nic("eth1"), "bond0"), bond.clone()],
+                vec![
+                    port(nic("eth0"), "bond0"),
+                    port(nic("eth1"), "bond0"),
+                    bond.clone(),
+                ],
                 &["bond0"],
             ),
             (
@@ -353,20 +377,36 @@ mod tests {
                 ],
                 &["ens3"],
             ),
-            ("VLANs", vec![nic("eth0"), stacked(ether("eth0.100"), "eth0")], &["eth0"]),
+            (
+                "VLANs",
+                vec![nic("eth0"), stacked(ether("eth0.100"), "eth0")],
+                &["eth0"],
+            ),
             (
                 "a router with VRFs",
                 vec![
                     port(nic("eth0"), "blue"),
                     port(nic("eth1"), "red"),
-                    Device { kind: ARPHRD_ETHER, lower: vec!["eth0".into()], ..ether("blue") },
-                    Device { kind: ARPHRD_ETHER, lower: vec!["eth1".into()], ..ether("red") },
+                    Device {
+                        kind: ARPHRD_ETHER,
+                        lower: vec!["eth0".into()],
+                        ..ether("blue")
+                    },
+                    Device {
+                        kind: ARPHRD_ETHER,
+                        lower: vec!["eth1".into()],
+                        ..ether("red")
+                    },
                 ],
                 &["eth0", "eth1"],
             ),
             (
                 "Open vSwitch",
-                vec![port(nic("eth0"), "ovs-system"), ether("ovs-system"), ether("br-int")],
+                vec![
+                    port(nic("eth0"), "ovs-system"),
+                    ether("ovs-system"),
+                    ether("br-int"),
+                ],
                 &["eth0"],
             ),
             (
@@ -400,7 +440,12 @@ mod tests {
 
     #[test]
     fn one_line_says_what_was_chosen_and_what_was_not() {
-        let mut devices = vec![loopback(), nic("eth0"), port(nic("eth1"), "br0"), bridge("br0")];
+        let mut devices = vec![
+            loopback(),
+            nic("eth0"),
+            port(nic("eth1"), "br0"),
+            bridge("br0"),
+        ];
         devices.extend((0..6).map(|pod| veth(&format!("cali{pod}"))));
         assert_eq!(
             choose(&devices).to_string(),

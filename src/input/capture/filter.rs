@@ -132,7 +132,11 @@ mod tests {
             ("multihop BFD", 0x86dd, ipv6(17, &ports(49_152, 4784))),
             ("router solicitation", 0x86dd, ipv6(58, &[133, 0, 0, 0])),
             ("redirect", 0x86dd, ipv6(58, &[137, 0, 0, 0])),
-            ("hop-by-hop", 0x86dd, ipv6(0, &[58, 0, 5, 2, 0, 0, 0, 0, 134])),
+            (
+                "hop-by-hop",
+                0x86dd,
+                ipv6(0, &[58, 0, 5, 2, 0, 0, 0, 0, 134]),
+            ),
             ("destination options", 0x86dd, ipv6(60, &[58, 0, 0, 0])),
             ("IPv6 fragment", 0x86dd, ipv6(44, &[58, 0, 0, 1])),
             ("first fragment", 0x0800, ipv4(17, 0x2000, &ports(68, 67))),
@@ -154,7 +158,11 @@ mod tests {
         let unwanted: Vec<(&str, u16, Vec<u8>)> = vec![
             ("HTTPS", 0x0800, ipv4(6, 0x4000, &ports(40_000, 443))),
             ("DNS", 0x86dd, ipv6(17, &ports(40_000, 53))),
-            ("BMP when not asked for", 0x0800, ipv4(6, 0, &ports(40_000, 11019))),
+            (
+                "BMP when not asked for",
+                0x0800,
+                ipv4(6, 0, &ports(40_000, 11019)),
+            ),
             ("echo", 0x0800, ipv4(1, 0, &[8, 0, 0, 0])),
             ("IPv6 echo", 0x86dd, ipv6(58, &[128, 0, 0, 0])),
             ("an error that quotes DHCP", 0x86dd, ipv6(58, &[1, 4, 0, 0])),
