@@ -16,7 +16,10 @@ fn docs() -> PathBuf {
 }
 
 fn schemas() -> [(&'static str, Value); 2] {
-    [("alert", json::alert_schema()), ("report", json::report_schema())]
+    [
+        ("alert", json::alert_schema()),
+        ("report", json::report_schema()),
+    ]
 }
 
 #[test]
@@ -29,7 +32,11 @@ fn the_published_schemas_are_those_of_the_types() {
             std::fs::write(&path, &wanted).unwrap();
         }
         let published = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(published == wanted, "{} is stale: BLESS=1 cargo test --test contract", path.display());
+        assert!(
+            published == wanted,
+            "{} is stale: BLESS=1 cargo test --test contract",
+            path.display()
+        );
     }
 }
 
@@ -44,7 +51,10 @@ fn the_contracts_page_names_every_field() {
             }
         });
     }
-    assert!(missing.is_empty(), "docs/alerts.md does not mention {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "docs/alerts.md does not mention {missing:?}"
+    );
 }
 
 fn fields(schema: &Value, found: &mut impl FnMut(&str)) {
@@ -67,7 +77,12 @@ fn analyze(directory: &Path, format: &str) -> String {
         command.arg(directory.join(name));
     }
     let done = command.output().unwrap();
-    assert!(done.status.success(), "{}: {}", directory.display(), String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{}: {}",
+        directory.display(),
+        String::from_utf8_lossy(&done.stderr)
+    );
     String::from_utf8(done.stdout).unwrap()
 }
 
@@ -83,7 +98,12 @@ fn every_alert_and_report_is_valid_and_both_name_the_same_incidents() {
             check(&alert, &alert, &value, "alert");
             named.insert(value["incident"]["id"].as_str().unwrap().to_owned());
         }
-        let listed: BTreeSet<String> = document["incidents"].as_array().unwrap().iter().map(|i| i["id"].as_str().unwrap().to_owned()).collect();
+        let listed: BTreeSet<String> = document["incidents"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|i| i["id"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(named, listed, "{}", directory.display());
     }
 }
@@ -101,7 +121,10 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) {
                 check(root, root.pointer(pointer).unwrap(), value, at);
             }
             "type" => {
-                let allowed: Vec<&str> = wanted.as_array().map_or_else(|| vec![wanted.as_str().unwrap()], |a| a.iter().map(|t| t.as_str().unwrap()).collect());
+                let allowed: Vec<&str> = wanted.as_array().map_or_else(
+                    || vec![wanted.as_str().unwrap()],
+                    |a| a.iter().map(|t| t.as_str().unwrap()).collect(),
+                );
                 let is = match value {
                     Value::Null => "null",
                     Value::Bool(_) => "boolean",
@@ -111,19 +134,27 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) {
                     Value::Array(_) => "array",
                     Value::Object(_) => "object",
                 };
-                assert!(allowed.contains(&is) || is == "integer" && allowed.contains(&"number"), "{at}: {is} is not {allowed:?}");
+                assert!(
+                    allowed.contains(&is) || is == "integer" && allowed.contains(&"number"),
+                    "{at}: {is} is not {allowed:?}"
+                );
             }
             "properties" => {
                 if let Value::Object(object) = value {
                     for (name, inner) in object {
-                        let schema = wanted.get(name).unwrap_or_else(|| panic!("{at}.{name} is not in the schema"));
+                        let schema = wanted
+                            .get(name)
+                            .unwrap_or_else(|| panic!("{at}.{name} is not in the schema"));
                         check(root, schema, inner, &format!("{at}.{name}"));
                     }
                 }
             }
             "required" => {
                 for name in wanted.as_array().unwrap() {
-                    assert!(value.get(name.as_str().unwrap()).is_some(), "{at} lacks {name}");
+                    assert!(
+                        value.get(name.as_str().unwrap()).is_some(),
+                        "{at} lacks {name}"
+                    );
                 }
             }
             "items" => {
@@ -133,15 +164,31 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) {
             }
             "enum" => assert!(wanted.as_array().unwrap().contains(value), "{at}: {value}"),
             "const" => assert_eq!(wanted, value, "{at}"),
-            "minimum" => assert!(value.as_f64().is_none_or(|v| v >= wanted.as_f64().unwrap()), "{at}"),
-            "maximum" => assert!(value.as_f64().is_none_or(|v| v <= wanted.as_f64().unwrap()), "{at}"),
+            "minimum" => assert!(
+                value.as_f64().is_none_or(|v| v >= wanted.as_f64().unwrap()),
+                "{at}"
+            ),
+            "maximum" => assert!(
+                value.as_f64().is_none_or(|v| v <= wanted.as_f64().unwrap()),
+                "{at}"
+            ),
             "minItems" | "maxItems" => {
                 if let (Some(items), Some(limit)) = (value.as_array(), wanted.as_u64()) {
-                    assert!(if rule == "minItems" { items.len() as u64 >= limit } else { items.len() as u64 <= limit }, "{at}");
+                    assert!(
+                        if rule == "minItems" {
+                            items.len() as u64 >= limit
+                        } else {
+                            items.len() as u64 <= limit
+                        },
+                        "{at}"
+                    );
                 }
             }
             "anyOf" | "oneOf" => {
-                let fits = wanted.as_array().unwrap().iter().any(|one| std::panic::catch_unwind(|| check(root, one, value, at)).is_ok());
+                let fits =
+                    wanted.as_array().unwrap().iter().any(|one| {
+                        std::panic::catch_unwind(|| check(root, one, value, at)).is_ok()
+                    });
                 assert!(fits, "{at}: {value} fits none of {wanted}");
             }
             "$schema" | "$defs" | "title" | "description" | "format" | "default" => {}

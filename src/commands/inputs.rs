@@ -10,7 +10,7 @@ use crate::input::merge::InputSet;
 use crate::output::alert::{InputView, tag, time};
 
 /// Items between two looks at the progress: often enough for the eye, too rare to cost anything.
-const STRIDE: u32 = 1 << 16;
+const STRIDE: u32 = 256;
 
 /// A progress bar on stderr, when that is a terminal and standard output is not (or the work is long).
 pub struct Progress {

@@ -181,7 +181,20 @@ pub fn headline(finding: &Finding) -> String {
         }
         Kind::RouteFlap => format!("kernel route {subject} was deleted{times}"),
         Kind::RouteWithdrawn => format!("kernel route {subject} was deleted{times}"),
-        Kind::RouteSilentLoss => format!("kernel routes vanished silently, first {subject}"),
+        Kind::RouteSilentLoss => {
+            let prefixes = finding
+                .subjects
+                .iter()
+                .filter(|s| matches!(s, Subject::Prefix(_)));
+            let (n, first) = (
+                finding.affected.routes.len().max(1),
+                prefixes.map(name).next().unwrap_or(subject),
+            );
+            format!(
+                "{n} kernel {} vanished silently, first {first}",
+                if n == 1 { "route" } else { "routes" }
+            )
+        }
         Kind::RouteDefaultLost => format!("default route {subject} was lost{times}"),
         Kind::RouteDefaultFlap => format!("default route {subject} changed{times}"),
         Kind::RouteShadowed => format!("{subject} is shadowed by another route"),
@@ -198,22 +211,32 @@ pub fn headline(finding: &Finding) -> String {
         Kind::DhcpHostileText => {
             format!("{subject} sends DHCP text that would act on a terminal or log{times}")
         }
-        Kind::DhcpRelaySpoofed => format!("{subject} is no relay but sends relayed requests{times}"),
+        Kind::DhcpRelaySpoofed => {
+            format!("{subject} is no relay but sends relayed requests{times}")
+        }
         Kind::DhcpPoolExhausted => format!("DHCP server {subject} has no address left"),
         Kind::DhcpRequestStorm => format!("{subject} asks for a lease again and again{times}"),
         Kind::DhcpDuplicateLease => format!("{subject} is leased to two clients at once"),
         Kind::DhcpIdentityConflict => format!("two machines use the DHCP identity {subject}"),
-        Kind::RaSpoofed => format!("router advertisements in the name of {subject} are forged{times}"),
+        Kind::RaSpoofed => {
+            format!("router advertisements in the name of {subject} are forged{times}")
+        }
         Kind::RaRogueRouter => format!("unexpected router {subject} advertises itself"),
         Kind::RaFlap => format!("router {subject} withdraws itself and returns{times}"),
         Kind::RaRouterWithdrawn => format!("router {subject} withdrew itself"),
         Kind::RaExpired => format!("the advertisement of router {subject} ran out"),
         Kind::NeighborFlap => format!("{subject} stopped answering and came back{times}"),
-        Kind::RouteNexthopChurn => format!("next hops of kernel routes changed, first {subject}{times}"),
+        Kind::RouteNexthopChurn => {
+            format!("next hops of kernel routes changed, first {subject}{times}")
+        }
         Kind::RouteEcmpShrunk => format!("multipath route {subject} lost members{times}"),
-        Kind::SessionOpenRejected => format!("session to {subject} is refused while opening{times}"),
+        Kind::SessionOpenRejected => {
+            format!("session to {subject} is refused while opening{times}")
+        }
         Kind::SessionSpeakerRestarted => format!("all sessions of {subject} restarted at once"),
-        Kind::PrefixPathHunting => format!("the network hunted for paths to {subject} before it was withdrawn"),
+        Kind::PrefixPathHunting => {
+            format!("the network hunted for paths to {subject} before it was withdrawn")
+        }
         Kind::PrefixTableTransfer => format!("{subject} sent its whole table{times}"),
         Kind::PrefixMoved => format!("{subject} moved, once"),
         Kind::PrefixMoveFlap => format!("{subject} moves between hosts{times}"),

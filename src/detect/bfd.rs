@@ -12,7 +12,10 @@ use crate::state::{NetState, Observation};
 
 use super::finding::Broken;
 use super::session::perspective::Perspective;
-use super::{Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject, Touch};
+use super::{
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject,
+    Touch,
+};
 
 /// Losses this far apart are one flapping session (D33: three in 10 min; a BFD session that was lost twice in that time flaps).
 const FLAP_WINDOW: Duration = Duration::from_secs(600);
@@ -57,7 +60,12 @@ impl Detector for BfdLosses {
     }
 
     fn wants(&self) -> Classes {
-        Classes::LINK.and(Classes::ADDRESS).and(Classes::BFD).and(Classes::BGP).and(Classes::TCP).and(Classes::BMP)
+        Classes::LINK
+            .and(Classes::ADDRESS)
+            .and(Classes::BFD)
+            .and(Classes::BGP)
+            .and(Classes::TCP)
+            .and(Classes::BMP)
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
@@ -66,13 +74,29 @@ impl Detector for BfdLosses {
             return;
         }
         for delta in &seen.changes.sessions {
-            let SessionDelta::Bfd { pair, change } = delta else { continue };
-            let Some(session) = net.sessions.bfd().get(pair.0, pair.1) else { continue };
+            let SessionDelta::Bfd { pair, change } = delta else {
+                continue;
+            };
+            let Some(session) = net.sessions.bfd().get(pair.0, pair.1) else {
+                continue;
+            };
             if self.tracks.len() >= MAX_TRACKED && !self.tracks.contains_key(pair) {
                 continue;
             }
             match *change {
-                BfdChange::Down { at, from, diag, last_heard } => self.down(seen, net, board, *pair, session, (at, from, diag, last_heard)),
+                BfdChange::Down {
+                    at,
+                    from,
+                    diag,
+                    last_heard,
+                } => self.down(
+                    seen,
+                    net,
+                    board,
+                    *pair,
+                    session,
+                    (at, from, diag, last_heard),
+                ),
                 BfdChange::Up { .. } => self.up(seen, net, board, *pair, session),
                 BfdChange::Confirmed { .. } => {
                     if let Some(key) = self.tracks.get(pair).and_then(|t| t.finding) {
@@ -84,7 +108,11 @@ impl Detector for BfdLosses {
                         board.update(key, |finding| finding.broken.subject = false);
                     }
                 }
-                BfdChange::Late { from, gap, detection } => self.late(seen, net, board, *pair, session, (from, gap, detection)),
+                BfdChange::Late {
+                    from,
+                    gap,
+                    detection,
+                } => self.late(seen, net, board, *pair, session, (from, gap, detection)),
             }
         }
     }
@@ -93,18 +121,39 @@ impl Detector for BfdLosses {
 impl BfdLosses {
     /// The end that is not the analysed host: BGP's judgement where there is a session, else the end that does not send to itself.
     fn far(&self, net: &NetState, pair: BfdPair) -> usize {
-        let bgp = net.sessions.iter().map(|(_, s)| s).find(|s| (s.ends[0].addr, s.ends[1].addr) == pair);
-        bgp.map_or_else(|| self.perspective.far_of(pair), |s| self.perspective.far_end(&net.sessions, s))
+        let bgp = net
+            .sessions
+            .iter()
+            .map(|(_, s)| s)
+            .find(|s| (s.ends[0].addr, s.ends[1].addr) == pair);
+        bgp.map_or_else(
+            || self.perspective.far_of(pair),
+            |s| self.perspective.far_end(&net.sessions, s),
+        )
     }
 
-    fn dress(&self, finding: &mut Finding, net: &NetState, pair: BfdPair, session: &BfdSession) -> usize {
+    fn dress(
+        &self,
+        finding: &mut Finding,
+        net: &NetState,
+        pair: BfdPair,
+        session: &BfdSession,
+    ) -> usize {
         let far = self.far(net, pair);
         let ends = [pair.0, pair.1];
-        finding.subjects = vec![Subject::Peer(ends[far], None), Subject::Peer(ends[1 - far], None)];
+        finding.subjects = vec![
+            Subject::Peer(ends[far], None),
+            Subject::Peer(ends[1 - far], None),
+        ];
         for addr in ends {
             finding.touch(Touch::Peer(addr));
         }
-        if let Some(bgp) = net.sessions.iter().map(|(_, s)| s).find(|s| (s.ends[0].addr, s.ends[1].addr) == pair) {
+        if let Some(bgp) = net
+            .sessions
+            .iter()
+            .map(|(_, s)| s)
+            .find(|s| (s.ends[0].addr, s.ends[1].addr) == pair)
+        {
             if bgp.ends[far].router_id != 0 {
                 finding.touch(Touch::RouterId(bgp.ends[far].router_id));
             }
@@ -112,11 +161,22 @@ impl BfdLosses {
                 finding.touch(Touch::Mac(mac));
             }
         }
-        if let Some(name) = net.sources.get(&session.source).and_then(|info| info.interface.clone()).filter(|name| &**name != "any") {
+        if let Some(name) = net
+            .sources
+            .get(&session.source)
+            .and_then(|info| info.interface.clone())
+            .filter(|name| &**name != "any")
+        {
             finding.touch(Touch::Interface(name));
         }
         finding.reach = session.slowest_detection();
-        finding.advice = vec!["vtysh -c 'show bfd peers'".to_owned(), format!("tcpdump -ni any 'udp port {} and host {}'", session.port, ends[far])];
+        finding.advice = vec![
+            "vtysh -c 'show bfd peers'".to_owned(),
+            format!(
+                "tcpdump -ni any 'udp port {} and host {}'",
+                session.port, ends[far]
+            ),
+        ];
         far
     }
 
@@ -129,13 +189,21 @@ impl BfdLosses {
         session: &BfdSession,
         (at, from, diag, last_heard): (Timestamp, Option<usize>, u8, Option<Timestamp>),
     ) {
-        let known = self.tracks.get(&pair).and_then(|t| t.finding.filter(|_| t.last.is_some_and(|last| at.since(last) <= FLAP_WINDOW)));
+        let known = self.tracks.get(&pair).and_then(|t| {
+            t.finding
+                .filter(|_| t.last.is_some_and(|last| at.since(last) <= FLAP_WINDOW))
+        });
         let key = match known {
             Some(key) => {
                 board.update(key, |finding| finding.again_at(at));
                 key
             }
-            None => board.raise(Finding::at(Kind::BfdDown, Severity::Warning, Subject::Peer(pair.1, None), at)),
+            None => board.raise(Finding::at(
+                Kind::BfdDown,
+                Severity::Warning,
+                Subject::Peer(pair.1, None),
+                at,
+            )),
         };
         let track = self.tracks.entry(pair).or_default();
         track.finding = Some(key);
@@ -146,32 +214,78 @@ impl BfdLosses {
         let because = match (from, diag) {
             (Some(from), DIAG_DETECTION_EXPIRED) => {
                 let quiet = last_heard.map(|last| at.since(last));
-                let quiet = quiet.map(|q| format!(" (nothing came from {} for {} ms)", ends[1 - from], q.as_millis())).unwrap_or_default();
-                format!("{} says that its detection time of {} ms expired{quiet}", ends[from], session.detection_time(1 - from).unwrap_or(detection).as_millis())
+                let quiet = quiet
+                    .map(|q| {
+                        format!(
+                            " (nothing came from {} for {} ms)",
+                            ends[1 - from],
+                            q.as_millis()
+                        )
+                    })
+                    .unwrap_or_default();
+                format!(
+                    "{} says that its detection time of {} ms expired{quiet}",
+                    ends[from],
+                    session
+                        .detection_time(1 - from)
+                        .unwrap_or(detection)
+                        .as_millis()
+                )
             }
-            (Some(from), DIAG_NEIGHBOR_DOWN) => format!("{} says that {} signalled down", ends[from], ends[1 - from]),
+            (Some(from), DIAG_NEIGHBOR_DOWN) => {
+                format!("{} says that {} signalled down", ends[from], ends[1 - from])
+            }
             (Some(from), diag) => format!("{} left Up with diagnostic code {diag}", ends[from]),
-            (None, _) => format!("both ends fell silent for more than the detection time of {} ms", detection.as_millis()),
+            (None, _) => format!(
+                "both ends fell silent for more than the detection time of {} ms",
+                detection.as_millis()
+            ),
         };
-        let reason = if diag == DIAG_NEIGHBOR_DOWN && from.is_some() { Reason::PeerSignaled } else { Reason::DetectionExpired };
+        let reason = if diag == DIAG_NEIGHBOR_DOWN && from.is_some() {
+            Reason::PeerSignaled
+        } else {
+            Reason::DetectionExpired
+        };
         board.update(key, |finding| {
             let far = self.dress(finding, net, pair, session);
             if from.is_some() {
                 finding.evidence.add(seen.event.locator);
                 finding.last = finding.last.max(seen.event.at);
             }
-            finding.fidelity = if finding.evidence.total == 0 { Fidelity::Inferred } else { Fidelity::Exact };
-            finding.kind = if finding.count > 1 { Kind::BfdFlap } else { Kind::BfdDown };
+            finding.fidelity = if finding.evidence.total == 0 {
+                Fidelity::Inferred
+            } else {
+                Fidelity::Exact
+            };
+            finding.kind = if finding.count > 1 {
+                Kind::BfdFlap
+            } else {
+                Kind::BfdDown
+            };
             finding.reason = Some(reason);
-            finding.broken = Broken { subject: true, ..finding.broken };
+            finding.broken = Broken {
+                subject: true,
+                ..finding.broken
+            };
             finding.explain = match finding.count {
                 1 => format!("BFD to {} went down: {because}", ends[far]),
-                n => format!("BFD to {} went down {n} times in {:.1} s; last: {because}", ends[far], finding.last.since(finding.first).as_secs_f64()),
+                n => format!(
+                    "BFD to {} went down {n} times in {:.1} s; last: {because}",
+                    ends[far],
+                    finding.last.since(finding.first).as_secs_f64()
+                ),
             };
         });
     }
 
-    fn up(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board, pair: BfdPair, session: &BfdSession) {
+    fn up(
+        &mut self,
+        seen: &Observation<'_>,
+        net: &NetState,
+        board: &mut Board,
+        pair: BfdPair,
+        session: &BfdSession,
+    ) {
         let at = seen.event.at;
         let track = self.tracks.entry(pair).or_default();
         if let Some(key) = track.finding {
@@ -184,16 +298,30 @@ impl BfdLosses {
         if std::mem::replace(&mut track.judged, true) {
             return;
         }
-        let (Some(a), Some(b)) = (session.detection_time(0), session.detection_time(1)) else { return };
+        let (Some(a), Some(b)) = (session.detection_time(0), session.detection_time(1)) else {
+            return;
+        };
         let (fast, slow) = (a.min(b), a.max(b));
         let why = if slow > fast * MISMATCH {
-            format!("one end detects a loss after {} ms, the other after {} ms", fast.as_millis(), slow.as_millis())
+            format!(
+                "one end detects a loss after {} ms, the other after {} ms",
+                fast.as_millis(),
+                slow.as_millis()
+            )
         } else if fast < TOO_TIGHT {
-            format!("a detection time of {} ms is shorter than the pauses of virtual machines and overlays", fast.as_millis())
+            format!(
+                "a detection time of {} ms is shorter than the pauses of virtual machines and overlays",
+                fast.as_millis()
+            )
         } else {
             return;
         };
-        let mut finding = Finding::new(Kind::BfdMismatch, Severity::Info, Subject::Peer(pair.1, None), seen.event);
+        let mut finding = Finding::new(
+            Kind::BfdMismatch,
+            Severity::Info,
+            Subject::Peer(pair.1, None),
+            seen.event,
+        );
         self.dress(&mut finding, net, pair, session);
         finding.ended = Some(at);
         finding.explain = format!("BFD between {} and {}: {why}", pair.0, pair.1);
@@ -225,7 +353,12 @@ impl BfdLosses {
             return;
         }
         let late = u64::from(track.late);
-        let mut finding = Finding::new(Kind::BfdNearMiss, Severity::Info, Subject::Peer(pair.1, None), seen.event);
+        let mut finding = Finding::new(
+            Kind::BfdNearMiss,
+            Severity::Info,
+            Subject::Peer(pair.1, None),
+            seen.event,
+        );
         finding.count = late;
         finding.first = first.max(at - FLAP_WINDOW);
         self.dress(&mut finding, net, pair, session);

@@ -271,18 +271,15 @@ fn describe(finding: &mut Finding, watch: &Watch, name: &str) {
             format!("{name} lost its carrier ({carrier}) or was set down ({admin}) {how_often}")
         }
     };
-    match finding.occurrences.last() {
-        Some(o) => match o.until {
-            Some(until) => {
-                what += &format!(
-                    "; last time it came back after {}",
-                    seconds(until.since(o.at))
-                );
-            }
-            None if finding.broken.subject => what += "; it is still down",
-            None => {}
-        },
-        None => {}
+    match finding.occurrences.last().map(|o| (o.at, o.until)) {
+        Some((at, Some(until))) => {
+            what += &format!(
+                "; last time it came back after {}",
+                seconds(until.since(at))
+            );
+        }
+        Some((_, None)) if finding.broken.subject => what += "; it is still down",
+        _ => {}
     }
     if finding.fidelity == Fidelity::Compressed {
         what += "; the kernel's carrier counter shows losses that came too fast to be notified";

@@ -63,12 +63,11 @@ impl Detector for NeighborDetector {
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
         if let crate::event::EventKind::Neighbor(dumped) = &seen.event.kind {
             // A dump entry makes no delta but tells the address that a later one differs from.
-            if let (true, Some(addr), Some(mac)) = (dumped.meta.dump, dumped.addr, dumped.mac) {
-                if !addr.is_multicast() {
-                    self.watch((dumped.ifindex, addr), seen.event)
-                        .mac
-                        .get_or_insert(mac);
-                }
+            let unicast = dumped.addr.filter(|addr| !addr.is_multicast());
+            if let (true, Some(addr), Some(mac)) = (dumped.meta.dump, unicast, dumped.mac) {
+                self.watch((dumped.ifindex, addr), seen.event)
+                    .mac
+                    .get_or_insert(mac);
             }
         }
         for delta in &seen.changes.neighbors {

@@ -11,6 +11,7 @@ mod nexthops;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -285,39 +286,33 @@ impl Routes {
         event: &Event,
         out: &mut Vec<RouteDelta>,
     ) {
-        let cause = if dump {
-            Cause::DumpDiff
+        // Of a dump the port is the dumper's: it says nothing about who acted.
+        let (cause, by) = if dump {
+            (Cause::DumpDiff, 0)
         } else {
-            Cause::Notified
+            (Cause::Notified, by)
         };
         let waiting = self.take_pending(&key, &route);
         if self.routes.len() >= MAX_ROUTES && !self.routes.contains_key(&key) {
             self.refused += 1;
             return;
         }
-        let old = match self.routes.get_mut(&key) {
-            Some(present) if present.same(&route) => {
+        let old = match self.routes.entry(key) {
+            Entry::Occupied(mut entry) if entry.get().same(&route) => {
+                let present = entry.get_mut();
                 present.generation = route.generation;
                 present.nhid = route.nhid;
                 let same = present.clone();
                 if !dump {
                     let change = RouteChange::Reasserted;
-                    self.emit(
-                        key,
-                        change,
-                        Some(same.clone()),
-                        Some(same),
-                        cause,
-                        by,
-                        event,
-                        out,
-                    );
+                    let (old, new) = (Some(same.clone()), Some(same));
+                    self.emit(key, change, old, new, cause, by, event, out);
                 }
                 return;
             }
-            Some(present) => Some(std::mem::replace(present, route.clone())),
-            None => {
-                self.routes.insert(key, route.clone());
+            Entry::Occupied(mut entry) => Some(entry.insert(route.clone())),
+            Entry::Vacant(entry) => {
+                entry.insert(route.clone());
                 waiting
             }
         };
@@ -339,8 +334,7 @@ impl Routes {
         event: &Event,
         out: &mut Vec<RouteDelta>,
     ) {
-        let known = self.routes.get(&key).cloned();
-        let Some(route) = known else {
+        let Some(route) = self.routes.remove(&key) else {
             if let Some(waiting) = self.pending.get_mut(&key) {
                 // The kernel speaks after all.
                 waiting.cause = Cause::Notified;
@@ -383,7 +377,6 @@ impl Routes {
                 out,
             );
         } else {
-            self.routes.remove(&key);
             self.defer(
                 key,
                 route,

@@ -194,6 +194,38 @@ fn without_evidence_both_servers_are_named() {
 }
 
 #[test]
+fn two_machines_that_answer_as_one_server_are_told_and_a_fail_over_is_not() {
+    let mut lab = Lab::new();
+    for (nth, port) in [1, 1, 2, 2, 1, 2, 1].into_iter().enumerate() {
+        let xid = nth as u32;
+        lab.hear(
+            nth as i64 * 1000,
+            message(MessageType::Discover, mac(1), xid),
+        );
+        let mut offer = answer(MessageType::Offer, mac(1), xid, 1, 101, 60);
+        offer.frame.eth_src = Some(mac(200 + port));
+        lab.hear(nth as i64 * 1000 + 1, offer);
+        assert_eq!(lab.loud().len(), usize::from(nth >= 5), "after {nth}");
+    }
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert!(found.subjects.contains(&Subject::Mac(mac(201))));
+    assert!(found.subjects.contains(&Subject::Mac(mac(202))));
+}
+
+#[test]
+fn a_server_that_refuses_the_clients_of_another_is_the_rogue() {
+    let mut lab = Lab::new();
+    lab.hear(0, renewal(mac(1), 5, 1, 101));
+    lab.hear(1, answer(MessageType::Ack, mac(1), 5, 1, 101, 60));
+    lab.hear(30_000, renewal(mac(1), 6, 1, 101));
+    lab.hear(30_001, answer(MessageType::Nak, mac(1), 6, 66, 0, 0));
+    lab.hear(30_002, answer(MessageType::Ack, mac(1), 6, 1, 101, 60));
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert_eq!(found.subjects[0], Subject::Server(v4(66)));
+    assert_eq!(found.affected.clients.len(), 1);
+}
+
+#[test]
 fn declared_servers_settle_who_is_a_rogue() {
     let mut lab = Lab::with(&Settings {
         dhcp_servers: vec![v4(1)],

@@ -6,17 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::prefixes::Prefixes;
 use crate::detect::finding::MAX_PREFIXES;
-use crate::detect::link::kernel::{
-    actor, interfaces, is_container, list, period, placed, quoted, times,
+use crate::detect::link::kernel::{actor, is_container, list, period, placed, quoted, times};
+use crate::detect::{
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
 };
-use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::netlink::{is_routing_daemon, protocol_name};
 use crate::event::{Classes, Event, Prefix, Timestamp};
-use crate::state::routes::{Cause, RouteChange, RouteDelta, TABLE_MAIN};
+use crate::state::routes::{Cause, Hops, Route, RouteChange, RouteDelta, TABLE_MAIN};
 use crate::state::{NetState, Observation};
 
 /// Prefixes from which on a batch is one event with many victims. A handful of static routes or a node's pod routes stay below;
@@ -34,6 +35,8 @@ const EPISODE: Duration = Duration::from_secs(600);
 const MAX_BATCHES: usize = 1_024;
 /// Changes kept of a small batch; a prefix that changes faster closes its batch early.
 const MAX_SINGLE: usize = 256;
+/// Pairs of next-hop sets told apart in one batch: the combinations of a few uplinks.
+const MAX_WAYS: usize = 256;
 /// Gateways and withdrawals watched.
 const MAX_WATCHED: usize = 1_024;
 
@@ -55,10 +58,19 @@ struct Batch {
     more: u64,
     removed: u64,
     replaced: u64,
+    /// Something in it was found by a dump.
+    inferred: bool,
+    /// Pairs of next-hop sets before and after, with how many routes went that way.
+    ways: Vec<(Option<Hops>, Option<Hops>, u64)>,
+    missing: BTreeSet<Prefix>,
+}
+
+/// What the ways of a batch come to.
+#[derive(Default)]
+struct Ways {
     /// Gateways that routes lost and won, with how many.
     lost: BTreeMap<IpAddr, u64>,
     won: BTreeMap<IpAddr, u64>,
-    missing: BTreeSet<Prefix>,
     interfaces: BTreeSet<Box<str>>,
 }
 
@@ -74,6 +86,8 @@ struct Withdrawal {
     key: FindingKey,
     gateway: Option<IpAddr>,
     last: Timestamp,
+    /// Deletions of the occurrence at hand.
+    total: u64,
     missing: BTreeSet<Prefix>,
 }
 
@@ -144,16 +158,25 @@ fn judged(delta: &RouteDelta, net: &NetState) -> bool {
     let Some(route) = delta.new.as_ref().or(delta.old.as_ref()) else {
         return false;
     };
-    if route.connected() || matches!(delta.cause, Cause::Inferred(..)) {
+    let fell = delta.change == RouteChange::Removed;
+    let silently = match delta.cause {
+        Cause::Notified => false,
+        Cause::Inferred(..) => true,
+        Cause::DumpDiff => fell,
+    };
+    if route.connected() || silently {
         return false;
     }
     let mut ways = route.hops.iter().filter_map(|hop| hop.ifindex).peekable();
     if ways.peek().is_none() {
         return true;
     }
-    let fell = delta.change == RouteChange::Removed;
     !ways.all(|ifindex| {
-        is_container(&net.links.name(ifindex)) || (fell && !net.links.usable(ifindex))
+        let container = match net.links.get(ifindex) {
+            Some(link) => is_container(&link.name),
+            None => is_container(&net.links.name(ifindex)),
+        };
+        container || (fell && !net.links.usable(ifindex))
     })
 }
 
@@ -168,10 +191,9 @@ impl Batch {
             more: 0,
             removed: 0,
             replaced: 0,
-            lost: BTreeMap::new(),
-            won: BTreeMap::new(),
+            inferred: false,
+            ways: Vec::new(),
             missing: BTreeSet::new(),
-            interfaces: BTreeSet::new(),
         }
     }
 
@@ -179,7 +201,7 @@ impl Batch {
         (self.last.at + QUIET).min(self.opened.at + LONGEST)
     }
 
-    fn add(&mut self, delta: &RouteDelta, net: &NetState) {
+    fn add(&mut self, delta: &RouteDelta) {
         if delta.at >= self.last.at {
             self.last = placed(delta.at, delta.locator);
         }
@@ -194,6 +216,7 @@ impl Batch {
         } else {
             self.single = Vec::new();
         }
+        self.inferred |= delta.cause != Cause::Notified;
         match delta.change {
             RouteChange::Removed => {
                 self.removed += 1;
@@ -207,26 +230,58 @@ impl Batch {
             }
             RouteChange::Reasserted => {}
         }
-        let gateways = |route: &Option<crate::state::routes::Route>| -> BTreeSet<IpAddr> {
-            route.iter().flat_map(|r| r.gateways()).collect()
+        let (old, new) = (hops(&delta.old), hops(&delta.new));
+        let same = |(a, b): (&Option<Hops>, Option<&Hops>)| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
         };
-        let (old, new) = (gateways(&delta.old), gateways(&delta.new));
-        for gateway in old.difference(&new) {
-            *self.lost.entry(*gateway).or_default() += 1;
+        // The last way is the likeliest one: look from the end.
+        let room = self.ways.len() < MAX_WAYS;
+        let known = self
+            .ways
+            .iter_mut()
+            .rev()
+            .find(|way| same((&way.0, old)) && same((&way.1, new)));
+        match known {
+            Some(way) => way.2 += 1,
+            None if room => {
+                self.ways.push((old.cloned(), new.cloned(), 1));
+            }
+            None => {}
         }
-        for gateway in new.difference(&old) {
-            *self.won.entry(*gateway).or_default() += 1;
+    }
+
+    fn ways(&self, net: &NetState) -> Ways {
+        let mut ways = Ways::default();
+        let gateways = |hops: &Option<Hops>| -> BTreeSet<IpAddr> {
+            let hops = hops.iter().flat_map(|hops| hops.iter());
+            hops.filter_map(|hop| hop.gateway).collect()
+        };
+        for (old, new, routes) in &self.ways {
+            let (before, after) = (gateways(old), gateways(new));
+            for gateway in before.difference(&after) {
+                *ways.lost.entry(*gateway).or_default() += routes;
+            }
+            for gateway in after.difference(&before) {
+                *ways.won.entry(*gateway).or_default() += routes;
+            }
+            let hops = old.as_ref().or(new.as_ref()).into_iter();
+            let names = hops
+                .flat_map(|hops| hops.iter())
+                .filter_map(|hop| hop.ifindex)
+                .map(|ifindex| net.links.name(ifindex));
+            ways.interfaces.extend(names);
         }
-        if self.interfaces.len() < MASS {
-            let route = delta.old.as_ref().or(delta.new.as_ref());
-            self.interfaces
-                .extend(route.into_iter().flat_map(|r| interfaces(net, r)));
-        }
+        ways
     }
 
     fn total(&self) -> u64 {
         self.prefixes.len() as u64 + self.more
     }
+}
+
+fn hops(route: &Option<Route>) -> Option<&Hops> {
+    route.as_ref().map(|route| &route.hops)
 }
 
 /// Most frequent first; the lower address wins a tie.
@@ -257,14 +312,15 @@ impl ChurnDetector {
             }
         }
         let batch = self.batches.entry(key).or_insert_with(|| Batch::new(delta));
-        batch.add(delta, net);
+        batch.add(delta);
     }
 
     fn close(&mut self, key: (u8, u32), net: &NetState, board: &mut Board) {
         let Some(batch) = self.batches.remove(&key) else {
             return;
         };
-        self.returned(&batch, board);
+        let ways = batch.ways(net);
+        self.returned(&batch, &ways, board);
         if batch.prefixes.len() < MASS {
             let mut single = batch.single;
             single.sort_by_key(|delta| delta.at);
@@ -275,14 +331,14 @@ impl ChurnDetector {
         }
         let n = batch.total();
         if batch.removed * 2 >= n {
-            self.withdrawn(key, batch, net, board);
-        } else if batch.replaced * 2 >= n && !batch.lost.is_empty() {
-            self.moved(key, &batch, board);
+            self.withdrawn(key, &batch, &ways, net, board);
+        } else if batch.replaced * 2 >= n && !ways.lost.is_empty() {
+            self.moved(key, &batch, &ways, board);
         }
     }
 
     /// Next hops that are won back, and prefixes that return.
-    fn returned(&mut self, batch: &Batch, board: &mut Board) {
+    fn returned(&mut self, batch: &Batch, ways: &Ways, board: &mut Board) {
         let recovered = |key: FindingKey, board: &mut Board| {
             board.update(key, |finding| {
                 if finding
@@ -298,11 +354,12 @@ impl ChurnDetector {
             });
         };
         let mut told = BTreeSet::new();
-        for gateway in batch.won.keys() {
-            if let Some(watch) = self.gateways.get(gateway) {
-                if watch.last < batch.opened.at && told.insert(watch.key) {
-                    recovered(watch.key, board);
-                }
+        for gateway in ways.won.keys() {
+            let watch = self.gateways.get(gateway);
+            if let Some(watch) = watch.filter(|watch| watch.last < batch.opened.at)
+                && told.insert(watch.key)
+            {
+                recovered(watch.key, board);
             }
         }
         for withdrawal in &mut self.withdrawals {
@@ -320,8 +377,8 @@ impl ChurnDetector {
     }
 
     /// Many routes lost a next hop and kept others, or got others.
-    fn moved(&mut self, (protocol, by): (u8, u32), batch: &Batch, board: &mut Board) {
-        let lost = ranked(&batch.lost);
+    fn moved(&mut self, (protocol, by): (u8, u32), batch: &Batch, ways: &Ways, board: &mut Board) {
+        let lost = ranked(&ways.lost);
         let Some(first) = lost.first().copied() else {
             return;
         };
@@ -367,14 +424,14 @@ impl ChurnDetector {
             }
             self.gateways.insert(*gateway, watch);
         }
-        let won = ranked(&batch.won);
+        let won = ranked(&ways.won);
         board.update(watch.key, |finding| {
             finding.support(&batch.last);
             for gateway in &lost {
                 finding.also(Subject::Nexthop(*gateway));
                 finding.touch(Touch::Gateway(*gateway));
             }
-            common(finding, batch, protocol, by);
+            common(finding, batch, ways, protocol, by);
             let onto = if won.is_empty() {
                 "the remaining ones carry the traffic".to_owned()
             } else {
@@ -394,12 +451,13 @@ impl ChurnDetector {
     fn withdrawn(
         &mut self,
         (protocol, by): (u8, u32),
-        batch: Batch,
+        batch: &Batch,
+        ways: &Ways,
         net: &NetState,
         board: &mut Board,
     ) {
         let at = batch.opened.at;
-        let gateway = ranked(&batch.lost).first().copied();
+        let gateway = ranked(&ways.lost).first().copied();
         let missing: BTreeSet<Prefix> = batch
             .missing
             .iter()
@@ -412,11 +470,15 @@ impl ChurnDetector {
         let known = self.withdrawals.iter_mut().find(|withdrawal| {
             withdrawal.gateway == gateway && at.since(withdrawal.last) <= EPISODE
         });
-        let key = match known {
+        let (key, total) = match known {
             Some(withdrawal) => {
                 let continues = at.since(withdrawal.last) <= CONTINUES;
                 withdrawal.last = batch.last.at;
+                withdrawal.total = if continues { withdrawal.total } else { 0 } + batch.removed;
                 withdrawal.missing.extend(missing.iter().copied());
+                while withdrawal.missing.len() > MAX_PREFIXES {
+                    withdrawal.missing.pop_last();
+                }
                 board.update(withdrawal.key, |finding| {
                     if continues && finding.broken.subject {
                         finding.support(&batch.opened);
@@ -424,7 +486,7 @@ impl ChurnDetector {
                         finding.again(&batch.opened);
                     }
                 });
-                withdrawal.key
+                (withdrawal.key, withdrawal.total)
             }
             None => {
                 let subject = match gateway {
@@ -446,40 +508,49 @@ impl ChurnDetector {
                     key,
                     gateway,
                     last: batch.last.at,
+                    total: batch.removed,
                     missing: missing.clone(),
                 });
-                key
+                (key, batch.removed)
             }
         };
         let no_way = net.routes.lookup(sample.addr()).is_none();
         board.update(key, |finding| {
             finding.support(&batch.last);
-            for gateway in batch.lost.keys() {
+            for gateway in ways.lost.keys() {
                 finding.touch(Touch::Gateway(*gateway));
             }
             finding.also(Subject::Prefix(sample));
             finding.broken.subject = true;
             finding.broken.last_path = no_way;
-            common(finding, &batch, protocol, by);
+            common(finding, batch, ways, protocol, by);
+            let replaced = batch.missing.len() - missing.len();
             finding.explain = format!(
-                "{} routes of {} were deleted {}, {} of them without a replacement: {}.",
-                batch.total(),
+                "{total} routes of {} were deleted {}: {}{}.",
                 protocol_name(protocol),
                 times(finding.count, finding.first, at),
-                missing.len(),
                 list(&missing, 3),
+                match replaced {
+                    0 => String::new(),
+                    n => format!("; {n} of them have another route"),
+                },
             );
         });
     }
 }
 
-fn common(finding: &mut Finding, batch: &Batch, protocol: u8, by: u32) {
+fn common(finding: &mut Finding, batch: &Batch, ways: &Ways, protocol: u8, by: u32) {
     for (_, prefix) in &batch.prefixes {
         if finding.affected.routes.len() < MAX_PREFIXES {
             finding.affected.routes.insert(*prefix);
         }
     }
-    for name in &batch.interfaces {
+    if batch.inferred {
+        finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
+    }
+    // Batches of several processes close in another order than they began.
+    finding.first = finding.first.min(batch.opened.at);
+    for name in &ways.interfaces {
         finding.touch(Touch::Interface(name.clone()));
     }
     finding.actor = Some(actor(by, Some(protocol)));
@@ -488,7 +559,7 @@ fn common(finding: &mut Finding, batch: &Batch, protocol: u8, by: u32) {
         format!("ip route show proto {protocol}"),
         "vtysh -c 'show bgp summary' # or birdc show protocols".to_owned(),
     ];
-    if let Some(name) = batch.interfaces.first() {
+    if let Some(name) = ways.interfaces.first() {
         finding
             .advice
             .push(format!("ip -s link show {}", quoted(name)));

@@ -168,9 +168,6 @@ impl Prefixes {
                 finding.kind = Kind::RouteFlap;
                 finding.severity = finding.severity.max(Severity::Warning);
             }
-            if delta.cause == Cause::DumpDiff {
-                finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
-            }
             // One withdrawal with another way left is a change, no outage.
             finding.broken.subject = flaps || no_way;
             finding.broken.last_path = no_way;
@@ -402,6 +399,11 @@ fn within(events: &[Event], (n, window): (usize, Duration)) -> bool {
 }
 
 fn describe(finding: &mut Finding, delta: &RouteDelta, route: &Route, net: &NetState) {
+    if delta.cause != Cause::Notified {
+        finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
+    }
+    // Batches of several processes close in another order than they began.
+    finding.first = finding.first.min(delta.at);
     finding.touch(Touch::Prefix(delta.key.prefix));
     for gateway in route.gateways() {
         finding.touch(Touch::Gateway(gateway));
