@@ -714,7 +714,10 @@ impl Ribs {
             };
             self.hot.strike(delta.hot - 1, &stroke);
             if let Some((rib, slot)) = gone {
-                let cold = self.ribs.get_mut(rib.0 as usize).and_then(|rib| rib.table.cold_mut(slot));
+                let cold = self
+                    .ribs
+                    .get_mut(rib.0 as usize)
+                    .and_then(|rib| rib.table.cold_mut(slot));
                 if let Some(cold) = cold {
                     cold.hot = 0;
                 }
