@@ -60,10 +60,10 @@ impl Detector for Feeds {
                 _ => {}
             }
         }
-        if let Some(id) = seen.changes.rib.rib {
-            if !seen.changes.rib.routes.is_empty() {
-                self.plausible(id, seen, net, board);
-            }
+        if let Some(id) = seen.changes.rib.rib
+            && !seen.changes.rib.routes.is_empty()
+        {
+            self.plausible(id, seen, net, board);
         }
     }
 }

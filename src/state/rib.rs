@@ -869,11 +869,11 @@ impl Ribs {
                 hot: cold.hot,
             });
         }
-        if moved > 0 {
-            if let Some(transfer) = &mut rib.transfer {
-                // Only what the table had not brought yet keeps the transfer alive: a flapping prefix does not.
-                transfer.progress(at, moved);
-            }
+        if moved > 0
+            && let Some(transfer) = &mut rib.transfer
+        {
+            // Only what the table had not brought yet keeps the transfer alive: a flapping prefix does not.
+            transfer.progress(at, moved);
         }
     }
 
