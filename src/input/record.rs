@@ -94,6 +94,7 @@ struct Interface {
 /// The recorder.
 pub struct Recorder {
     files: Files,
+    is_ring: bool,
     freeze: Option<Duration>,
     origin: Origin,
     /// By source and link type: a source may change its (a reopened tunnel).
@@ -122,6 +123,7 @@ impl Recorder {
         }
         Ok(Recorder {
             files: Files::create(&settings.path, settings.ring)?,
+            is_ring: settings.ring.is_ring(),
             freeze: settings.freeze,
             origin: origin(),
             interfaces: BTreeMap::new(),
@@ -182,12 +184,20 @@ impl Recorder {
         self.settle();
     }
 
-    /// An incident was opened at `at`: keeps the segments of the time before it.
+    /// An incident was opened at `at`: writes down how far the engine's time had come, and keeps the segments of the time before.
     pub fn incident(&mut self, at: Timestamp) {
+        if self.trouble.is_some() {
+            return;
+        }
+        self.newest = self.newest.max(at);
+        let described = self.interfaces.values().find_map(|known| known.index);
+        if let Some(index) = described {
+            pcapng::statistics(&mut self.blocks, index, self.newest, note::WATCHED, None);
+        }
+        self.flush();
         let Some(time) = self.freeze.filter(|_| self.trouble.is_none()) else {
             return;
         };
-        self.flush();
         match self.files.freeze(at - time) {
             Ok(Some(folder)) => self.news.push(format!(
                 "the recording before the incident is kept in {}",
@@ -212,6 +222,10 @@ impl Recorder {
         if self.trouble.is_none() && self.newest != Timestamp::MIN {
             self.start(self.newest);
             self.end_section();
+            self.flush();
+        } else if self.trouble.is_none() && !self.is_ring {
+            // Nothing came: still a file that opens.
+            pcapng::section(&mut self.blocks, &self.origin);
             self.flush();
         }
         let sources = self.interfaces.values().map(|interface| Recorded {
