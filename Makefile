@@ -5,6 +5,7 @@ SHELL := /bin/bash
 # A fresh rustup is not yet in the PATH of this shell.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO ?= captures/lease-expiry-breaks-bgp
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Debian's Python: a version manager's may be absent under sudo.
@@ -20,9 +21,9 @@ demo: ## build the program and let it explain one recorded incident
 	@echo "building (once, some minutes) …" >&2
 	@cargo build --release --locked --quiet
 	@echo "flapscope analyze $(DEMO)/*.pcap*" >&2
-	@target/release/flapscope analyze $(DEMO)/*.pcap*
+	@$(TARGET)/release/flapscope analyze $(DEMO)/*.pcap*
 
-build: ## the release binary, target/release/flapscope
+build: ## the release binary
 	@.ci/install build
 	cargo build --release --locked
 
@@ -45,14 +46,15 @@ bench: ## the benchmarks
 	@.ci/install build
 	cargo bench --locked
 
-fuzz: ## each decoder for SECONDS (60) with cargo-fuzz, where fuzz/ and a nightly toolchain are there
+fuzz: ## each decoder for SECONDS_EACH (60) with cargo-fuzz, where fuzz/ and a nightly toolchain are there
 	@test -d fuzz || { echo "no fuzz/ in this tree" >&2; exit 1; }
 	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked" >&2; exit 1; }
 	@for t in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run "$$t" -- -max_total_time=$${SECONDS_EACH:-60}; done
 
-captures: ## record captures/ again with real daemons (root; about 12 minutes)
+captures: ## record captures/ again with real daemons (root; about 20 minutes), or SCENARIOS='…' of them
 	@.ci/install test
 	$(SUDO) $(PYTHON) captures/record.py $(SCENARIOS)
+	@[ -z "$(SUDO)" ] || sudo chown -R "$$(id -u):$$(id -g)" captures
 	@$(MAKE) --no-print-directory clean-lab
 
 clean-lab: ## remove namespaces that a killed recording left behind

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::io::Read;
 
 use flapscope::decode::Stamp;
-use flapscope::decode::mrt::{HEADER, MrtDecoder, record_time};
+use flapscope::decode::mrt::{HEADER, MrtDecoder, record_time, record_type};
 use flapscope::event::bgp::BgpMessage;
 use flapscope::event::source::Unit;
 use flapscope::event::{Event, EventKind, InputId, Locator, SourceId, Timestamp};
@@ -42,7 +42,7 @@ fn main() {
     let seconds = best(|| {
         let mut writer = BgpdumpWriter::new(std::io::sink());
         decode(&bytes, |kind, event| {
-            writer.mrt_type(kind);
+            writer.mrt_record(Some(kind));
             writer.event(event).expect("a sink takes everything");
         });
         black_box(writer.finish().is_ok());
@@ -62,7 +62,7 @@ fn newest_updates() -> Option<std::path::PathBuf> {
     files.pop()
 }
 
-fn decode(mut bytes: &[u8], mut emit: impl FnMut(u16, &Event)) {
+fn decode(mut bytes: &[u8], mut emit: impl FnMut((u16, u16), &Event)) {
     let mut decoder = MrtDecoder::new();
     let mut number = 0;
     while let Some(length) = bytes.get(8..HEADER) {
@@ -82,7 +82,7 @@ fn decode(mut bytes: &[u8], mut emit: impl FnMut(u16, &Event)) {
                 offset: 0,
             },
         };
-        let kind = u16::from_be_bytes([record[4], record[5]]);
+        let kind = record_type(record).unwrap_or_default();
         decoder.record(record, &stamp, &mut |event| emit(kind, event));
     }
 }

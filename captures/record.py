@@ -14,6 +14,7 @@ import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+sys.dont_write_bytecode = True
 
 from lab import net as lab_net  # noqa: E402
 from lab.catalogue import SCENARIOS  # noqa: E402
@@ -60,9 +61,8 @@ def main():
         print("record.py: namespaces and captures need root (sudo make captures)", file=sys.stderr)
         return 2
     if args.clean:
-        for name in lab_net.leftovers():
+        for name in lab_net.clean():
             print(f"removing {name}")
-            lab_net.clear(name)
         return 0
     signal.signal(signal.SIGTERM, interrupt)
     failed = []

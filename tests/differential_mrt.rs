@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flapscope::decode::Stamp;
-use flapscope::decode::mrt::{HEADER, MrtDecoder, record_time};
+use flapscope::decode::mrt::{HEADER, MrtDecoder, record_time, record_type};
 use flapscope::event::bgp::BgpMessage;
 use flapscope::event::source::Unit;
 use flapscope::event::{Event, EventKind, InputId, Locator, SourceId};
@@ -69,10 +69,10 @@ fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn decode(bytes: &[u8], mut emit: impl FnMut(u16, &Event)) {
+fn decode(bytes: &[u8], mut emit: impl FnMut((u16, u16), &Event)) {
     let mut decoder = MrtDecoder::new();
     for (number, record) in records(bytes).enumerate() {
-        let kind = u16::from_be_bytes([record[4], record[5]]);
+        let kind = record_type(record).unwrap_or_default();
         let stamp = Stamp {
             at: record_time(record).unwrap(),
             source: SourceId(0),
@@ -90,7 +90,7 @@ fn decode(bytes: &[u8], mut emit: impl FnMut(u16, &Event)) {
 fn ours(bytes: &[u8]) -> Vec<u8> {
     let mut writer = BgpdumpWriter::new(Vec::new());
     decode(bytes, |kind, event| {
-        writer.mrt_type(kind);
+        writer.mrt_record(Some(kind));
         writer.event(event).unwrap();
     });
     writer.finish().unwrap()

@@ -120,7 +120,7 @@ def bfd_down(net, s):
     time.sleep(1)
 
 
-@scenario("nexthop-withdrawn", "an operator deletes the static route that resolves the next hop of BGP routes on the leaf, back after 4 s; no BGP message tells it",
+@scenario("nexthop-withdrawn", "a script on the leaf deletes and adds the static route that resolves the next hop of 16 BGP routes, 4 times; no BGP message tells it",
           root=kinds("route.foreign-delete", "route.withdrawn", "route.nexthop-churn", "route.flap", "prefix.nexthop-unresolved"), most=1,
           **{"not": [SESSION, LINK, PREFIX_FLAP]})
 def nexthop_withdrawn(net, s):
@@ -139,12 +139,13 @@ def nexthop_withdrawn(net, s):
     wait("routes through the far next hop", lambda: "203.0.113.5" in net.ip("leaf", "route"))
     fabric.record()
     with s.fault():
-        s.did("route_delete", "leaf: 192.0.2.250/32")
-        net.ip("leaf", "route", "del", "192.0.2.250/32")
-        time.sleep(4)
-        s.did("route_add", "leaf: 192.0.2.250/32")
-        net.ip("leaf", "route", "add", "192.0.2.250/32", "via", four(1, 0), "proto", "static")
-        time.sleep(3)
+        for cycle in range(4):
+            s.did("route_delete", "leaf: 192.0.2.250/32", cycle=cycle)
+            net.ip("leaf", "route", "del", "192.0.2.250/32")
+            time.sleep(2)
+            s.did("route_add", "leaf: 192.0.2.250/32", cycle=cycle)
+            net.ip("leaf", "route", "add", "192.0.2.250/32", "via", four(1, 0), "proto", "static")
+            time.sleep(3)
 
 
 @scenario("transit-dies", "the transit's BGP process is killed: both spines withdraw the whole table; it comes back after 5 s",

@@ -178,6 +178,8 @@ class Fabric:
 
     def record(self, *more_ports):
         self.s.record("leaf", ["pe0", "pe1", *more_ports], station=("mon", "brm", PORT))
+        # Keepalives of every session are seen before anything happens: a capture that starts with the fault knows nothing of what was there.
+        time.sleep(self.plan.hold / 3)
 
     def flap_origin(self, protocol, cycles, down, up):
         """The customer withdraws and announces its prefix."""

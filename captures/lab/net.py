@@ -14,6 +14,7 @@ import tempfile
 import time
 
 PREFIX = re.compile(r"^fl(\d+)-")
+SCRATCH = "flapscope-lab-"
 
 
 def run(*words, check=True, **more):
@@ -39,7 +40,7 @@ class Net:
 
     def __init__(self):
         self.tag = f"fl{os.getpid()}-"
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="flapscope-lab-"))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
         self.dir.chmod(0o755)
         self.names, self.processes, self.macs = [], [], itertools.count(0x11)
 
@@ -155,10 +156,16 @@ def clear(full):
     run("ip", "netns", "del", full, check=False)
 
 
-def leftovers():
-    """Namespaces of laboratories whose process is gone."""
+def clean():
+    """Removes namespaces and scratch directories of laboratories whose process is gone, and says which."""
     for line in run("ip", "netns", "list").splitlines():
         name = line.split()[0]
         found = PREFIX.match(name)
         if found and not pathlib.Path("/proc", found[1]).exists():
             yield name
+            clear(name)
+    for path in pathlib.Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
+        pid = path.name.removeprefix(SCRATCH).split("-")[0]
+        if pid.isdigit() and not pathlib.Path("/proc", pid).exists():
+            yield path.name
+            shutil.rmtree(path, ignore_errors=True)

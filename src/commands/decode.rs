@@ -30,7 +30,7 @@ pub fn run(options: &Decode) -> anyhow::Result<u8> {
         DecodeFormat::Bgpdump => {
             let mut writer = BgpdumpWriter::new(&mut out);
             each(&mut inputs, &mut decoder, |item, event| {
-                writer.mrt_type(item.and_then(mrt_type).unwrap_or_default());
+                writer.mrt_record(item.and_then(mrt_type));
                 writer.event(event)
             })?;
             writer.finish()?;
@@ -41,8 +41,8 @@ pub fn run(options: &Decode) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The type of an MRT record: the first column of bgpdump's layout names it.
-fn mrt_type(item: &Item<'_>) -> Option<u16> {
+/// Type and subtype of an MRT record: the first column of bgpdump's layout names them.
+fn mrt_type(item: &Item<'_>) -> Option<(u16, u16)> {
     match item {
         Item::Record(record) if record.format == Format::Mrt => record_type(record.bytes),
         _ => None,

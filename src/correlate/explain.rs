@@ -181,7 +181,20 @@ pub fn headline(finding: &Finding) -> String {
         }
         Kind::RouteFlap => format!("kernel route {subject} was deleted{times}"),
         Kind::RouteWithdrawn => format!("kernel route {subject} was deleted{times}"),
-        Kind::RouteSilentLoss => format!("kernel routes vanished silently, first {subject}"),
+        Kind::RouteSilentLoss => {
+            let prefixes = finding
+                .subjects
+                .iter()
+                .filter(|s| matches!(s, Subject::Prefix(_)));
+            let (n, first) = (
+                finding.affected.routes.len().max(1),
+                prefixes.map(name).next().unwrap_or(subject),
+            );
+            format!(
+                "{n} kernel {} vanished silently, first {first}",
+                if n == 1 { "route" } else { "routes" }
+            )
+        }
         Kind::RouteDefaultLost => format!("default route {subject} was lost{times}"),
         Kind::RouteDefaultFlap => format!("default route {subject} changed{times}"),
         Kind::RouteShadowed => format!("{subject} is shadowed by another route"),

@@ -205,11 +205,11 @@ impl MrtDecoder {
     }
 }
 
-/// The type in an MRT header.
-pub fn record_type(bytes: &[u8]) -> Option<u16> {
+/// Type and subtype in an MRT header.
+pub fn record_type(bytes: &[u8]) -> Option<(u16, u16)> {
     let mut cursor = Cursor(bytes);
     cursor.u32()?;
-    cursor.u16()
+    Some((cursor.u16()?, cursor.u16()?))
 }
 
 /// The time in an MRT header, with the microseconds of the extended types.

@@ -10,6 +10,7 @@ mod duplicate_lease;
 mod gateway_changed;
 mod hostile_text;
 mod identity_conflict;
+mod known;
 mod lease_expired;
 mod malformed;
 mod nak_storm;

@@ -222,8 +222,10 @@ impl Watch {
 fn severity(delta: &LinkDelta, kind: Kind, flaps: bool, net: &NetState) -> Severity {
     let routed = !net.routes.gateways_via(delta.ifindex).is_empty();
     let addressed = net.addresses.on(delta.ifindex).any(|(_, a)| a.scope == 0);
+    // rtmon dumps links only: who uses them is not known then, and not a reason to be quiet.
+    let unknown = net.addresses.is_empty();
     let bridged = delta.before.is_some_and(|before| before.master.is_some());
-    let used = routed || addressed || bridged;
+    let used = routed || addressed || bridged || unknown;
     if is_container(&delta.name) || !used {
         Severity::Info
     } else if flaps || kind == Kind::LinkCarrierLost || routed {
@@ -271,18 +273,15 @@ fn describe(finding: &mut Finding, watch: &Watch, name: &str) {
             format!("{name} lost its carrier ({carrier}) or was set down ({admin}) {how_often}")
         }
     };
-    match finding.occurrences.last() {
-        Some(o) => match o.until {
-            Some(until) => {
-                what += &format!(
-                    "; last time it came back after {}",
-                    seconds(until.since(o.at))
-                );
-            }
-            None if finding.broken.subject => what += "; it is still down",
-            None => {}
-        },
-        None => {}
+    match finding.occurrences.last().map(|o| (o.at, o.until)) {
+        Some((at, Some(until))) => {
+            what += &format!(
+                "; last time it came back after {}",
+                seconds(until.since(at))
+            );
+        }
+        Some((_, None)) if finding.broken.subject => what += "; it is still down",
+        _ => {}
     }
     if finding.fidelity == Fidelity::Compressed {
         what += "; the kernel's carrier counter shows losses that came too fast to be notified";

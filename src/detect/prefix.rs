@@ -1,6 +1,216 @@
-//! TODO-REPLACED-BY-OWNER: detectors of the prefix family.
+//! Detectors of BGP prefixes: flaps, oscillations, path hunting, moves, origin conflicts; and of whole tables: mass withdrawals,
+//! duplicates, surges, transfers.
+//!
+//! One detector walks the deltas of an UPDATE once and hands each to the books that care. Stages behind it see findings at most twice a
+//! second per subject: a prefix that flaps a thousand times a second must not cost a thousand reports.
 
-use super::{Detector, Settings};
+mod episodes;
+mod excuse;
+mod hunting;
+mod moved;
+mod origin;
+mod peer;
+pub mod rows;
+
+use crate::event::{Classes, Event, EventKind, Timestamp};
+use crate::state::rib::attributes::What;
+use crate::state::rib::hot::{Alternation, Hot, STATES};
+use crate::state::rib::{Rib, RibId, RouteChange, RouteDelta};
+use crate::state::{NetState, Observation};
+
+use super::{Board, Detector, Kind, Settings};
+use episodes::{Book, Report};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// D2: withdrawals within a minute that make a flap, whatever the penalty.
+const FAST: usize = 3;
+const FAST_WINDOW: Duration = Duration::from_secs(60);
+/// D3: withdrawals within six hours that make a slow flap.
+const SLOW: usize = 4;
+const SLOW_WINDOW: Duration = Duration::from_secs(6 * 3600);
+/// D4: switches within ten minutes that make an oscillation, among at most [`STATES`] states.
+const SWITCHES: u32 = 6;
+const SWITCH_WINDOW: Duration = Duration::from_secs(600);
+/// D18: communities alone change for harmless reasons (geographic and traffic-engineering tags).
+const COMMUNITY_SWITCHES: u32 = 20;
 
 /// Adds this family's detectors.
-pub fn register(_settings: &Settings, _detectors: &mut Vec<Box<dyn Detector>>) {}
+pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
+    detectors.push(Box::new(Prefixes {
+        flaps: Book::new(Kind::PrefixFlap),
+        paths: Book::new(Kind::PrefixPathOscillation),
+        attributes: Book::new(Kind::PrefixAttributeOscillation),
+        hunting: hunting::Hunts::default(),
+        moved: moved::Moves::default(),
+        origin: origin::Origins::new(settings),
+        peer: peer::Peers::default(),
+        excuses: excuse::Excuses::default(),
+    }));
+}
+
+/// Where the deltas at hand come from.
+pub(super) struct Scene<'a> {
+    pub event: &'a Event,
+    pub net: &'a NetState,
+    pub id: RibId,
+    pub rib: &'a Rib,
+    pub sender: IpAddr,
+    pub receiver: IpAddr,
+}
+
+struct Prefixes {
+    flaps: Book,
+    paths: Book,
+    attributes: Book,
+    hunting: hunting::Hunts,
+    moved: moved::Moves,
+    origin: origin::Origins,
+    peer: peer::Peers,
+    excuses: excuse::Excuses,
+}
+
+impl Detector for Prefixes {
+    fn name(&self) -> &'static str {
+        "prefixes"
+    }
+
+    fn wants(&self) -> Classes {
+        Classes::BGP.and(Classes::BMP)
+    }
+
+    fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        let changes = &seen.changes.rib;
+        for event in &changes.events {
+            self.excuses.rib_event(event, seen.event.at, net);
+            self.peer.rib_event(event, net, board);
+        }
+        if matches!(seen.event.kind, EventKind::Deadline) || changes.routes.is_empty() {
+            return;
+        }
+        let Some(id) = changes.rib else { return };
+        let Some(rib) = net.rib.get(id) else { return };
+        let Some(session) = net.sessions.get(rib.session) else {
+            return;
+        };
+        let scene = Scene {
+            event: seen.event,
+            net,
+            id,
+            rib,
+            sender: session.ends[rib.sender].addr,
+            receiver: session.ends[1 - rib.sender].addr,
+        };
+        self.peer.updates(&scene, &changes.routes, board);
+        let mass = self.peer.in_mass(id, seen.event.at);
+        for delta in &changes.routes {
+            if delta.hot != 0
+                && !mass
+                && let Some(hot) = net.rib.hot(delta)
+            {
+                self.churn(&scene, delta, hot, board);
+            }
+            self.moved.route(&scene, delta, board);
+            self.origin.route(&scene, delta, board);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        [&self.flaps, &self.paths, &self.attributes]
+            .into_iter()
+            .filter_map(Book::next_deadline)
+            .chain(self.peer.next_deadline())
+            .min()
+    }
+
+    fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        for book in [&mut self.flaps, &mut self.paths, &mut self.attributes] {
+            book.expire(now, net, board);
+        }
+        self.peer.expire(now, net, board);
+    }
+
+    fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        for book in [&mut self.flaps, &mut self.paths, &mut self.attributes] {
+            book.flush(now, net, board);
+        }
+        self.peer.finish(now, net, board);
+    }
+}
+
+impl Prefixes {
+    fn churn(&mut self, scene: &Scene<'_>, delta: &RouteDelta, hot: &Hot, board: &mut Board) {
+        let now = scene.event.at;
+        // What falls with a session is that session's affair, on every peer that passes it on.
+        let since = match self.excuses.until(scene, delta) {
+            Some(until) if until > now => return,
+            Some(until) => until,
+            None => Timestamp::MIN,
+        };
+        let report = |count: u32, first: Timestamp| Report {
+            scene,
+            slot: delta.slot,
+            hot,
+            count,
+            first,
+        };
+        match delta.change {
+            RouteChange::Withdrawn => {
+                if let Some(hunt) = &hot.ended_hunt {
+                    self.hunting.ended(scene, delta, hunt, board);
+                }
+                let counted = report(hot.withdrawals, hot.first);
+                if is_flap(scene, hot, now, since) {
+                    self.flaps.raise(&counted, board);
+                } else {
+                    self.flaps.known(&counted);
+                }
+            }
+            RouteChange::Reannounced => self.flaps.recovered(&report(0, hot.first)),
+            RouteChange::Changed => {
+                let quiet = hot.withdrawals_since(now - SWITCH_WINDOW) == 0;
+                if quiet && hot.path.since >= since && alternates(&hot.path, SWITCHES, now) {
+                    self.paths
+                        .raise(&report(hot.path.switches, hot.path.since), board);
+                }
+                let least = if hot.what == What::COMMUNITIES {
+                    COMMUNITY_SWITCHES
+                } else {
+                    SWITCHES
+                };
+                if quiet
+                    && hot.attributes.since >= since
+                    && alternates(&hot.attributes, least, now)
+                    && hot.attributes.last == now
+                {
+                    self.attributes.raise(
+                        &report(hot.attributes.switches, hot.attributes.since),
+                        board,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// D1, D2, D3: FRR's defaults would suppress it, or it goes often, or it goes again and again.
+fn is_flap(scene: &Scene<'_>, hot: &Hot, now: Timestamp, since: Timestamp) -> bool {
+    let fast = hot.withdrawals_since(since.max(now - FAST_WINDOW)) >= FAST;
+    let slow = hot.withdrawals_since(since.max(now - SLOW_WINDOW)) >= SLOW;
+    let profiles = scene.net.rib.hot_records().profiles();
+    let damped =
+        hot.withdrawals_since(since) >= FAST && hot.penalties[0].suppressed(&profiles[0], now);
+    fast || slow || damped
+}
+
+fn alternates(a: &Alternation, least: u32, now: Timestamp) -> bool {
+    // Nearly all changes lead back to a known state: the first ones only make the states known.
+    a.switches >= least
+        && usize::from(a.states) <= STATES
+        && a.returns + STATES as u32 >= a.switches
+        && now.since(a.last) <= SWITCH_WINDOW
+}
+
+#[cfg(test)]
+mod tests;

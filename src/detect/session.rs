@@ -178,11 +178,14 @@ impl SessionLosses {
             return;
         }
         let up_for = session.up_since.map(|up| at.since(up));
-        let first_up =
-            session.ups <= 1 && !session.mid_stream && session.downs <= MAX_STARTUP_FAILURES;
+        // A feed's list of peers may hold one that is still being opened.
+        let listed =
+            session.mid_stream && session.ups == 0 && session.views.none_but(Observer::Bmp);
+        let first_up = (session.ups <= 1 && !session.mid_stream || listed)
+            && session.downs <= MAX_STARTUP_FAILURES;
         let track = self.tracks.entry(id).or_default();
         if first_up || (track.startup_failures > 0 && track.finding.is_none()) {
-            let startup = up_for.is_some_and(|up| up < STARTUP);
+            let startup = up_for.is_some_and(|up| up < if listed { NOT_BACK } else { STARTUP });
             if startup && track.startup_failures + 1 < MAX_STARTUP_FAILURES {
                 track.startup_failures += 1;
                 return;
@@ -296,10 +299,10 @@ impl SessionLosses {
         };
         let Some(loss) = &mut track.loss else { return };
         loss.over = Some(event.at);
-        if loss.judged.is_some() {
-            if let Some(key) = track.finding {
-                board.update(key, |finding| recovered(finding, event.at));
-            }
+        if loss.judged.is_some()
+            && let Some(key) = track.finding
+        {
+            board.update(key, |finding| recovered(finding, event.at));
         }
     }
 
@@ -532,7 +535,7 @@ fn recovered(finding: &mut Finding, at: Timestamp) {
 }
 
 /// Prefixes that a RIB holds now, as many as a finding remembers.
-pub(super) fn present(ribs: &Ribs, rib: crate::state::rib::RibId) -> Vec<Prefix> {
+pub(in crate::detect) fn present(ribs: &Ribs, rib: crate::state::rib::RibId) -> Vec<Prefix> {
     ribs.get(rib)
         .into_iter()
         .flat_map(|of| of.iter().filter(|(_, _, cold)| of.current(cold).is_some()))

@@ -18,7 +18,30 @@ const FLUSH_AT: usize = 1 << 16;
 /// MRT types that change the layout (RFC 6396 §4).
 const MRT_BGP: u16 = 5;
 const MRT_TABLE_DUMP: u16 = 12;
+const MRT_BGP4MP: u16 = 16;
 const MRT_BGP4MP_ET: u16 = 17;
+
+/// What a record's type and subtype change in its lines.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+struct Style {
+    kind: u16,
+    /// The collector sent the message (RFC 6396 §4.4.5): the lines name the peer all the same.
+    local: bool,
+    /// A path identifier stands behind the prefix (RFC 8050).
+    path_id: bool,
+}
+
+impl Style {
+    fn of(kind: u16, subtype: u16) -> Style {
+        let message = matches!(kind, MRT_BGP4MP | MRT_BGP4MP_ET);
+        let table = !message && kind != MRT_BGP && kind != MRT_TABLE_DUMP;
+        Style {
+            kind,
+            local: message && matches!(subtype, 6 | 7 | 10 | 11),
+            path_id: message && matches!(subtype, 8..=11) || table && matches!(subtype, 8..=12),
+        }
+    }
+}
 
 /// Writes events as lines.
 #[derive(Debug)]
@@ -28,7 +51,7 @@ pub struct BgpdumpWriter<W: Write> {
     /// What stands before the prefix in each line of a message, and behind it.
     before: Vec<u8>,
     behind: Vec<u8>,
-    mrt_type: u16,
+    style: Style,
 }
 
 impl<W: Write> BgpdumpWriter<W> {
@@ -38,13 +61,13 @@ impl<W: Write> BgpdumpWriter<W> {
             buffer: Vec::with_capacity(2 * FLUSH_AT),
             before: Vec::new(),
             behind: Vec::new(),
-            mrt_type: 0,
+            style: Style::default(),
         }
     }
 
-    /// Tells the type of the MRT record whose events come next: the layout's first column names it. Without it BGP4MP is assumed.
-    pub fn mrt_type(&mut self, kind: u16) {
-        self.mrt_type = kind;
+    /// Tells type and subtype of the MRT record whose events come next: the layout depends on them. Without one, BGP4MP is assumed.
+    pub fn mrt_record(&mut self, record: Option<(u16, u16)>) {
+        self.style = record.map_or_else(Style::default, |(kind, subtype)| Style::of(kind, subtype));
     }
 
     /// Writes the lines of one event; events other than BGP have none.
@@ -115,12 +138,16 @@ impl<W: Write> BgpdumpWriter<W> {
         self.head(event, bgp, letter);
         self.behind.clear();
         if let Some(attributes) = attributes {
-            tail(&mut self.behind, attributes, self.mrt_type != MRT_BGP);
+            tail(&mut self.behind, attributes, self.style.kind != MRT_BGP);
         }
         self.behind.push(b'\n');
         for key in keys {
             self.buffer.extend_from_slice(&self.before);
             prefix(&mut self.buffer, &key.prefix);
+            if self.style.path_id {
+                self.buffer.push(b'|');
+                decimal(&mut self.buffer, key.path_id);
+            }
             self.buffer.extend_from_slice(&self.behind);
         }
     }
@@ -130,13 +157,19 @@ impl<W: Write> BgpdumpWriter<W> {
         let head = &mut self.before;
         head.clear();
         let table = matches!(bgp.message, BgpMessage::TableEntry(_));
-        head.extend_from_slice(match (self.mrt_type, table) {
+        head.extend_from_slice(match (self.style.kind, table) {
             (MRT_TABLE_DUMP, _) => b"TABLE_DUMP",
             (_, true) => b"TABLE_DUMP2",
             (MRT_BGP, false) => b"BGP",
             (MRT_BGP4MP_ET, false) => b"BGP4MP_ET",
             (_, false) => b"BGP4MP",
         });
+        if self.style.local {
+            head.extend_from_slice(b"_LOCAL");
+        }
+        if self.style.path_id {
+            head.extend_from_slice(b"_AP");
+        }
         head.push(b'|');
         let (seconds, nanos) = (
             event.at.0.div_euclid(1_000_000_000),
@@ -146,15 +179,21 @@ impl<W: Write> BgpdumpWriter<W> {
             Ok(seconds) => decimal(head, seconds),
             Err(_) => shown(head, seconds),
         }
-        if self.mrt_type == MRT_BGP4MP_ET {
+        if self.style.kind == MRT_BGP4MP_ET {
             shown(head, format_args!(".{:06}", nanos / 1000));
         }
         head.push(b'|');
         head.extend_from_slice(letter);
         head.push(b'|');
-        address(head, bgp.session.from);
+        let session = &bgp.session;
+        let (peer, asn) = if self.style.local {
+            (session.to, session.to_as)
+        } else {
+            (session.from, session.from_as)
+        };
+        address(head, peer);
         head.push(b'|');
-        decimal(head, bgp.session.from_as);
+        decimal(head, asn);
         head.push(b'|');
     }
 }

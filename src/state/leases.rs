@@ -217,6 +217,14 @@ impl Leases {
             Verb::Offer | Verb::Ack => self.given(scope, event, m, out),
             Verb::Nak => {
                 client.answered(event.at, m.xid);
+                let held = client.lease.map(Prefix::host);
+                let holder = held.and_then(|prefix| self.leases.get(&(scope, prefix)));
+                if let (Some(lease), Some(server)) = (holder, &m.server)
+                    && lease.server != *server
+                    && let Some(server) = self.servers.get_mut(scope, server)
+                {
+                    server.foreign_naks += 1;
+                }
                 out.push(LeaseDelta::Naked {
                     scope,
                     client: m.client.clone(),

@@ -6,6 +6,8 @@
 //! table is transferred, the first announcement of each prefix is no churn.
 
 pub mod attributes;
+pub mod damping;
+pub mod hot;
 pub mod table;
 pub mod transfer;
 
@@ -17,6 +19,7 @@ use crate::event::{Event, EventKind, Prefix, Timestamp};
 
 use super::sessions::{Current, DownCause, Observer, Session, SessionDelta, SessionId, Sessions};
 use attributes::{AttrId, AttributeStore, Digest, What};
+use hot::{Hot, HotStore, Stroke};
 use table::{Cold, Slot, Table};
 use transfer::{Transfer, Why};
 
@@ -95,6 +98,10 @@ pub struct RouteDelta {
     pub new: AttrId,
     /// Attributes before `old` (for a withdrawn route: those that were withdrawn).
     pub before: AttrId,
+    /// When it changed before, in tenths of a second since the RIB's birth (see [`Rib::time`]).
+    pub last: u32,
+    /// Its hot record after this change plus one; 0 where there is none.
+    pub hot: u32,
 }
 
 /// A change of a whole RIB.
@@ -190,6 +197,11 @@ impl Rib {
         }
     }
 
+    /// A time in tenths of a second since birth.
+    pub fn time(&self, tenths: u32) -> Timestamp {
+        from_tenths(self.born, tenths)
+    }
+
     /// When a record last changed.
     pub fn last_change(&self, cold: &Cold) -> Timestamp {
         from_tenths(self.born, cold.last)
@@ -229,6 +241,7 @@ pub struct Ribs {
     by_session: Vec<[u32; RibKind::COUNT * 2]>,
     attributes: AttributeStore,
     hasher: foldhash::fast::RandomState,
+    hot: HotStore,
     routes: usize,
     ends: BTreeSet<(Timestamp, RibId)>,
     /// Routes not tracked because the tables are full.
@@ -269,6 +282,16 @@ impl Ribs {
     /// The digest of attributes by id.
     pub fn digest(&self, id: AttrId) -> Option<&Digest> {
         self.attributes.digest(id)
+    }
+
+    /// The hot record that a delta names.
+    pub fn hot(&self, delta: &RouteDelta) -> Option<&Hot> {
+        self.hot.get(delta.hot.checked_sub(1)?)
+    }
+
+    /// All hot records and the damping profiles of their penalties.
+    pub fn hot_records(&self) -> &HotStore {
+        &self.hot
     }
 
     /// What differs between two sets; nothing when one is unknown.
@@ -627,6 +650,79 @@ impl Ribs {
         if update.end_of_rib.is_some() {
             self.end_of_rib(id);
         }
+        self.heat(at, id, out);
+    }
+
+    /// Brings the hot records of what changed up to date; a route gets one at its second change.
+    fn heat(&mut self, at: Timestamp, id: RibId, out: &mut RibDeltas) {
+        for delta in &mut out.routes {
+            let counts = match delta.change {
+                RouteChange::Withdrawn => true,
+                RouteChange::Changed | RouteChange::Reannounced => !delta.transfer,
+                _ => false,
+            };
+            if !counts {
+                continue;
+            }
+            let Some(rib) = self.ribs.get_mut(id.0 as usize) else {
+                return;
+            };
+            let (since, born) = (delta.last, rib.born);
+            let Some(cold) = rib.table.cold_mut(delta.slot) else {
+                continue;
+            };
+            let mut gone = None;
+            let digest = |attr: AttrId| self.attributes.digest(attr).copied();
+            if cold.hot == 0 {
+                let seed = match delta.change {
+                    RouteChange::Reannounced => Some(RouteChange::Withdrawn),
+                    _ if cold.changes > u16::from(delta.change == RouteChange::Changed) => {
+                        Some(RouteChange::Changed)
+                    }
+                    _ if cold.withdrawals > u16::from(delta.change == RouteChange::Withdrawn) => {
+                        Some(RouteChange::Withdrawn)
+                    }
+                    _ => None,
+                };
+                let Some(seed) = seed else { continue };
+                let first = from_tenths(born, since);
+                let (made, evicted) = self.hot.make(id, delta.slot, first);
+                cold.hot = made + 1;
+                let (old, new) = match seed {
+                    RouteChange::Changed => (digest(delta.before), digest(delta.old)),
+                    _ => (digest(delta.before), None),
+                };
+                self.hot.strike(
+                    made,
+                    &Stroke {
+                        change: seed,
+                        at: first,
+                        old,
+                        new,
+                        before: None,
+                    },
+                );
+                gone = evicted;
+            }
+            delta.hot = cold.hot;
+            let stroke = Stroke {
+                change: delta.change,
+                at,
+                old: digest(delta.old),
+                new: digest(delta.new),
+                before: digest(delta.before),
+            };
+            self.hot.strike(delta.hot - 1, &stroke);
+            if let Some((rib, slot)) = gone {
+                let cold = self
+                    .ribs
+                    .get_mut(rib.0 as usize)
+                    .and_then(|rib| rib.table.cold_mut(slot));
+                if let Some(cold) = cold {
+                    cold.hot = 0;
+                }
+            }
+        }
     }
 
     fn withdraw_all(&mut self, at: Timestamp, id: RibId, update: &Update, out: &mut RibDeltas) {
@@ -665,7 +761,7 @@ impl Ribs {
             } else {
                 AttrId::NONE
             };
-            let before = cold.before;
+            let (before, last) = (cold.before, cold.last);
             let counts = old.is_some() || new;
             if new {
                 cold.first = now;
@@ -691,6 +787,8 @@ impl Ribs {
                 old,
                 new: AttrId::NONE,
                 before,
+                last,
+                hot: cold.hot,
             });
         }
     }
@@ -723,7 +821,7 @@ impl Ribs {
             } else {
                 AttrId::NONE
             };
-            let before = cold.before;
+            let (before, last) = (cold.before, cold.last);
             let change = if new {
                 RouteChange::New
             } else if !old.is_some() {
@@ -767,13 +865,15 @@ impl Ribs {
                 old,
                 new: attrs,
                 before,
+                last,
+                hot: cold.hot,
             });
         }
-        if moved > 0 {
-            if let Some(transfer) = &mut rib.transfer {
-                // Only what the table had not brought yet keeps the transfer alive: a flapping prefix does not.
-                transfer.progress(at, moved);
-            }
+        if moved > 0
+            && let Some(transfer) = &mut rib.transfer
+        {
+            // Only what the table had not brought yet keeps the transfer alive: a flapping prefix does not.
+            transfer.progress(at, moved);
         }
     }
 

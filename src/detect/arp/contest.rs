@@ -149,6 +149,12 @@ impl Contest {
 
     /// Remembers what the audience hears; whether that contradicts what it heard before.
     fn hears(&mut self, delta: &HostDelta) -> bool {
+        let others_differ = self.heard.iter().any(|(_, mac)| *mac != delta.mac);
+        if delta.audience == Audience::Everybody {
+            // What everybody hears is the last word for each of them too.
+            self.heard
+                .retain(|(audience, _)| *audience == Audience::Everybody);
+        }
         let known = self
             .heard
             .iter_mut()
@@ -156,11 +162,10 @@ impl Contest {
         if let Some((_, mac)) = known {
             return std::mem::replace(mac, delta.mac) != delta.mac;
         }
-        // An audience of its own: a contradiction only when nobody asked and it goes on.
-        let others_differ = self.heard.iter().any(|(_, mac)| *mac != delta.mac);
         if self.heard.len() < MAX_AUDIENCES {
             self.heard.push((delta.audience, delta.mac));
         }
+        // One host that is told something else than the others: no contradiction before anybody yet, but the first of it may be a move.
         let first_ever = self.last_flip == Timestamp::MIN && delta.mac != self.owner;
         others_differ && (first_ever || delta.audience == Audience::Everybody)
     }

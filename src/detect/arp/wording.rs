@@ -19,18 +19,10 @@ pub(super) fn moved(addr: IpAddr, contest: &Contest, truncated: bool) -> Option<
         Subject::Address(addr),
         first.at,
     );
-    for (n, flip) in contest.flipped().enumerate() {
-        if n > 0 {
-            finding.again_at(flip.at);
-        }
-        finding.evidence.add(flip.locator);
+    for flip in contest.flipped().skip(1) {
+        finding.again_at(flip.at);
     }
-    for (at, locator) in &contest.frames {
-        if *at >= finding.first {
-            finding.last = finding.last.max(*at);
-            finding.evidence.add(*locator);
-        }
-    }
+    evidence(&mut finding, contest);
     let how = if contest.announced {
         "announced by its new owner"
     } else {
@@ -58,6 +50,7 @@ pub(super) fn moved(addr: IpAddr, contest: &Contest, truncated: bool) -> Option<
     }
     finding.truncated = truncated;
     finding.ended = Some(latest.at);
+    finding.also(Subject::Mac(latest.to));
     keys(&mut finding, addr, &[contest.owner, latest.to]);
     Some(finding)
 }
@@ -84,14 +77,15 @@ pub(super) fn handed_over(
     finding.support(event);
     finding.ended = Some(event.at);
     finding.explain = format!(
-        "{} was removed from this host and announced by {} {:.1} s later",
+        "{} was removed from this host and announced by {} {} ms later",
         delta.addr,
         delta.mac,
-        event.at.since(left).as_secs_f64()
+        event.at.since(left).as_millis()
     );
     finding
         .explanations
         .push("a planned move of the address (ElasticIP) or a fail-over".into());
+    finding.also(Subject::Mac(delta.mac));
     keys(&mut finding, delta.addr, &[delta.mac]);
     finding
 }
@@ -146,39 +140,16 @@ pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, 
             until: None,
         });
     }
-    for (at, locator) in &contest.frames {
-        if *at >= finding.first {
-            finding.last = finding.last.max(*at);
-            finding.evidence.add(*locator);
-        }
-    }
+    evidence(&mut finding, contest);
     finding.broken.subject = true;
-    let uses = |mac: Mac| {
-        find(mac).map_or_else(String::new, |user| {
-            format!(
-                "{mac} ({} answers, {} announcements)",
-                user.answers, user.announcements
-            )
-        })
-    };
     finding.explain = if both_answer {
-        format!(
-            "two hosts use {addr}: {} and {}; the MAC changed {} times",
-            uses(real),
-            uses(intruder),
-            finding.count
-        )
+        format!("two hosts answer for {addr}: {real} and {intruder}")
     } else {
-        format!(
-            "{} announces {addr}, which {} uses; the MAC changed {} times",
-            uses(intruder),
-            uses(real),
-            finding.count
-        )
+        format!("{intruder} announces {addr}, which {real} uses, and never answers for it")
     };
     if let Some(sender) = contest.disguised {
         finding.explain.push_str(&format!(
-            "; frames came from {sender}, which is not the MAC they claim"
+            " (its frames come from {sender}, which is not the MAC they claim)"
         ));
     }
     finding.explanations = vec![
@@ -191,6 +162,7 @@ pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, 
             "ARP or ND spoofing: traffic to the address is redirected".into(),
         );
     }
+    recount(&mut finding);
     keys(&mut finding, addr, &[real, intruder]);
     finding.also(Subject::Mac(intruder));
     if both_answer {
@@ -199,18 +171,37 @@ pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, 
     (party, finding)
 }
 
-/// Brings the number in the sentence up to date.
-pub(super) fn recount(finding: &mut Finding) {
-    const BEFORE: &str = "the MAC changed ";
-    const AFTER: &str = " times";
-    let Some(from) = finding.explain.find(BEFORE).map(|at| at + BEFORE.len()) else {
-        return;
-    };
-    let rest = finding.explain.get(from..).unwrap_or_default();
-    if let Some(len) = rest.find(AFTER) {
-        let count = finding.count.to_string();
-        finding.explain.replace_range(from..from + len, &count);
+/// The frames since the first change, in the order of their times.
+fn evidence(finding: &mut Finding, contest: &Contest) {
+    let mut frames: Vec<(Timestamp, Locator)> = contest
+        .flipped()
+        .map(|flip| (flip.at, flip.locator))
+        .chain(contest.frames.iter().copied())
+        .filter(|(at, _)| *at >= finding.first)
+        .collect();
+    frames.sort_unstable();
+    frames.dedup();
+    for (at, locator) in frames {
+        finding.last = finding.last.max(at);
+        finding.evidence.add(locator);
     }
+}
+
+/// Brings the numbers at the end of the sentence up to date.
+pub(super) fn recount(finding: &mut Finding) {
+    const NUMBERS: &str = "; the MAC changed ";
+    let end = finding.explain.find(NUMBERS);
+    finding
+        .explain
+        .truncate(end.unwrap_or(finding.explain.len()));
+    let times = match finding.count {
+        1 => "once".to_string(),
+        count => format!("{count} times"),
+    };
+    let seconds = finding.last.since(finding.first).as_secs_f64();
+    finding
+        .explain
+        .push_str(&format!("{NUMBERS}{times} in {seconds:.0} s"));
 }
 
 /// Keys for joins, and what to look at next.

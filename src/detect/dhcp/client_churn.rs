@@ -81,6 +81,7 @@ impl Detector for ClientChurn {
         self.quiet.until(key, seen.event.at + QUIET);
         board.update(key, |finding| {
             touch_all(finding, seen.event, m, net);
+            super::known::explain(finding, heard, seen.event, net);
             if let Some(addr) = addr {
                 finding.touch(Touch::Address(*addr));
             }

@@ -94,6 +94,7 @@ impl Detector for DeclineLoop {
         let addresses = &entry.addresses;
         board.update(key, |finding| {
             touch_all(finding, seen.event, m, net);
+            super::known::explain(finding, heard, seen.event, net);
             for addr in addresses {
                 finding.touch(Touch::Address(*addr));
             }

@@ -83,6 +83,7 @@ impl Detector for NakStorm {
             .and_then(|client| client.exchanges.last().map(|e| e.verb));
         board.update(key, |finding| {
             touch_all(finding, seen.event, m, net);
+            super::known::explain(finding, heard, seen.event, net);
             if let Some(server) = server
                 && matches!(hit, Hit::Raised(_))
             {

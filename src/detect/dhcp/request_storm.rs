@@ -89,6 +89,7 @@ impl Detector for RequestStorm {
             .map_or(0, |client| client.counts.offers);
         board.update(key, |f| {
             touch_all(f, seen.event, m, net);
+            super::known::explain(f, heard, seen.event, net);
             f.affected.clients.insert(client_subject(&m.client));
             let seconds = f.last.since(f.first).as_secs_f64();
             f.explain = if inform {

@@ -4,6 +4,8 @@
 //! Without them the sign is contradiction: two servers that give one client different gateways, name servers, routes or networks are no
 //! HA pair, whose options agree. Which of the two is the rogue is judged by evidence, below; when it does not decide, both are named.
 
+mod evidence;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,11 +13,13 @@ use std::time::Duration;
 use super::watch::{Quiet, Watched};
 use super::{DHCP, client_subject, heard, plural, server_subject, touch_all, touch_server};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Settings, Severity, Touch};
-use crate::event::{Classes, Event, Locator, Timestamp};
+use crate::event::frame::Mac;
+use crate::event::{Classes, Event, Locator, Prefix, Timestamp};
 use crate::state::leases::message::{Message, ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
 use crate::state::leases::server::Server;
 use crate::state::{NetState, Observation};
+use evidence::{ESTABLISHED, explain, legitimacy, takes_over};
 
 /// Evidence this clear decides at once: one strong sign more than the other server has.
 const CLEAR: i32 = 3;
@@ -23,8 +27,6 @@ const CLEAR: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Configurations of one client that are further apart are a change of plan, not a contradiction.
 const TOGETHER: Duration = Duration::from_secs(600);
-/// A server that was alone for so long is established (knowledge G7: learning period).
-const ESTABLISHED: Duration = Duration::from_secs(900);
 /// A rogue that is silent for longer than this has gone; as long as two retransmission periods of all its clients.
 const QUIET: Duration = Duration::from_secs(600);
 
@@ -38,6 +40,9 @@ struct Conflict {
     touches: Vec<Touch>,
     judged: Option<(FindingKey, ServerId)>,
 }
+
+/// Returns to a link-layer address that was left before: one may be a fail-over and its end (knowledge D3: 3 changes).
+const RETURNS: u64 = 2;
 
 /// Answers kept until the judgement.
 const MAX_ANSWERS: usize = 64;
@@ -94,6 +99,7 @@ impl Detector for RogueServer {
             }
             return;
         }
+        self.impersonated(seen.event, heard.scope, server, m, net, board);
         self.compare(seen.event, heard.scope, server, m, net);
         // Each answer of either server is new evidence for the conflicts it has part in.
         let parts: Vec<(ScopeId, ServerId, ServerId)> = self
@@ -161,6 +167,9 @@ impl RogueServer {
         self.quiet.until(key, event.at + QUIET);
         board.update(key, |f| {
             touch_all(f, event, m, net);
+            if let Some(heard) = net.leases.seen() {
+                super::known::explain(f, heard, event, net);
+            }
             touch_server(f, net, scope, server);
             if let Some(mac) = m.frame.eth_src.filter(|_| m.is_direct()) {
                 f.also(crate::detect::Subject::Mac(mac));
@@ -169,6 +178,57 @@ impl RogueServer {
             f.explain = format!(
                 "{server} answers DHCP clients and is none of the declared servers; {} took a lease from it.",
                 plural(f.affected.clients.len() as u64, "client"),
+            );
+        });
+    }
+
+    /// Two machines answer under one server's identity by turns. A fail-over changes the link-layer address once, and back once.
+    fn impersonated(
+        &mut self,
+        event: &Event,
+        scope: ScopeId,
+        server: &ServerId,
+        m: &Message,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(known) = net.leases.servers.get(scope, server) else {
+            return;
+        };
+        if known.returns < RETURNS
+            || !m.is_direct()
+            || known.macs.iter().any(Mac::is_virtual_router)
+        {
+            return;
+        }
+        let Some(slot) = self.undeclared.at((scope, server.clone()), event.at) else {
+            return;
+        };
+        let key = match *slot {
+            Some(key) => {
+                board.update(key, |f| f.again(event));
+                key
+            }
+            None => {
+                let subject = server_subject(net, scope, server);
+                let mut f = Finding::new(Kind::DhcpRogueServer, Severity::Warning, subject, event);
+                f.advice = advice(m);
+                board.raise(f)
+            }
+        };
+        *slot = Some(key);
+        self.quiet.until(key, event.at + QUIET);
+        let macs: Vec<String> = known.macs.iter().map(Mac::to_string).collect();
+        board.update(key, |f| {
+            touch_all(f, event, m, net);
+            touch_server(f, net, scope, server);
+            for mac in &known.macs {
+                f.also(crate::detect::Subject::Mac(*mac));
+            }
+            took(f, m);
+            f.explain = format!(
+                "Two machines answer as DHCP server {server} by turns ({}): one of them forges the identity.",
+                macs.join(", ")
             );
         });
     }
@@ -185,15 +245,29 @@ impl RogueServer {
         let Some(client) = net.leases.clients.get(scope, &m.client) else {
             return;
         };
-        if m.grants.is_empty() {
-            return;
-        }
-        for (other, config, at) in &client.configs {
-            if other == server
-                || event.at.since(*at) > TOGETHER
-                || !config.contradicts(&m.config)
-                || net.leases.servers.get(scope, other).is_none_or(|o| o.proxy)
-            {
+        let lives = |other: &ServerId| {
+            net.leases
+                .servers
+                .get(scope, other)
+                .is_some_and(|o| !o.proxy && event.at.since(o.last) <= TOGETHER)
+        };
+        // It refuses a client that holds the lease of another server (knowledge D12); an HA pair shares its leases.
+        let holder = client
+            .lease
+            .filter(|_| m.verb == Verb::Nak)
+            .and_then(|addr| net.leases.lease(scope, Prefix::host(addr)))
+            .map(|lease| &lease.server);
+        let contradicted = client
+            .configs
+            .iter()
+            .filter(|(_, config, at)| {
+                !m.grants.is_empty()
+                    && event.at.since(*at) <= TOGETHER
+                    && config.contradicts(&m.config)
+            })
+            .map(|(other, ..)| other);
+        for other in contradicted.chain(holder) {
+            if other == server || !lives(other) {
                 continue;
             }
             let (a, b) = (server.min(other).clone(), server.max(other).clone());
@@ -205,14 +279,11 @@ impl RogueServer {
                 conflict.since = event.at;
                 // What each of them said first lies before the contradiction.
                 for id in [&a, &b] {
-                    if let Some(known) = net.leases.servers.get(scope, id) {
-                        if event.at.since(known.first) <= TOGETHER {
-                            conflict.answers.push((
-                                known.first,
-                                known.first_locator,
-                                Some(id.clone()),
-                            ));
-                        }
+                    if let Some(known) = net.leases.servers.get(scope, id)
+                        && event.at.since(known.first) <= TOGETHER
+                    {
+                        let first = (known.first, known.first_locator, Some(id.clone()));
+                        conflict.answers.push(first);
                     }
                 }
                 self.waiting.insert((event.at + PATIENCE, scope, a, b));
@@ -336,7 +407,14 @@ impl RogueServer {
         for client in std::mem::take(&mut conflict.clients) {
             f.affected.clients.insert(client);
         }
-        if takes_over(rogue) && rogue.acks > 0 {
+        let settled = |server: &Server| {
+            server.old_renewals > 0 || conflict.since.since(server.first) >= ESTABLISHED
+        };
+        if !decided && settled(rogue) && settled(real) {
+            f.severity = Severity::Info;
+            f.explanations
+                .push("two long-standing servers whose configurations drifted apart".into());
+        } else if takes_over(rogue) && rogue.acks > 0 {
             f.severity = Severity::Critical;
         }
         f.explain = explain(rogue, real, &signs, decided);
@@ -364,71 +442,6 @@ impl RogueServer {
     }
 }
 
-/// Signs that `server`, and not `other`, is the real one, with their weight.
-fn legitimacy(server: &Server, other: &Server) -> (i32, Vec<&'static str>) {
-    let mut signs = Vec::new();
-    let mut score = 0;
-    let mut sign = |holds: bool, weight: i32, what: &'static str| {
-        if holds {
-            score += weight;
-            signs.push(what);
-        }
-    };
-    sign(
-        server.old_renewals > other.old_renewals,
-        3,
-        "clients renew with it what it leased them before",
-    );
-    sign(
-        other.first.since(server.first) >= ESTABLISHED,
-        3,
-        "it served alone for long before the other came",
-    );
-    let named_by_other = server.addr.is_some_and(|addr| {
-        other.config.routers.contains(&addr) || other.config.dns.contains(&addr)
-    });
-    sign(
-        named_by_other,
-        2,
-        "the other names it as gateway or name server",
-    );
-    sign(
-        other
-            .addr
-            .is_some_and(|addr| other.config.routes.iter().any(|(_, gw)| *gw == addr)),
-        2,
-        "the other adds routes to itself",
-    );
-    sign(
-        server.options > other.options.saturating_add(1),
-        1,
-        "its answers are complete where the other's are bare",
-    );
-    let longer = |a: Option<u32>, b: Option<u32>| match (a, b) {
-        (Some(a), Some(b)) => a / 4 > b,
-        _ => false,
-    };
-    sign(
-        longer(server.lease_time, other.lease_time),
-        1,
-        "the other's leases are unusually short",
-    );
-    sign(
-        server.leases > other.leases.saturating_mul(4).saturating_add(4),
-        2,
-        "it holds most leases",
-    );
-    (score, signs)
-}
-
-/// It makes itself gateway or name server, or adds routes.
-fn takes_over(server: &Server) -> bool {
-    !server.config.routes.is_empty()
-        || server.addr.is_some_and(|addr| {
-            server.config.routers.contains(&addr) || server.config.dns.contains(&addr)
-        })
-}
-
 fn took(f: &mut Finding, m: &Message) {
     if m.verb == Verb::Ack {
         f.affected.clients.insert(client_subject(&m.client));
@@ -454,43 +467,4 @@ fn advice(m: &Message) -> Vec<String> {
         )],
         None => vec!["bridge fdb show".into()],
     }
-}
-
-fn explain(rogue: &Server, real: &Server, signs: &[&str], decided: bool) -> String {
-    let says = |server: &Server| {
-        let list = |addresses: &[IpAddr]| {
-            let names: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            if names.is_empty() {
-                "none".into()
-            } else {
-                names.join(", ")
-            }
-        };
-        format!(
-            "gateway {}, DNS {}",
-            list(&server.config.routers),
-            list(&server.config.dns)
-        )
-    };
-    let mut text = format!(
-        "{} and {} give the same clients contradicting answers ({}; {}).",
-        rogue.id,
-        real.id,
-        says(rogue),
-        says(real)
-    );
-    if decided {
-        text.push_str(&format!(
-            " {} is the unexpected one: of {} it holds that {}.",
-            rogue.id,
-            real.id,
-            signs.join("; ")
-        ));
-    } else {
-        text.push_str(" What was seen does not tell which of them is legitimate.");
-    }
-    if takes_over(rogue) {
-        text.push_str(" It directs traffic or names to itself.");
-    }
-    text
 }

@@ -320,7 +320,7 @@ impl ServerUnresponsive {
                 f.touch(crate::detect::Touch::Address(addr));
             }
             f.explain = format!(
-                "DHCP server {name} has not answered for {:.1} s; {} repeat their requests.",
+                "DHCP server {name} has not answered for {:.1} s; requests of {} are repeated.",
                 at.since(begin).as_secs_f64(),
                 plural(f.affected.clients.len() as u64, "client"),
             );

@@ -236,6 +236,10 @@ impl Starvation {
 
 /// By what a newcomer counts against one sender.
 fn hand(newcomer: &Newcomer) -> Option<Hand> {
+    // Machines behind an access point or a nested hypervisor share its address, but tell their names; tools rarely trouble to.
+    if newcomer.named || newcomer.boots {
+        return None;
+    }
     match (newcomer.circuit, newcomer.sender) {
         (Some(circuit), _) => Some(Hand::Circuit(circuit)),
         (None, Some(sender)) if newcomer.mac != Some(sender) => Some(Hand::Sender(sender)),

@@ -263,7 +263,15 @@ impl Invalid {
                 return;
             };
             let subject = Subject::Router(IpAddr::V6(router));
-            let mut finding = Finding::new(Kind::RaSpoofed, Severity::Warning, subject, event);
+            // Receivers discard all of these; only the last kind is as likely a broken stack as an attempt.
+            let attempt =
+                nd.flaws.contains(&NdFlaw::Evasive) || nd.flaws.contains(&NdFlaw::HopLimit);
+            let severity = if attempt {
+                Severity::Warning
+            } else {
+                Severity::Info
+            };
+            let mut finding = Finding::new(Kind::RaSpoofed, severity, subject, event);
             let what = if nd.flaws.contains(&NdFlaw::Evasive) {
                 "hidden in fragments or behind extension headers, as no router sends them"
             } else if nd.flaws.contains(&NdFlaw::HopLimit) {

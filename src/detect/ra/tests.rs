@@ -1,1 +1,410 @@
+//! Hand-made advertisements, and the benign twin of each fault.
 
+use super::*;
+use crate::detect::{Kind, Severity, Subject};
+use crate::event::frame::Frame;
+use crate::event::lan::{Nd, PrefixInformation, RouterAdvertisement};
+use crate::event::loss::Gap;
+use crate::event::source::Unit;
+use crate::event::{InputId, Locator, SourceId};
+use crate::state::Changes;
+
+/// Made from its MAC: fe80::5000:ff:fe00:1.
+const ROUTER: &str = "fe80::5000:ff:fe00:1";
+const REAL: Mac = Mac([0x52, 0, 0, 0, 0, 1]);
+const FORGER: Mac = Mac([0x52, 9, 9, 9, 9, 9]);
+const OTHER: &str = "fe80::2";
+const OTHER_MAC: Mac = Mac([0x52, 0, 0, 0, 0, 2]);
+
+/// Feeds events through the tables into the detector, as the engine does.
+#[derive(Default)]
+struct Rig {
+    net: NetState,
+    changes: Changes,
+    detector: Advertisements,
+    board: Board,
+    frame: u64,
+}
+
+fn ra(lifetime: u16) -> RouterAdvertisement {
+    RouterAdvertisement {
+        cur_hop_limit: 64,
+        preference: Some(0),
+        lifetime,
+        prefixes: vec![pio("2001:db8:1::/64")],
+        options: vec![1, 3],
+        ..RouterAdvertisement::default()
+    }
+}
+
+fn pio(prefix: &str) -> PrefixInformation {
+    PrefixInformation {
+        prefix: prefix.parse().unwrap(),
+        on_link: true,
+        autonomous: true,
+        valid: 3600,
+        preferred: 1800,
+    }
+}
+
+impl Rig {
+    fn event(&mut self, seconds: f64, kind: EventKind) {
+        self.frame += 1;
+        let at = Timestamp((seconds * 1e9) as i64);
+        let event = Event {
+            at,
+            origin_at: None,
+            source: SourceId(1),
+            locator: Locator {
+                input: InputId(0),
+                unit: Unit::Frame,
+                number: self.frame,
+                offset: 0,
+            },
+            kind,
+        };
+        self.until(at);
+        self.net.apply(&event, &mut self.changes);
+        let seen = Observation {
+            event: &event,
+            changes: &self.changes,
+        };
+        self.detector.observe(&seen, &self.net, &mut self.board);
+    }
+
+    fn until(&mut self, to: Timestamp) {
+        while let Some(at) = self.detector.next_deadline().filter(|at| *at <= to) {
+            self.detector.expire(at, &self.net, &mut self.board);
+            assert!(self.detector.next_deadline().is_none_or(|next| next > at));
+        }
+    }
+
+    fn nd(&mut self, seconds: f64, router: &str, macs: (Mac, Option<Mac>), message: NdMessage) {
+        let nd = Nd {
+            frame: Frame {
+                eth_src: Some(macs.0),
+                ip_src: Some(router.parse().unwrap()),
+                ip_dst: Some("ff02::1".parse().unwrap()),
+                hop_limit: Some(255),
+                ..Frame::default()
+            },
+            message,
+            source_mac: macs.1,
+            target_mac: None,
+            flaws: vec![],
+        };
+        self.event(seconds, EventKind::Nd(Box::new(nd)));
+    }
+
+    fn advertise(&mut self, seconds: f64, router: &str, mac: Mac, ra: RouterAdvertisement) {
+        let message = NdMessage::RouterAdvertisement(Box::new(ra));
+        self.nd(seconds, router, (mac, Some(mac)), message);
+    }
+
+    /// Something that says nothing but that the link is still captured.
+    fn heard(&mut self, seconds: f64) {
+        let mac = Mac([0x52, 7, 7, 7, 7, 7]);
+        self.nd(
+            seconds,
+            "fe80::77",
+            (mac, None),
+            NdMessage::RouterSolicitation,
+        );
+    }
+
+    fn found(&self) -> Vec<(Kind, Severity, u64)> {
+        self.board
+            .iter()
+            .map(|(_, f)| (f.kind, f.severity, f.count))
+            .collect()
+    }
+
+    fn only(&self) -> &Finding {
+        let mut all = self.board.iter();
+        let (Some((_, finding)), None) = (all.next(), all.next()) else {
+            panic!("not one finding: {:?}", self.found())
+        };
+        finding
+    }
+}
+
+#[test]
+fn a_frame_that_carries_another_mac_beside_the_real_router_is_forged() {
+    for forged_first in [true, false] {
+        let mut rig = Rig::default();
+        for round in 0..4 {
+            let at = f64::from(round) * 10.0;
+            let forge = |rig: &mut Rig, at| {
+                let message = NdMessage::RouterAdvertisement(Box::new(ra(0)));
+                rig.nd(at, ROUTER, (FORGER, Some(REAL)), message);
+            };
+            if forged_first {
+                forge(&mut rig, at);
+            }
+            rig.advertise(at + 1.0, ROUTER, REAL, ra(30));
+            if !forged_first {
+                forge(&mut rig, at + 2.0);
+            }
+        }
+        let finding = rig.only();
+        assert_eq!((finding.kind, finding.count), (Kind::RaSpoofed, 4));
+        assert_eq!(
+            finding.subjects,
+            [
+                Subject::Router(ROUTER.parse().unwrap()),
+                Subject::Mac(FORGER)
+            ]
+        );
+        assert_eq!(finding.occurrences.len(), 4);
+        assert!(finding.occurrences[0].until.is_some());
+        assert_eq!(finding.broken.default_route, !forged_first);
+        rig.until(Timestamp(4_000_000_000_000));
+        assert!(rig.only().ended.is_some());
+    }
+}
+
+#[test]
+fn a_sender_that_imitates_everything_but_the_mac_is_caught_by_taking_turns() {
+    let mut rig = Rig::default();
+    for round in 0..4 {
+        let at = f64::from(round) * 10.0;
+        rig.advertise(at, ROUTER, REAL, ra(1800));
+        rig.advertise(at + 1.0, ROUTER, FORGER, ra(0));
+    }
+    let finding = rig.only();
+    assert_eq!((finding.kind, finding.count), (Kind::RaSpoofed, 4));
+    assert!(finding.subjects.contains(&Subject::Mac(FORGER)));
+}
+
+#[test]
+fn a_router_whose_mac_changes_once_failed_over() {
+    let mut rig = Rig::default();
+    for round in 0..10 {
+        let mac = if round < 5 { REAL } else { OTHER_MAC };
+        rig.advertise(f64::from(round) * 10.0, ROUTER, mac, ra(1800));
+    }
+    assert_eq!(rig.found(), []);
+}
+
+#[test]
+fn a_shutdown_with_its_final_advertisements_is_one_withdrawal() {
+    let mut rig = Rig::default();
+    for round in 0..5 {
+        rig.advertise(f64::from(round) * 10.0, ROUTER, REAL, ra(1800));
+    }
+    for final_one in 0..3 {
+        rig.advertise(50.0 + f64::from(final_one), ROUTER, REAL, ra(0));
+    }
+    rig.heard(5000.0);
+    let finding = rig.only();
+    assert_eq!(
+        (finding.kind, finding.severity, finding.count),
+        (Kind::RaRouterWithdrawn, Severity::Warning, 1)
+    );
+    assert!(finding.broken.default_route && finding.ended.is_none());
+}
+
+#[test]
+fn a_shutdown_beside_another_router_is_a_note_and_a_restart_ends_it() {
+    let mut rig = Rig::default();
+    for round in 0..5 {
+        let at = f64::from(round) * 10.0;
+        rig.advertise(at, ROUTER, REAL, ra(1800));
+        rig.advertise(at + 1.0, OTHER, OTHER_MAC, ra(1800));
+    }
+    rig.advertise(60.0, ROUTER, REAL, ra(0));
+    assert_eq!(rig.found(), [(Kind::RaRouterWithdrawn, Severity::Info, 1)]);
+    rig.advertise(63.0, ROUTER, REAL, ra(1800));
+    assert!(rig.only().ended.is_some() && !rig.only().broken.subject);
+}
+
+#[test]
+fn a_router_that_goes_and_comes_flaps() {
+    let mut rig = Rig::default();
+    for round in 0..4 {
+        let at = f64::from(round) * 60.0;
+        rig.advertise(at, ROUTER, REAL, ra(1800));
+        rig.advertise(at + 30.0, ROUTER, REAL, ra(0));
+    }
+    rig.advertise(240.0, ROUTER, REAL, ra(1800));
+    let finding = rig.only();
+    assert_eq!((finding.kind, finding.count), (Kind::RaFlap, 4));
+    assert_eq!(finding.first, Timestamp(30_000_000_000));
+    assert!(!finding.broken.subject);
+    rig.until(Timestamp(2_000_000_000_000));
+    assert!(rig.only().ended.is_some());
+}
+
+#[test]
+fn withdrawals_in_one_breath_that_are_built_unlike_the_others_are_forged() {
+    let mut rig = Rig::default();
+    for round in 0..5 {
+        let at = f64::from(round) * 5.0;
+        rig.advertise(at, ROUTER, REAL, ra(1800));
+        let bare = RouterAdvertisement {
+            prefixes: vec![],
+            options: vec![1],
+            ..ra(0)
+        };
+        rig.advertise(at + 1.0, ROUTER, REAL, bare);
+    }
+    assert_eq!(rig.only().kind, Kind::RaSpoofed);
+    assert_eq!(rig.only().count, 5);
+}
+
+#[test]
+fn a_router_without_a_default_role_withdraws_nothing() {
+    let mut rig = Rig::default();
+    for round in 0..10 {
+        rig.advertise(f64::from(round) * 10.0, ROUTER, REAL, ra(0));
+    }
+    assert_eq!(rig.found(), []);
+}
+
+#[test]
+fn silence_over_the_whole_lifetime_is_told_when_the_link_is_heard_again() {
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(30));
+    rig.advertise(10.0, ROUTER, REAL, ra(30));
+    rig.until(Timestamp(100_000_000_000));
+    assert_eq!(rig.found(), []);
+    rig.heard(100.0);
+    let finding = rig.only();
+    assert_eq!(finding.kind, Kind::RaExpired);
+    assert_eq!(finding.first, Timestamp(40_000_000_000));
+    rig.advertise(110.0, ROUTER, REAL, ra(30));
+    assert!(rig.only().ended.is_some());
+}
+
+#[test]
+fn nothing_is_said_about_silence_in_a_gap_or_behind_the_end() {
+    let mut gap = Rig::default();
+    gap.advertise(0.0, ROUTER, REAL, ra(30));
+    gap.advertise(10.0, ROUTER, REAL, ra(30));
+    gap.event(
+        20.0,
+        EventKind::Gap(Box::new(Gap {
+            kind: GapKind::CaptureDrops,
+            from: Timestamp(15_000_000_000),
+            to: Timestamp(20_000_000_000),
+            lost: Some(9),
+            detail: "drops".into(),
+        })),
+    );
+    gap.heard(100.0);
+    assert_eq!(gap.found(), []);
+
+    let mut end = Rig::default();
+    end.advertise(0.0, ROUTER, REAL, ra(30));
+    end.advertise(10.0, ROUTER, REAL, ra(30));
+    end.until(Timestamp(50_000_000_000));
+    end.detector
+        .finish(Timestamp(50_000_000_000), &end.net, &mut end.board);
+    assert_eq!(end.found(), []);
+}
+
+#[test]
+fn a_newcomer_that_takes_over_is_rogue_and_one_that_agrees_is_a_note() {
+    let late = 3000.0;
+    let settle = |rig: &mut Rig| {
+        for round in 0..16 {
+            rig.advertise(f64::from(round) * 200.0, ROUTER, REAL, ra(1800));
+        }
+    };
+    let verdict = |newcomer: RouterAdvertisement| {
+        let mut rig = Rig::default();
+        settle(&mut rig);
+        rig.advertise(late, OTHER, OTHER_MAC, newcomer);
+        let finding = rig.only();
+        assert_eq!(finding.kind, Kind::RaRogueRouter);
+        finding.severity
+    };
+    assert_eq!(verdict(ra(1800)), Severity::Info);
+    let preferred = RouterAdvertisement {
+        preference: Some(1),
+        ..ra(1800)
+    };
+    assert_eq!(verdict(preferred), Severity::Warning);
+    let foreign = RouterAdvertisement {
+        prefixes: vec![pio("2001:db8:bad::/64")],
+        ..ra(1800)
+    };
+    assert_eq!(verdict(foreign), Severity::Warning);
+    let injecting = RouterAdvertisement {
+        routes: vec![("::/1".parse().unwrap(), 0, 600)],
+        ..ra(0)
+    };
+    assert_eq!(verdict(injecting), Severity::Warning);
+}
+
+#[test]
+fn routers_heard_while_learning_are_the_links_own() {
+    let mut rig = Rig::default();
+    for round in 0..5 {
+        let at = f64::from(round) * 300.0;
+        rig.advertise(at, ROUTER, REAL, ra(1800));
+        rig.advertise(at + 290.0, OTHER, OTHER_MAC, ra(1800));
+    }
+    assert_eq!(rig.found(), []);
+}
+
+#[test]
+fn routers_that_disagree_about_the_link_are_noted_once() {
+    let mut rig = Rig::default();
+    let other = RouterAdvertisement {
+        managed: true,
+        mtu: Some(1400),
+        ..ra(1800)
+    };
+    for round in 0..5 {
+        let at = f64::from(round) * 10.0;
+        rig.advertise(at, ROUTER, REAL, ra(1800));
+        rig.advertise(at + 1.0, OTHER, OTHER_MAC, other.clone());
+    }
+    assert_eq!(rig.found(), [(Kind::RaInconsistent, Severity::Info, 1)]);
+}
+
+#[test]
+fn a_flood_of_routers_is_one_finding() {
+    let mut rig = Rig::default();
+    for n in 0..600u32 {
+        let mac = Mac([0x52, 3, 3, 3, (n >> 8) as u8, n as u8]);
+        let mut advertisement = ra(1800);
+        advertisement.prefixes = vec![pio(&format!("2001:db8:{n:x}::/64"))];
+        rig.advertise(
+            f64::from(n) * 0.02,
+            &format!("fe80::{:x}", n + 1),
+            mac,
+            advertisement,
+        );
+    }
+    assert_eq!(rig.only().kind, Kind::RaFlood);
+    rig.until(Timestamp(4_000_000_000_000));
+    assert!(rig.only().ended.is_some());
+}
+
+#[test]
+fn advertisements_that_were_routed_or_hidden_are_attempts() {
+    for (flaw, severity) in [
+        (NdFlaw::HopLimit, Severity::Warning),
+        (NdFlaw::Evasive, Severity::Warning),
+        (NdFlaw::SourceNotLinkLocal, Severity::Info),
+    ] {
+        let mut rig = Rig::default();
+        for second in 0..3 {
+            let nd = Nd {
+                frame: Frame {
+                    eth_src: Some(FORGER),
+                    ip_src: Some(OTHER.parse().unwrap()),
+                    ..Frame::default()
+                },
+                message: NdMessage::RouterAdvertisement(Box::new(ra(1800))),
+                source_mac: None,
+                target_mac: None,
+                flaws: vec![flaw],
+            };
+            rig.event(f64::from(second), EventKind::Nd(Box::new(nd)));
+        }
+        assert_eq!(rig.found(), [(Kind::RaSpoofed, severity, 3)]);
+    }
+}

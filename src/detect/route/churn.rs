@@ -4,28 +4,24 @@
 //! (`route.nexthop-churn` or `route.withdrawn`) about the next hop they have in common; the changes of a smaller one go to
 //! [`Prefixes`], one by one. What falls with its link is left to the link and to `route.silent-loss`.
 
+mod batch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use self::batch::{Batch, MASS, Ways, ranked};
 use super::prefixes::Prefixes;
 use crate::detect::finding::MAX_PREFIXES;
-use crate::detect::link::kernel::{
-    actor, interfaces, is_container, list, period, placed, quoted, times,
+use crate::detect::link::kernel::{actor, is_container, list, period, quoted, times};
+use crate::detect::{
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
 };
-use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::netlink::{is_routing_daemon, protocol_name};
-use crate::event::{Classes, Event, Prefix, Timestamp};
+use crate::event::{Classes, Prefix, Timestamp};
 use crate::state::routes::{Cause, RouteChange, RouteDelta, TABLE_MAIN};
 use crate::state::{NetState, Observation};
 
-/// Prefixes from which on a batch is one event with many victims. A handful of static routes or a node's pod routes stay below;
-/// a BGP neighbor's table is above.
-const MASS: usize = 10;
-/// Silence that ends a batch: zebra and BIRD write routes microseconds apart (measured: 362 routes in 10 ms).
-const QUIET: Duration = Duration::from_millis(200);
-/// Longest batch: alerts should not wait for the end of a full table (17 s at the kernel's 60,000 a second).
-const LONGEST: Duration = Duration::from_secs(1);
 /// A batch that follows one about the same next hop within this time continues it.
 const CONTINUES: Duration = Duration::from_secs(5);
 /// Later batches about the same next hop are the same finding.
@@ -45,23 +41,6 @@ pub(super) struct ChurnDetector {
     withdrawals: Vec<Withdrawal>,
 }
 
-struct Batch {
-    opened: Event,
-    last: Event,
-    /// While the batch is small: the changes themselves.
-    single: Vec<RouteDelta>,
-    prefixes: BTreeSet<(u32, Prefix)>,
-    /// Changes beyond the remembered prefixes.
-    more: u64,
-    removed: u64,
-    replaced: u64,
-    /// Gateways that routes lost and won, with how many.
-    lost: BTreeMap<IpAddr, u64>,
-    won: BTreeMap<IpAddr, u64>,
-    missing: BTreeSet<Prefix>,
-    interfaces: BTreeSet<Box<str>>,
-}
-
 #[derive(Copy, Clone)]
 struct Watch {
     key: FindingKey,
@@ -74,6 +53,8 @@ struct Withdrawal {
     key: FindingKey,
     gateway: Option<IpAddr>,
     last: Timestamp,
+    /// Deletions of the occurrence at hand.
+    total: u64,
     missing: BTreeSet<Prefix>,
 }
 
@@ -144,96 +125,26 @@ fn judged(delta: &RouteDelta, net: &NetState) -> bool {
     let Some(route) = delta.new.as_ref().or(delta.old.as_ref()) else {
         return false;
     };
-    if route.connected() || matches!(delta.cause, Cause::Inferred(..)) {
+    let fell = delta.change == RouteChange::Removed;
+    let silently = match delta.cause {
+        Cause::Notified => false,
+        Cause::Inferred(..) => true,
+        Cause::DumpDiff => fell,
+    };
+    if route.connected() || silently {
         return false;
     }
     let mut ways = route.hops.iter().filter_map(|hop| hop.ifindex).peekable();
     if ways.peek().is_none() {
         return true;
     }
-    let fell = delta.change == RouteChange::Removed;
     !ways.all(|ifindex| {
-        is_container(&net.links.name(ifindex)) || (fell && !net.links.usable(ifindex))
-    })
-}
-
-impl Batch {
-    fn new(delta: &RouteDelta) -> Batch {
-        let event = placed(delta.at, delta.locator);
-        Batch {
-            last: event.clone(),
-            opened: event,
-            single: Vec::new(),
-            prefixes: BTreeSet::new(),
-            more: 0,
-            removed: 0,
-            replaced: 0,
-            lost: BTreeMap::new(),
-            won: BTreeMap::new(),
-            missing: BTreeSet::new(),
-            interfaces: BTreeSet::new(),
-        }
-    }
-
-    fn closes(&self) -> Timestamp {
-        (self.last.at + QUIET).min(self.opened.at + LONGEST)
-    }
-
-    fn add(&mut self, delta: &RouteDelta, net: &NetState) {
-        if delta.at >= self.last.at {
-            self.last = placed(delta.at, delta.locator);
-        }
-        let prefix = (delta.key.table, delta.key.prefix);
-        if self.prefixes.len() < MAX_PREFIXES {
-            self.prefixes.insert(prefix);
-        } else if !self.prefixes.contains(&prefix) {
-            self.more += 1;
-        }
-        if self.prefixes.len() < MASS {
-            self.single.push(delta.clone());
-        } else {
-            self.single = Vec::new();
-        }
-        match delta.change {
-            RouteChange::Removed => {
-                self.removed += 1;
-                if delta.key.table == TABLE_MAIN && self.missing.len() < MAX_PREFIXES {
-                    self.missing.insert(delta.key.prefix);
-                }
-            }
-            RouteChange::Replaced => self.replaced += 1,
-            RouteChange::Added => {
-                self.missing.remove(&delta.key.prefix);
-            }
-            RouteChange::Reasserted => {}
-        }
-        let gateways = |route: &Option<crate::state::routes::Route>| -> BTreeSet<IpAddr> {
-            route.iter().flat_map(|r| r.gateways()).collect()
+        let container = match net.links.get(ifindex) {
+            Some(link) => is_container(&link.name),
+            None => is_container(&net.links.name(ifindex)),
         };
-        let (old, new) = (gateways(&delta.old), gateways(&delta.new));
-        for gateway in old.difference(&new) {
-            *self.lost.entry(*gateway).or_default() += 1;
-        }
-        for gateway in new.difference(&old) {
-            *self.won.entry(*gateway).or_default() += 1;
-        }
-        if self.interfaces.len() < MASS {
-            let route = delta.old.as_ref().or(delta.new.as_ref());
-            self.interfaces
-                .extend(route.into_iter().flat_map(|r| interfaces(net, r)));
-        }
-    }
-
-    fn total(&self) -> u64 {
-        self.prefixes.len() as u64 + self.more
-    }
-}
-
-/// Most frequent first; the lower address wins a tie.
-fn ranked(gateways: &BTreeMap<IpAddr, u64>) -> Vec<IpAddr> {
-    let mut ranked: Vec<(u64, IpAddr)> = gateways.iter().map(|(gw, n)| (*n, *gw)).collect();
-    ranked.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    ranked.into_iter().map(|(_, gateway)| gateway).collect()
+        container || (fell && !net.links.usable(ifindex))
+    })
 }
 
 impl ChurnDetector {
@@ -257,14 +168,15 @@ impl ChurnDetector {
             }
         }
         let batch = self.batches.entry(key).or_insert_with(|| Batch::new(delta));
-        batch.add(delta, net);
+        batch.add(delta);
     }
 
     fn close(&mut self, key: (u8, u32), net: &NetState, board: &mut Board) {
         let Some(batch) = self.batches.remove(&key) else {
             return;
         };
-        self.returned(&batch, board);
+        let ways = batch.ways(net);
+        self.returned(&batch, &ways, board);
         if batch.prefixes.len() < MASS {
             let mut single = batch.single;
             single.sort_by_key(|delta| delta.at);
@@ -275,14 +187,14 @@ impl ChurnDetector {
         }
         let n = batch.total();
         if batch.removed * 2 >= n {
-            self.withdrawn(key, batch, net, board);
-        } else if batch.replaced * 2 >= n && !batch.lost.is_empty() {
-            self.moved(key, &batch, board);
+            self.withdrawn(key, &batch, &ways, net, board);
+        } else if batch.replaced * 2 >= n && !ways.lost.is_empty() {
+            self.moved(key, &batch, &ways, board);
         }
     }
 
     /// Next hops that are won back, and prefixes that return.
-    fn returned(&mut self, batch: &Batch, board: &mut Board) {
+    fn returned(&mut self, batch: &Batch, ways: &Ways, board: &mut Board) {
         let recovered = |key: FindingKey, board: &mut Board| {
             board.update(key, |finding| {
                 if finding
@@ -298,11 +210,12 @@ impl ChurnDetector {
             });
         };
         let mut told = BTreeSet::new();
-        for gateway in batch.won.keys() {
-            if let Some(watch) = self.gateways.get(gateway) {
-                if watch.last < batch.opened.at && told.insert(watch.key) {
-                    recovered(watch.key, board);
-                }
+        for gateway in ways.won.keys() {
+            let watch = self.gateways.get(gateway);
+            if let Some(watch) = watch.filter(|watch| watch.last < batch.opened.at)
+                && told.insert(watch.key)
+            {
+                recovered(watch.key, board);
             }
         }
         for withdrawal in &mut self.withdrawals {
@@ -320,8 +233,8 @@ impl ChurnDetector {
     }
 
     /// Many routes lost a next hop and kept others, or got others.
-    fn moved(&mut self, (protocol, by): (u8, u32), batch: &Batch, board: &mut Board) {
-        let lost = ranked(&batch.lost);
+    fn moved(&mut self, (protocol, by): (u8, u32), batch: &Batch, ways: &Ways, board: &mut Board) {
+        let lost = ranked(&ways.lost);
         let Some(first) = lost.first().copied() else {
             return;
         };
@@ -367,14 +280,14 @@ impl ChurnDetector {
             }
             self.gateways.insert(*gateway, watch);
         }
-        let won = ranked(&batch.won);
+        let won = ranked(&ways.won);
         board.update(watch.key, |finding| {
             finding.support(&batch.last);
             for gateway in &lost {
                 finding.also(Subject::Nexthop(*gateway));
                 finding.touch(Touch::Gateway(*gateway));
             }
-            common(finding, batch, protocol, by);
+            common(finding, batch, ways, protocol, by);
             let onto = if won.is_empty() {
                 "the remaining ones carry the traffic".to_owned()
             } else {
@@ -394,12 +307,13 @@ impl ChurnDetector {
     fn withdrawn(
         &mut self,
         (protocol, by): (u8, u32),
-        batch: Batch,
+        batch: &Batch,
+        ways: &Ways,
         net: &NetState,
         board: &mut Board,
     ) {
         let at = batch.opened.at;
-        let gateway = ranked(&batch.lost).first().copied();
+        let gateway = ranked(&ways.lost).first().copied();
         let missing: BTreeSet<Prefix> = batch
             .missing
             .iter()
@@ -412,11 +326,15 @@ impl ChurnDetector {
         let known = self.withdrawals.iter_mut().find(|withdrawal| {
             withdrawal.gateway == gateway && at.since(withdrawal.last) <= EPISODE
         });
-        let key = match known {
+        let (key, total) = match known {
             Some(withdrawal) => {
                 let continues = at.since(withdrawal.last) <= CONTINUES;
                 withdrawal.last = batch.last.at;
+                withdrawal.total = if continues { withdrawal.total } else { 0 } + batch.removed;
                 withdrawal.missing.extend(missing.iter().copied());
+                while withdrawal.missing.len() > MAX_PREFIXES {
+                    withdrawal.missing.pop_last();
+                }
                 board.update(withdrawal.key, |finding| {
                     if continues && finding.broken.subject {
                         finding.support(&batch.opened);
@@ -424,7 +342,7 @@ impl ChurnDetector {
                         finding.again(&batch.opened);
                     }
                 });
-                withdrawal.key
+                (withdrawal.key, withdrawal.total)
             }
             None => {
                 let subject = match gateway {
@@ -446,40 +364,54 @@ impl ChurnDetector {
                     key,
                     gateway,
                     last: batch.last.at,
+                    total: batch.removed,
                     missing: missing.clone(),
                 });
-                key
+                (key, batch.removed)
             }
         };
+        if is_routing_daemon(protocol) {
+            let gateways = ways.lost.keys().copied().collect();
+            self.prefixes
+                .took_along(at, &gateways, &missing, protocol, board);
+        }
         let no_way = net.routes.lookup(sample.addr()).is_none();
         board.update(key, |finding| {
             finding.support(&batch.last);
-            for gateway in batch.lost.keys() {
+            for gateway in ways.lost.keys() {
                 finding.touch(Touch::Gateway(*gateway));
             }
             finding.also(Subject::Prefix(sample));
             finding.broken.subject = true;
             finding.broken.last_path = no_way;
-            common(finding, &batch, protocol, by);
+            common(finding, batch, ways, protocol, by);
+            let replaced = batch.missing.len() - missing.len();
             finding.explain = format!(
-                "{} routes of {} were deleted {}, {} of them without a replacement: {}.",
-                batch.total(),
+                "{total} routes of {} were deleted {}: {}{}.",
                 protocol_name(protocol),
                 times(finding.count, finding.first, at),
-                missing.len(),
                 list(&missing, 3),
+                match replaced {
+                    0 => String::new(),
+                    n => format!("; {n} of them have another route"),
+                },
             );
         });
     }
 }
 
-fn common(finding: &mut Finding, batch: &Batch, protocol: u8, by: u32) {
+fn common(finding: &mut Finding, batch: &Batch, ways: &Ways, protocol: u8, by: u32) {
     for (_, prefix) in &batch.prefixes {
         if finding.affected.routes.len() < MAX_PREFIXES {
             finding.affected.routes.insert(*prefix);
         }
     }
-    for name in &batch.interfaces {
+    if batch.inferred {
+        finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
+    }
+    // Batches of several processes close in another order than they began.
+    finding.first = finding.first.min(batch.opened.at);
+    for name in &ways.interfaces {
         finding.touch(Touch::Interface(name.clone()));
     }
     finding.actor = Some(actor(by, Some(protocol)));
@@ -488,7 +420,7 @@ fn common(finding: &mut Finding, batch: &Batch, protocol: u8, by: u32) {
         format!("ip route show proto {protocol}"),
         "vtysh -c 'show bgp summary' # or birdc show protocols".to_owned(),
     ];
-    if let Some(name) = batch.interfaces.first() {
+    if let Some(name) = ways.interfaces.first() {
         finding
             .advice
             .push(format!("ip -s link show {}", quoted(name)));

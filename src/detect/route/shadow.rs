@@ -55,10 +55,8 @@ impl Detector for ShadowDetector {
             }
             match (delta.change, &delta.new) {
                 (RouteChange::Removed, _) => self.gone(delta, board),
-                (RouteChange::Added | RouteChange::Replaced, Some(new)) => {
-                    if intruder(new) {
-                        self.appeared(delta, new, net, board);
-                    }
+                (RouteChange::Added | RouteChange::Replaced, Some(new)) if intruder(new) => {
+                    self.appeared(delta, new, net, board);
                 }
                 _ => {}
             }

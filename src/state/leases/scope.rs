@@ -17,6 +17,8 @@ use crate::event::{Event, EventKind, SourceId, Timestamp};
 const MAX_SCOPES: usize = 4096;
 /// Copies of one packet at the places of one host differ by its forwarding time: measured below 1 ms, ring buffers may add 10 ms.
 const COPY_WINDOW_NS: i64 = 20_000_000;
+/// A cooked capture of all interfaces does not say which one a copy is from; no client repeats itself within this (RFC 2131: seconds).
+const SAME_PLACE_NS: i64 = 2_000_000;
 /// A question and its answer belong together for this long (RFC 2131 §4.1: delays end at 64 s).
 const ANSWER_WINDOW_NS: i64 = 64_000_000_000;
 /// Recent packets remembered for both; a flood only shortens the memory.
@@ -56,8 +58,12 @@ impl Scopes {
         let content = content(event);
         let mut copy = false;
         if let Some(&(at, other)) = self.recent.get(&content)
-            && other != place
-            && event.at.minus(at).abs() <= COPY_WINDOW_NS
+            && event.at.minus(at).abs()
+                <= if other == place {
+                    SAME_PLACE_NS
+                } else {
+                    COPY_WINDOW_NS
+                }
         {
             copy = true;
             self.join(place, other);

@@ -26,6 +26,8 @@ pub struct Server {
     pub addr: Option<IpAddr>,
     /// Link-layer sources of its answers (of the relay's or router's port where it is not on the link).
     pub macs: SmallVec<[Mac; 1]>,
+    /// How often its answers came again from a link-layer address that another one had followed.
+    pub returns: u64,
     /// Its first answer.
     pub first: Timestamp,
     pub first_locator: Locator,
@@ -38,6 +40,8 @@ pub struct Server {
     pub leases: u64,
     /// Unicast renewals it confirmed for leases that were granted before any server was seen: it was here before us.
     pub old_renewals: u64,
+    /// Refusals of clients that held another server's lease.
+    pub foreign_naks: u64,
     /// What it handed out last.
     pub config: Config,
     pub lease_time: Option<u32>,
@@ -71,6 +75,7 @@ impl Servers {
             id: key.1,
             addr: message.server_addr,
             macs: SmallVec::new(),
+            returns: 0,
             first: event.at,
             first_locator: event.locator,
             last: event.at,
@@ -79,6 +84,7 @@ impl Servers {
             naks: 0,
             leases: 0,
             old_renewals: 0,
+            foreign_naks: 0,
             config: Config::default(),
             lease_time: None,
             options: 0,
@@ -87,9 +93,12 @@ impl Servers {
         server.last = server.last.max(event.at);
         server.addr = message.server_addr.or(server.addr);
         server.proxy &= message.proxy;
-        if let Some(mac) = message.frame.eth_src
+        // Only offers tell the server's own port: answers to unicast renewals may come through a router, or through two by turns.
+        let own = message.verb == Verb::Offer || server.macs.is_empty();
+        if let Some(mac) = message.frame.eth_src.filter(|_| own)
             && server.macs.last() != Some(&mac)
         {
+            server.returns += u64::from(server.macs.contains(&mac));
             server.macs.retain(|known| *known != mac);
             if server.macs.len() == MAX_MACS {
                 server.macs.remove(0);

@@ -299,3 +299,86 @@ fn configurations_of_an_ha_pair_do_not_contradict() {
     assert!(config(&[1], &[1]).contradicts(&config(&[9], &[1])));
     assert!(config(&[1], &[1]).contradicts(&config(&[1], &[9])));
 }
+
+#[test]
+fn copies_in_a_capture_of_all_interfaces_count_once() {
+    let mut lan = Lan::default();
+    let discover = message(MessageType::Discover, mac(1), 7);
+    lan.hear(0, discover.clone());
+    assert!(matches!(lan.hear(1, discover), [LeaseDelta::Duplicate]));
+}
+
+/// A DHCPv6 message between one client and one server.
+fn v6(kind: u8, xid: u32, valid: u32) -> crate::event::dhcp6::Dhcp6 {
+    use crate::event::dhcp6::{Dhcp6, Duid, IaAddress};
+    let answer = matches!(kind, 2 | 7);
+    Dhcp6 {
+        frame: Frame {
+            eth_src: Some(mac(if answer { 200 } else { 1 })),
+            ip_src: Some(if answer { "fe80::1" } else { "fe80::2" }.parse().unwrap()),
+            ..Frame::default()
+        },
+        src_port: 546,
+        dst_port: 547,
+        relays: Vec::new(),
+        message_type: kind,
+        xid,
+        client: Some(Duid(vec![0, 3, 0, 1, 2, 0, 0x5e, 0x10, 0, 1].into())),
+        server: (kind != 1).then(|| Duid(vec![0, 3, 0, 1, 2, 0, 0x5e, 0x20, 0, 1].into())),
+        addresses: vec![IaAddress {
+            iaid: 1,
+            addr: "2001:db8::100".parse().unwrap(),
+            preferred: valid / 2,
+            valid,
+            t1: 0,
+            t2: 0,
+        }],
+        prefixes: Vec::new(),
+        status: Vec::new(),
+        requested: vec![23],
+        vendor_class: None,
+        fqdn: None,
+        rapid_commit: false,
+        preference: None,
+        elapsed_ms: None,
+        dns: Vec::new(),
+        authenticated: false,
+        options: Vec::new(),
+        flaws: Vec::new(),
+        hostile_text: Vec::new(),
+    }
+}
+
+#[test]
+fn dhcpv6_exchanges_make_leases_like_dhcpv4() {
+    let mut leases = Leases::default();
+    let mut deltas = Vec::new();
+    let mut hear = |leases: &mut Leases, ms: i64, m| {
+        let mut event = event(ms, 0, ms as u64, message(MessageType::Discover, mac(1), 1));
+        event.kind = EventKind::Dhcp6(Box::new(m));
+        deltas.clear();
+        leases.apply(&event, &mut deltas);
+        deltas.clone()
+    };
+    hear(&mut leases, 0, v6(1, 1, 0));
+    let offered = hear(&mut leases, 1, v6(2, 1, 100));
+    assert!(matches!(offered.last(), Some(LeaseDelta::Offered { .. })));
+    hear(&mut leases, 2, v6(3, 2, 0));
+    let granted = hear(&mut leases, 3, v6(7, 2, 100));
+    assert!(matches!(granted.as_slice(), [LeaseDelta::Granted { .. }]));
+    assert_eq!(leases.next_deadline(), Some(Timestamp(100_003_000_000)));
+    let row = &leases.server_rows()[0];
+    assert_eq!(row.address, Some("fe80::1".parse().unwrap()));
+    assert_eq!(leases.client_rows()[0].id, "00:03:00:01:02:00:5e:10:00:01");
+    // A refusal is a NAK, a lifetime of zero takes the lease back.
+    hear(&mut leases, 10, v6(5, 3, 0));
+    hear(&mut leases, 11, v6(7, 3, 0));
+    assert_eq!(leases.next_deadline(), None);
+    let mut refusal = v6(7, 4, 0);
+    refusal.status = vec![(2, "full".into())];
+    hear(&mut leases, 20, v6(3, 4, 0));
+    assert!(matches!(
+        hear(&mut leases, 21, refusal).as_slice(),
+        [LeaseDelta::Naked { .. }]
+    ));
+}

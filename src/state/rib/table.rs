@@ -37,6 +37,8 @@ pub struct Cold {
     pub announcements: u16,
     pub duplicates: u16,
     pub changes: u16,
+    /// Its hot record plus one; 0 where there is none.
+    pub hot: u32,
 }
 
 /// IPv4 unicast.

@@ -1,0 +1,202 @@
+//! Host routes that move: an ElasticIP withdrawn by one speaker and announced by another. Once is a move, again and again is ping-pong.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::event::{Event, Locator, Prefix, Timestamp};
+use crate::state::rib::attributes::What;
+use crate::state::rib::{RouteChange, RouteDelta};
+
+use super::Scene;
+
+/// C39: withdrawal and announcement of one move lie within this; beyond it an outage lies between them.
+const WITHIN: Duration = Duration::from_secs(30);
+/// The copies of one move (other sessions, BMP) follow within this.
+const ONE_MOVE: Duration = Duration::from_secs(5);
+/// C39: moves within the window that are ping-pong.
+const PING_PONG: u32 = 3;
+const PING_PONG_WINDOW: Duration = Duration::from_secs(600);
+/// Host routes watched at once.
+const MAX_WATCHED: usize = 8192;
+
+#[derive(Copy, Clone)]
+struct Sight {
+    at: Timestamp,
+    by: IpAddr,
+    /// BGP identifier and AS of the speaker; 0 where unknown.
+    speaker: (u32, u32),
+    locator: Locator,
+}
+
+impl Sight {
+    /// One speaker has an address on each of its sessions; its identifier tells, and without it the AS.
+    fn same_speaker(&self, other: &Sight) -> bool {
+        let ((a, a_as), (b, b_as)) = (self.speaker, other.speaker);
+        self.by == other.by
+            || (if a != 0 && b != 0 {
+                a == b
+            } else {
+                a_as != 0 && a_as == b_as
+            })
+    }
+}
+
+#[derive(Default)]
+struct Watch {
+    withdrawn: Option<Sight>,
+    announced: Option<Sight>,
+    moved_at: Option<Timestamp>,
+    first_move: Option<Timestamp>,
+    moves: u32,
+    key: Option<FindingKey>,
+}
+
+/// `prefix.moved`, `prefix.move-flap`.
+#[derive(Default)]
+pub(super) struct Moves {
+    watched: BTreeMap<Prefix, Watch>,
+}
+
+impl Moves {
+    pub fn route(&mut self, scene: &Scene<'_>, delta: &RouteDelta, board: &mut Board) {
+        let withdrawn = match delta.change {
+            RouteChange::Withdrawn => true,
+            RouteChange::New | RouteChange::Reannounced if !delta.transfer => false,
+            RouteChange::Changed
+                if !delta.transfer
+                    && scene
+                        .net
+                        .rib
+                        .differences(delta.old, delta.new)
+                        .has(What::NEXT_HOP) =>
+            {
+                false
+            }
+            _ => return,
+        };
+        let Some(prefix) = scene.rib.prefix(delta.slot).filter(Prefix::is_host) else {
+            return;
+        };
+        let now = scene.event.at;
+        if self.watched.len() >= MAX_WATCHED && !self.watched.contains_key(&prefix) {
+            self.watched.retain(|_, w| {
+                w.key.is_some()
+                    || [w.withdrawn, w.announced]
+                        .into_iter()
+                        .flatten()
+                        .any(|s| now.since(s.at) <= WITHIN)
+            });
+            if self.watched.len() >= MAX_WATCHED {
+                return;
+            }
+        }
+        let speaker = scene
+            .net
+            .sessions
+            .get(scene.rib.session)
+            .map_or((0, 0), |session| {
+                let end = &session.ends[scene.rib.sender];
+                (end.router_id, end.asn)
+            });
+        let sight = Sight {
+            at: now,
+            by: scene.sender,
+            speaker,
+            locator: scene.event.locator,
+        };
+        let watch = self.watched.entry(prefix).or_default();
+        // The same speaker again is a flap, not a move; a first withdrawal and the first announcement count.
+        let (old, new) = if withdrawn {
+            watch.withdrawn = Some(sight);
+            (Some(sight), watch.announced)
+        } else {
+            watch.announced = Some(sight);
+            (watch.withdrawn, Some(sight))
+        };
+        let (Some(old), Some(new)) = (old, new) else {
+            return;
+        };
+        let gap = old.at.since(new.at).max(new.at.since(old.at));
+        // A re-announcement by the speaker that withdrew is its own affair; a receiver's echo is none.
+        if old.same_speaker(&new)
+            || gap > WITHIN
+            || watch
+                .moved_at
+                .is_some_and(|last| now.since(last) <= ONE_MOVE)
+        {
+            return;
+        }
+        let back = watch
+            .first_move
+            .is_some_and(|first| now.since(first) <= PING_PONG_WINDOW);
+        watch.moves = if back { watch.moves + 1 } else { 1 };
+        watch.first_move = watch.first_move.filter(|_| back).or(Some(now));
+        watch.moved_at = Some(now);
+        match watch.key.filter(|_| back) {
+            Some(key) => {
+                let moves = watch.moves;
+                board.update(key, |finding| {
+                    finding.again(scene.event);
+                    if moves >= PING_PONG {
+                        finding.kind = Kind::PrefixMoveFlap;
+                        finding.severity = Severity::Warning;
+                        finding.explain = format!(
+                            "{prefix} moved {moves} times in {:.0} s between speakers",
+                            finding.last.since(finding.first).as_secs_f64()
+                        );
+                    }
+                });
+            }
+            None => {
+                watch.key = Some(board.raise(moved(
+                    prefix,
+                    scene.event,
+                    old,
+                    new,
+                    scene.rib.kind.is_exact(),
+                )))
+            }
+        }
+    }
+}
+
+fn moved(prefix: Prefix, event: &Event, old: Sight, new: Sight, exact: bool) -> Finding {
+    let mut finding = Finding::at(
+        Kind::PrefixMoved,
+        Severity::Info,
+        Subject::Prefix(prefix),
+        old.at.min(new.at),
+    );
+    finding.evidence.add(if old.at <= new.at {
+        old.locator
+    } else {
+        new.locator
+    });
+    finding.support(event);
+    for by in [old.by, new.by] {
+        finding.also(Subject::Peer(by, None));
+        finding.touch(Touch::Peer(by));
+    }
+    finding.touch(Touch::Prefix(prefix));
+    finding.touch(Touch::Address(prefix.addr()));
+    finding.affected.prefix(prefix);
+    finding.fidelity = if exact {
+        Fidelity::Exact
+    } else {
+        Fidelity::Compressed
+    };
+    finding.ended = Some(event.at);
+    let gap = new.at.minus(old.at);
+    let how = if gap >= 0 {
+        format!("{} ms after", gap / 1_000_000)
+    } else {
+        format!("{} ms before", -gap / 1_000_000)
+    };
+    finding.explain = format!(
+        "{prefix} moved: {} announced it {how} {} had withdrawn it",
+        new.by, old.by
+    );
+    finding
+}

@@ -1,0 +1,329 @@
+//! Origin conflicts: a prefix that another AS begins to originate while the old origin still does; and more specific prefixes of
+//! another origin that appear inside a known one.
+//!
+//! What several origins announced from the start (anycast) is no conflict, and an origin that the old one made room for is a move.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+
+use hashbrown::HashTable;
+
+use crate::detect::{
+    Board, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
+};
+use crate::event::Prefix;
+use crate::state::rib::attributes::{AttrId, What};
+use crate::state::rib::{RouteChange, RouteDelta};
+
+use super::Scene;
+
+/// Prefixes whose origin is remembered: one and a half full tables of both families; 32 octets each.
+const MAX_ORIGINS: usize = 2_000_000;
+/// Findings of either kind; more conflicts at once are a table from another world.
+const MAX_CONFLICTS: usize = 512;
+/// D10: one peer's word is enough on one's own routers; on a collector with this many peers three must say so (BGPalerter's default).
+const COLLECTOR_PEERS: usize = 6;
+const COLLECTOR_WITNESSES: usize = 3;
+/// Suspected conflicts that wait for witnesses.
+const MAX_SUSPECTS: usize = 4096;
+/// Shortest covering prefixes that are looked for: shorter ones are allocations, not routes.
+const SHORTEST_V4: u8 = 8;
+const SHORTEST_V6: u8 = 19;
+/// RFC 7999 and common practice: a blackhole route is meant to be more specific.
+const BLACKHOLE: u32 = 0xffff_029a;
+
+#[derive(Copy, Clone)]
+struct Known {
+    prefix: Prefix,
+    origin: u32,
+    /// Several origins announced it from the start.
+    anycast: bool,
+}
+
+/// `prefix.origin-conflict`, `prefix.more-specific`.
+pub(super) struct Origins {
+    index: HashTable<u32>,
+    rows: Vec<Known>,
+    hasher: foldhash::fast::RandomState,
+    findings: BTreeMap<(Prefix, u32), FindingKey>,
+    suspects: BTreeMap<(Prefix, u32), BTreeSet<IpAddr>>,
+    own: Vec<Prefix>,
+}
+
+impl Origins {
+    pub fn new(settings: &Settings) -> Origins {
+        Origins {
+            index: HashTable::new(),
+            rows: Vec::new(),
+            hasher: foldhash::fast::RandomState::default(),
+            findings: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            own: settings.own_prefixes.clone(),
+        }
+    }
+
+    fn find(&self, prefix: &Prefix) -> Option<usize> {
+        let rows = &self.rows;
+        let hash = self.hasher.hash_one(prefix);
+        self.index
+            .find(hash, |at| {
+                rows.get(*at as usize)
+                    .is_some_and(|known| known.prefix == *prefix)
+            })
+            .map(|at| *at as usize)
+    }
+
+    pub fn route(&mut self, scene: &Scene<'_>, delta: &RouteDelta, board: &mut Board) {
+        let news = match delta.change {
+            RouteChange::New | RouteChange::Returned => true,
+            RouteChange::Reannounced => scene
+                .net
+                .rib
+                .differences(delta.before, delta.new)
+                .has(What::ORIGIN_AS),
+            RouteChange::Changed => scene
+                .net
+                .rib
+                .differences(delta.old, delta.new)
+                .has(What::ORIGIN_AS),
+            RouteChange::Withdrawn => return self.withdrawn(scene, delta, board),
+            _ => false,
+        };
+        if !news {
+            return;
+        }
+        let Some(origin) = scene
+            .net
+            .rib
+            .digest(delta.new)
+            .map(|d| d.origin_as)
+            .filter(|origin| *origin != 0)
+        else {
+            return;
+        };
+        let Some(prefix) = scene.rib.prefix(delta.slot) else {
+            return;
+        };
+        match self.find(&prefix) {
+            None => {
+                if !delta.transfer && scene.rib.complete {
+                    self.more_specific(scene, delta, prefix, origin, board);
+                }
+                if self.rows.len() < MAX_ORIGINS {
+                    let at = self.rows.len() as u32;
+                    self.rows.push(Known {
+                        prefix,
+                        origin,
+                        anycast: false,
+                    });
+                    let (rows, hasher) = (&self.rows, &self.hasher);
+                    self.index.insert_unique(hasher.hash_one(prefix), at, |at| {
+                        hasher.hash_one(rows[*at as usize].prefix)
+                    });
+                }
+            }
+            Some(at) => {
+                let known = self.rows[at];
+                if known.origin == origin || known.anycast {
+                    return;
+                }
+                if delta.transfer {
+                    // Two origins in what was there before we looked.
+                    self.rows[at].anycast = true;
+                    return;
+                }
+                if self.still_announced(scene, prefix, known.origin) {
+                    self.conflict(scene, prefix, known.origin, origin, board);
+                } else {
+                    self.rows[at].origin = origin;
+                }
+            }
+        }
+    }
+
+    /// Whether the old origin is announced on any session now.
+    fn still_announced(&self, scene: &Scene<'_>, prefix: Prefix, origin: u32) -> bool {
+        let nlri = crate::event::bgp::Nlri::unicast(prefix);
+        scene.net.rib.iter().any(|(id, _)| {
+            let attrs = scene
+                .net
+                .rib
+                .lookup(id, &nlri)
+                .map_or(AttrId::NONE, |(_, attrs)| attrs);
+            scene
+                .net
+                .rib
+                .digest(attrs)
+                .is_some_and(|digest| digest.origin_as == origin)
+        })
+    }
+
+    fn conflict(
+        &mut self,
+        scene: &Scene<'_>,
+        prefix: Prefix,
+        old: u32,
+        new: u32,
+        board: &mut Board,
+    ) {
+        // The old origin's own update after a conflict is the same conflict.
+        let told = self
+            .findings
+            .get(&(prefix, new))
+            .or_else(|| self.findings.get(&(prefix, old)));
+        if let Some(key) = told {
+            board.update(*key, |finding| {
+                finding.support(scene.event);
+                finding.touch(Touch::Peer(scene.sender));
+                if scene.rib.kind.is_exact() {
+                    finding.fidelity = Fidelity::Exact;
+                }
+            });
+            return;
+        }
+        let own = self.own.iter().any(|own| own.covers(&prefix));
+        if !own
+            && scene
+                .net
+                .rib
+                .iter()
+                .filter(|(_, rib)| rib.kind.is_exact())
+                .nth(COLLECTOR_PEERS)
+                .is_some()
+        {
+            if self.suspects.len() >= MAX_SUSPECTS && !self.suspects.contains_key(&(prefix, new)) {
+                return;
+            }
+            let witnesses = self.suspects.entry((prefix, new)).or_default();
+            witnesses.insert(scene.sender);
+            if witnesses.len() < COLLECTOR_WITNESSES {
+                return;
+            }
+            self.suspects.remove(&(prefix, new));
+        }
+        if self.findings.len() >= MAX_CONFLICTS {
+            return;
+        }
+        let mut finding = Finding::new(
+            Kind::PrefixOriginConflict,
+            Severity::Warning,
+            Subject::Prefix(prefix),
+            scene.event,
+        );
+        finding.also(Subject::Origin(new));
+        finding.also(Subject::Origin(old));
+        finding.also(Subject::Peer(scene.sender, None));
+        finding.touch(Touch::Prefix(prefix));
+        finding.touch(Touch::As(new));
+        finding.touch(Touch::As(old));
+        finding.touch(Touch::Peer(scene.sender));
+        finding.affected.prefix(prefix);
+        finding.broken.subject = true;
+        finding.fidelity = if scene.rib.kind.is_exact() {
+            Fidelity::Exact
+        } else {
+            Fidelity::Compressed
+        };
+        finding.explain = format!(
+            "AS{new} announces {prefix} over {}, while AS{old}, which originated it before, still does",
+            scene.sender
+        );
+        finding.advice = vec![
+            format!(
+                "vtysh -c 'show bgp ipv{} unicast {prefix}'",
+                if prefix.is_ipv6() { 6 } else { 4 }
+            ),
+            format!("whois -h whois.radb.net {prefix}"),
+        ];
+        self.findings.insert((prefix, new), board.raise(finding));
+    }
+
+    fn withdrawn(&mut self, scene: &Scene<'_>, delta: &RouteDelta, board: &mut Board) {
+        if self.findings.is_empty() {
+            return;
+        }
+        let Some(origin) = scene.net.rib.digest(delta.old).map(|d| d.origin_as) else {
+            return;
+        };
+        let Some(prefix) = scene.rib.prefix(delta.slot) else {
+            return;
+        };
+        let Some(key) = self.findings.get(&(prefix, origin)).copied() else {
+            return;
+        };
+        if !self.still_announced(scene, prefix, origin) {
+            board.update(key, |finding| {
+                finding.recovered(scene.event.at);
+                finding.ended = Some(scene.event.at);
+                finding.broken.subject = false;
+            });
+        }
+    }
+
+    fn more_specific(
+        &mut self,
+        scene: &Scene<'_>,
+        delta: &RouteDelta,
+        prefix: Prefix,
+        origin: u32,
+        board: &mut Board,
+    ) {
+        let shortest = if prefix.is_ipv6() {
+            SHORTEST_V6
+        } else {
+            SHORTEST_V4
+        };
+        // Host routes inside somebody's prefix are ElasticIPs and blackholes.
+        if prefix.is_host() || prefix.len() <= shortest || self.findings.len() >= MAX_CONFLICTS {
+            return;
+        }
+        let covering = (shortest..prefix.len())
+            .rev()
+            .map(|len| Prefix::new(prefix.addr(), len))
+            .find_map(|covering| self.find(&covering));
+        let Some(covering) = covering
+            .map(|at| self.rows[at])
+            .filter(|c| c.origin != origin && !c.anycast)
+        else {
+            return;
+        };
+        let blackhole = scene
+            .net
+            .rib
+            .attributes(delta.new)
+            .is_some_and(|a| a.communities.contains(&BLACKHOLE));
+        if blackhole {
+            return;
+        }
+        let own = self.own.iter().any(|own| own.covers(&prefix));
+        let severity = if own {
+            Severity::Warning
+        } else {
+            Severity::Info
+        };
+        let mut finding = Finding::new(
+            Kind::PrefixMoreSpecific,
+            severity,
+            Subject::Prefix(prefix),
+            scene.event,
+        );
+        finding.also(Subject::Origin(origin));
+        finding.also(Subject::Peer(scene.sender, None));
+        finding.touch(Touch::Prefix(prefix));
+        finding.touch(Touch::As(origin));
+        finding.touch(Touch::Peer(scene.sender));
+        finding.affected.prefix(prefix);
+        finding.broken.subject = own;
+        finding.fidelity = if scene.rib.kind.is_exact() {
+            Fidelity::Exact
+        } else {
+            Fidelity::Compressed
+        };
+        finding.explain = format!(
+            "AS{origin} announces {prefix}, a part of {}, which AS{} originates",
+            covering.prefix, covering.origin
+        );
+        self.findings.insert((prefix, origin), board.raise(finding));
+    }
+}

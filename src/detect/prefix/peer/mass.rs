@@ -1,0 +1,340 @@
+//! Mass withdrawals: a large part of a peer's table goes while the session stays up. Peers that lose the same prefixes at once share
+//! one finding: the failure lies where their paths meet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::detect::finding::MAX_PREFIXES;
+use crate::detect::{Board, FindingKey, Kind, Subject, Touch};
+use crate::event::{Locator, Prefix, Timestamp};
+use crate::state::NetState;
+use crate::state::rib::attributes::AttrId;
+use crate::state::rib::table::Slot;
+use crate::state::rib::{RibId, RouteChange, RouteDelta};
+
+use super::{Scene, about, name_peer, plural, prefixes};
+
+/// D7: withdrawals within the window, at least so many, and so large a part of the table.
+const LEAST: u32 = 50;
+const SHARE_PERCENT: u32 = 20;
+const WINDOW: Duration = Duration::from_secs(10);
+/// Paths looked at for the AS they have in common.
+const PATHS: usize = 64;
+/// Open mass withdrawals.
+const MAX_OPEN: usize = 64;
+/// A mass withdrawal is watched for its recovery this long.
+const WATCH: Duration = Duration::from_secs(600);
+/// Between two updates of a finding.
+const REFRESH: Duration = Duration::from_millis(500);
+
+/// Recent withdrawals of one RIB.
+#[derive(Default)]
+pub(super) struct Window {
+    since: Option<(Timestamp, Locator)>,
+    count: u32,
+    /// Distinct routes; an oscillating few are no mass.
+    slots: hashbrown::HashSet<Slot, foldhash::fast::RandomState>,
+    table: u32,
+    /// The open mass withdrawal it belongs to, with the RIB's last withdrawal.
+    open: Option<u32>,
+}
+
+struct Mass {
+    key: FindingKey,
+    first: Timestamp,
+    last: Timestamp,
+    ribs: BTreeMap<RibId, Timestamp>,
+    prefixes: BTreeSet<Prefix>,
+    more: u64,
+    returned: BTreeSet<Prefix>,
+    /// AS numbers that every path seen so far has, in path order of the first one.
+    common: Option<Vec<u32>>,
+    paths: usize,
+    recovered: Option<Timestamp>,
+    dirty: bool,
+}
+
+/// The open ones.
+#[derive(Default)]
+pub(super) struct Masses {
+    open: BTreeMap<u32, Mass>,
+    next: u32,
+    refresh_at: Option<Timestamp>,
+}
+
+impl Masses {
+    pub fn covers(&self, id: RibId, now: Timestamp) -> bool {
+        !self.open.is_empty()
+            && self.open.values().any(|mass| {
+                mass.ribs
+                    .get(&id)
+                    .is_some_and(|last| now.since(*last) <= WINDOW)
+            })
+    }
+
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.refresh_at
+    }
+
+    /// Counts withdrawals of one UPDATE.
+    pub fn withdrawn(
+        &mut self,
+        window: &mut Window,
+        scene: &Scene<'_>,
+        deltas: &[RouteDelta],
+        count: u32,
+        board: &mut Board,
+    ) {
+        let now = scene.event.at;
+        if window
+            .since
+            .is_none_or(|(since, _)| now.since(since) > WINDOW)
+        {
+            *window = Window {
+                since: Some((now, scene.event.locator)),
+                table: scene.rib.present.saturating_add(count),
+                ..Window::default()
+            };
+        }
+        if let Some(mass) = window.open.and_then(|at| self.open.get_mut(&at)) {
+            mass.ribs.insert(scene.id, now);
+            mass.last = mass.last.max(now);
+            mass.recovered = None;
+            for prefix in prefixes(scene, deltas, |change| change == RouteChange::Withdrawn) {
+                mass.lost(prefix);
+            }
+            mass.dirty = true;
+            self.refresh_at.get_or_insert(now + REFRESH);
+            return;
+        }
+        for delta in deltas
+            .iter()
+            .filter(|delta| delta.change == RouteChange::Withdrawn)
+        {
+            if window.slots.len() >= MAX_PREFIXES || window.slots.insert(delta.slot) {
+                window.count = window.count.saturating_add(1);
+            }
+        }
+        let threshold =
+            LEAST.max((u64::from(window.table) * u64::from(SHARE_PERCENT) / 100) as u32);
+        if window.count <= threshold {
+            return;
+        }
+        let Some((since, locator)) = window.since else {
+            return;
+        };
+        let lost: BTreeSet<Prefix> = window
+            .slots
+            .iter()
+            .filter_map(|slot| scene.rib.prefix(*slot))
+            .collect();
+        let at = match self.companion(&lost, since) {
+            Some(at) => at,
+            None if self.open.len() >= MAX_OPEN => return,
+            None => {
+                let mut finding = about(Kind::PrefixMassWithdrawal, scene, since);
+                finding.evidence.add(locator);
+                let at = self.next;
+                self.next += 1;
+                let mass = Mass {
+                    key: board.raise(finding),
+                    first: since,
+                    last: now,
+                    ribs: BTreeMap::new(),
+                    prefixes: BTreeSet::new(),
+                    more: 0,
+                    returned: BTreeSet::new(),
+                    common: None,
+                    paths: 0,
+                    recovered: None,
+                    dirty: true,
+                };
+                self.open.insert(at, mass);
+                at
+            }
+        };
+        window.open = Some(at);
+        let Some(mass) = self.open.get_mut(&at) else {
+            return;
+        };
+        mass.ribs.insert(scene.id, now);
+        mass.first = mass.first.min(since);
+        mass.last = mass.last.max(now);
+        mass.recovered = None;
+        for prefix in lost {
+            mass.lost(prefix);
+        }
+        // What the withdrawn routes were: the record keeps it.
+        let mut slots: Vec<Slot> = window.slots.drain().collect();
+        slots.sort_unstable();
+        for slot in slots.into_iter().take(PATHS) {
+            if let Some(cold) = scene.rib.cold(slot) {
+                mass.path(scene, cold.before);
+            }
+        }
+        let receiver = scene.receiver;
+        board.update(mass.key, |finding| {
+            finding.first = finding.first.min(since);
+            finding.evidence.add(locator);
+            finding.support(scene.event);
+            name_peer(finding, scene.sender);
+            finding.touch(Touch::Peer(receiver));
+        });
+        mass.dirty = true;
+        self.flush(now, scene.net, board);
+    }
+
+    /// Counts what comes back.
+    pub fn announced(&mut self, scene: &Scene<'_>, deltas: &[RouteDelta]) {
+        if self.open.is_empty() {
+            return;
+        }
+        let now = scene.event.at;
+        for mass in self
+            .open
+            .values_mut()
+            .filter(|mass| mass.ribs.contains_key(&scene.id))
+        {
+            for delta in deltas {
+                let Some(prefix) = scene
+                    .rib
+                    .prefix(delta.slot)
+                    .filter(|prefix| mass.prefixes.contains(prefix))
+                else {
+                    continue;
+                };
+                mass.path(scene, delta.new);
+                mass.returned.insert(prefix);
+            }
+            // Half of it back: the rest may have moved elsewhere for good.
+            if mass.recovered.is_none() && mass.returned.len() * 2 >= mass.prefixes.len() {
+                mass.recovered = Some(now);
+                mass.dirty = true;
+            }
+            self.refresh_at.get_or_insert(now + REFRESH);
+        }
+    }
+
+    pub fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        if self.refresh_at.is_some_and(|at| at <= now) {
+            self.flush(now, net, board);
+        }
+    }
+
+    /// Brings findings up to date.
+    pub fn flush(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        self.refresh_at = None;
+        for mass in self.open.values_mut().filter(|mass| mass.dirty) {
+            mass.dirty = false;
+            mass.describe(net, board);
+        }
+        self.open.retain(|_, mass| now.since(mass.last) <= WATCH);
+    }
+
+    /// A mass withdrawal of another peer that shares most prefixes and began within the window.
+    fn companion(&self, lost: &BTreeSet<Prefix>, since: Timestamp) -> Option<u32> {
+        let near = |mass: &Mass| {
+            mass.first.since(since).max(since.since(mass.first)) <= WINDOW
+                || (since >= mass.first && since <= mass.last)
+        };
+        self.open
+            .iter()
+            .rev()
+            .find(|(_, mass)| {
+                let shared = lost
+                    .iter()
+                    .filter(|prefix| mass.prefixes.contains(prefix))
+                    .count();
+                // Other family, same moment: one failure takes both.
+                let other_family =
+                    lost.first().map(Prefix::is_ipv6) != mass.prefixes.first().map(Prefix::is_ipv6);
+                near(mass) && (shared * 2 >= lost.len().min(mass.prefixes.len()) || other_family)
+            })
+            .map(|(at, _)| *at)
+    }
+}
+
+impl Mass {
+    fn lost(&mut self, prefix: Prefix) {
+        self.returned.remove(&prefix);
+        if self.prefixes.len() < MAX_PREFIXES {
+            self.prefixes.insert(prefix);
+        } else if !self.prefixes.contains(&prefix) {
+            self.more += 1;
+        }
+    }
+
+    fn path(&mut self, scene: &Scene<'_>, attrs: AttrId) {
+        if self.paths >= PATHS * 4 {
+            return;
+        }
+        let Some(attributes) = scene.net.rib.attributes(attrs) else {
+            return;
+        };
+        let path: Vec<u32> = attributes
+            .as_path
+            .segments()
+            .flat_map(|(_, numbers)| numbers.iter().copied())
+            .collect();
+        if path.is_empty() {
+            return;
+        }
+        self.paths += 1;
+        self.common = Some(match self.common.take() {
+            None => path,
+            Some(common) => common
+                .into_iter()
+                .filter(|asn| path.contains(asn))
+                .collect(),
+        });
+    }
+
+    fn describe(&self, net: &NetState, board: &mut Board) {
+        // The one farthest along the path: behind it the paths part.
+        let common = self
+            .common
+            .as_ref()
+            .and_then(|common| common.last().copied());
+        let lost = self.prefixes.len() as u64 + self.more;
+        let peers = self
+            .ribs
+            .keys()
+            .filter_map(|id| net.rib.get(*id))
+            .map(|rib| (rib.session, rib.sender))
+            .collect::<BTreeSet<_>>()
+            .len();
+        let default = self.prefixes.iter().any(Prefix::is_default);
+        board.update(self.key, |finding| {
+            finding.last = finding.last.max(self.last);
+            for prefix in &self.prefixes {
+                finding.affected.prefix(*prefix);
+            }
+            finding.affected.more_prefixes = self.more;
+            finding
+                .subjects
+                .retain(|subject| !matches!(subject, Subject::As(_)));
+            if let Some(asn) = common {
+                finding.also(Subject::As(asn));
+                finding.touch(Touch::As(asn));
+            }
+            let meet = common
+                .map(|asn| format!("; all their paths lead through AS{asn}"))
+                .unwrap_or_default();
+            finding.explain = format!(
+                "{} withdrew {lost} prefixes in {:.1} s while the sessions stayed up{meet}",
+                plural(peers, "peer"),
+                self.last.since(self.first).as_secs_f64()
+            );
+            finding.broken.subject = self.recovered.is_none();
+            finding.broken.default_route = default && self.recovered.is_none();
+            if let Some(at) = self.recovered {
+                finding.recovered(at);
+                finding.ended = Some(at);
+                finding.explain.push_str(&format!(
+                    "; most were back after {:.1} s",
+                    at.since(self.first).as_secs_f64()
+                ));
+            }
+        });
+    }
+}
