@@ -77,6 +77,8 @@ pub struct Correlator {
     resolve_check: Option<Timestamp>,
     /// Cases that wait to be told.
     waiting: BTreeSet<u32>,
+    /// See [`Correlator::note_waiting`].
+    tell_at: Option<Timestamp>,
 }
 
 impl Correlator {
@@ -87,18 +89,13 @@ impl Correlator {
 
     /// The next time at which [`Correlator::expire`] is wanted.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let waiting = self
-            .waiting
-            .iter()
-            .filter_map(|number| self.cases.get(number))
-            .map(|case| {
-                if case.open_since.is_none() {
-                    case.opens_at
-                } else {
-                    case.next_update
-                }
-            });
-        waiting.chain(self.look_at).chain(self.resolve_check).min()
+        self.look_at.into_iter().chain(self.resolve_check).chain(self.tell_at).min()
+    }
+
+    /// When the next waiting case may be told; kept because it is asked for after every event.
+    fn note_waiting(&mut self) {
+        let waiting = self.waiting.iter().filter_map(|number| self.cases.get(number));
+        self.tell_at = waiting.map(|case| if case.open_since.is_none() { case.opens_at } else { case.next_update }).min();
     }
 
     /// Deadlines at `now`.
@@ -117,6 +114,7 @@ impl Correlator {
         if self.resolve_check.is_some_and(|at| at <= now) {
             self.resolve_quiet(now, board, around, out);
         }
+        self.note_waiting();
     }
 
     /// End of input at `now`: judge what is on the board, open what was waiting. Nothing resolves by this.

@@ -21,6 +21,9 @@ use super::weather::Weather;
 
 /// Open episodes of one kind: beyond it the world itself is unstable, and the peers' own findings say so.
 const MAX_EPISODES: usize = 1024;
+/// From so many on, the Internet's weather opens no further ones: the table of unstable prefixes has them all, and what is ours must
+/// find room.
+const MAX_WEATHER: usize = 256;
 /// Prefixes named in a finding besides the first.
 const MAX_NAMED: usize = 16;
 /// Between two updates of a finding.
@@ -112,6 +115,10 @@ impl Book {
             return self.known(report);
         }
         let now = scene.event.at;
+        let severity = self.weather.severity(scene.net, prefix, report.hot.origin_as);
+        if severity == Severity::Info && self.episodes.len() >= MAX_WEATHER {
+            return;
+        }
         if let Some(at) = self.companion(report, now) {
             if let Some(episode) = self.episodes.get_mut(&at) {
                 if episode.prefixes.len() < crate::detect::finding::MAX_PREFIXES {
@@ -131,7 +138,7 @@ impl Book {
         }
         let mut finding = Finding::at(
             self.kind,
-            self.weather.severity(scene.net, prefix, report.hot.origin_as),
+            severity,
             Subject::Prefix(prefix),
             report.first.min(now),
         );
