@@ -51,13 +51,15 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     if mode == Mode::Record && options.write.is_none() {
         bail!("say where to record: -w FILE.pcapng");
     }
-    if options.format == LiveFormat::Json
+    if mode == Mode::Tell
         && options
             .write
             .as_deref()
-            .is_some_and(|path| path.as_os_str() == "-")
+            .is_some_and(|p| p.as_os_str() == "-")
     {
-        bail!("-w - and --format json both want standard output");
+        bail!(
+            "alerts and -w - both want standard output: `flapscope record -w -` writes the recording alone"
+        );
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
