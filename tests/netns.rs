@@ -112,12 +112,12 @@ fn a_tiny_buffer_loses_says_so_and_the_shadow_fib_is_right_again_afterwards() {
 fn a_process_and_a_name_lead_into_the_same_namespace() {
     need_namespaces!();
     let host = host("pid");
-    let mut sleeper = host.spawn("sleep", &["30"]);
-    let pid = sleeper.id();
+    let mut inside = host.process();
+    let pid = inside.id();
     let mut watcher = Watcher::of(&pid.to_string(), &host, 1 << 20);
     watcher.until("the baseline", |w| w.equals_kernel());
-    let _ = sleeper.kill();
-    let _ = sleeper.wait();
+    drop(inside.stdin.take());
+    let _ = inside.wait();
 }
 
 /// `flapscope live --format json` and what it prints, with the time of each line.

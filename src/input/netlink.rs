@@ -36,6 +36,11 @@ const DATAGRAM: usize = 64 << 10;
 const DATAGRAM_MOST: usize = 4 << 20;
 /// How often due dumps are looked for and the merge is told that nothing waits.
 const TICK: Duration = Duration::from_millis(100);
+/// After so many wake-ups in a row, each within [`PACE`] of the last, …
+const HOT: u32 = 16;
+/// … the socket is left to fill for this long before it is read again: a flood is then read in large pieces. A wake-up for each
+/// message costs more than the message (measured). Its buffer holds a hundred times more; stamps are late by at most this.
+const PACE: Duration = Duration::from_millis(2);
 /// Batches read before stop and due dumps are looked at again.
 const TURN: usize = 64;
 /// Other namespaces that are told apart by id.
@@ -187,6 +192,7 @@ impl Task {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut more = false;
+        let (mut hot, mut last) = (0u32, Timestamp::MIN);
         loop {
             tokio::select! {
                 biased;
@@ -201,6 +207,16 @@ impl Task {
                 },
                 _ = tick.tick() => {}
             }
+            let woken = now();
+            hot = if woken.since(last) < PACE {
+                hot.saturating_add(1)
+            } else {
+                0
+            };
+            if hot > HOT {
+                // Waits for the stop, which need not come.
+                let _ = tokio::time::timeout(PACE, stop.wait_for(|stop| *stop)).await;
+            }
             match self.step().await {
                 Ok(Ok(waits)) => more = waits,
                 Ok(Err(Unwanted)) => return Ok(()),
@@ -209,6 +225,7 @@ impl Task {
                     break;
                 }
             }
+            last = now();
         }
         // What the kernel has queued already belongs to the time before the stop.
         if result.is_ok() {
