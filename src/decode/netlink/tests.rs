@@ -239,7 +239,12 @@ fn the_request_tells_what_an_empty_dump_would_have_listed() {
     let end = message(NLMSG_DONE, NLM_F_MULTI, 9, &[vec![0; 4]]);
     let mut decoder = NetlinkDecoder::new();
     let whole = vec![10u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let v6 = done(&mut decoder, &[whole.clone()], RTM_GETROUTE, &end);
+    let v6 = done(
+        &mut decoder,
+        std::slice::from_ref(&whole),
+        RTM_GETROUTE,
+        &end,
+    );
     assert_eq!((v6.what, v6.family), (Dumped::Routes, Some(10)));
     assert!(v6.complete(true) && !v6.complete(false));
     let links = [vec![0; 16], attribute(29, &8u32.to_ne_bytes())];
@@ -266,7 +271,12 @@ fn the_request_tells_what_an_empty_dump_would_have_listed() {
     );
     let broken = message(NLMSG_DONE, NLM_F_MULTI | NLM_F_DUMP_INTR, 9, &[vec![0; 4]]);
     for end in [refused, broken] {
-        let end = done(&mut decoder, &[whole.clone()], RTM_GETROUTE, &end);
+        let end = done(
+            &mut decoder,
+            std::slice::from_ref(&whole),
+            RTM_GETROUTE,
+            &end,
+        );
         assert_eq!((end.what, end.family), (Dumped::Unknown, None));
     }
 }

@@ -81,10 +81,9 @@ impl Scan {
                         refuse(dumps, seq, &text, &mut found.notes);
                     }
                 }
-                RTM_NEWLINK | RTM_DELLINK => {
-                    if self.link_changed(kind, payload) && !dump {
-                        dumps.touched(at);
-                    }
+                // Dumped ones are remembered too.
+                RTM_NEWLINK | RTM_DELLINK if self.link_changed(kind, payload) && !dump => {
+                    dumps.touched(at);
                 }
                 RTM_NEWADDR | RTM_DELADDR | RTM_DELNEXTHOP if !dump => dumps.touched(at),
                 _ => {}
