@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, Cut, SchemaOf};
+use crate::cli::{Cli, Command, Cut, Live, SchemaOf};
 use crate::event::{Timestamp, text};
 use crate::input::file::OpenOptions;
 use crate::output::json;
@@ -47,9 +47,13 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(0)
         }
         None if !cli.read.is_empty() => analyze::run(&cli.read, &cli.analyze),
+        // Bare: this host, as it is.
         None => {
-            Cli::command().print_help()?;
-            Ok(2)
+            let live = Live {
+                netlink_buffer: crate::input::netlink::BUFFER,
+                ..Live::default()
+            };
+            live::run(&live, live::Mode::Tell)
         }
     }
 }

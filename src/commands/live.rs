@@ -217,10 +217,12 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
     }
     if let Some(opened) = captured {
         let names: Vec<&str> = opened.handles.iter().map(|h| h.name.as_str()).collect();
-        if !names.is_empty() {
-            watched.push(format!("packets on {}", names.join(", ")));
+        match &opened.choice {
+            // Why nothing could be opened is told below.
+            _ if names.is_empty() => {}
+            Some(choice) => watched.push(choice.to_string()),
+            None => watched.push(format!("capturing on {}", names.join(", "))),
         }
-        watched.extend(opened.choice.as_ref().map(ToString::to_string));
         watched.extend(opened.failed.iter().map(ToString::to_string));
         let news = collectors.sender.downgrade();
         let tell: capture::Tell = Arc::new(move |text| {
