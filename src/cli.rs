@@ -31,6 +31,8 @@ pub enum Command {
     Decode(Decode),
     /// Watch this host: the kernel's links, addresses and routes, and what is asked for besides.
     Live(Live),
+    /// Record packets, netlink and BMP of this host into one pcapng (-w FILE).
+    Record(Live),
     /// What a kind of incident means: logic, thresholds, sources, known false alarms.
     Explain {
         /// A kind like `link.flap`; without it, all are listed.
@@ -137,6 +139,12 @@ pub struct Live {
     /// Record all that is seen into this pcapng file.
     #[arg(short, long = "write", value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Record into a ring of files, as dumpcap: filesize:KIB, duration:SECONDS, files:N (repeatable).
+    #[arg(short = 'b', long = "ring", value_name = "WHAT:N", requires = "write")]
+    pub ring: Vec<crate::input::record::RingOption>,
+    /// Keep what the ring holds of this time before each incident.
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "ring")]
+    pub freeze_on_alert: Option<std::time::Duration>,
     /// No screen, also on a terminal: the text stream (or `--format json`).
     #[arg(long)]
     pub headless: bool,
