@@ -4,6 +4,7 @@
 //! alerts out at once. Shutdown is the end of input (law 3): the collectors are told to stop, what they still hand over is merged and
 //! judged, then the engine finishes. A second ^C does not wait for that.
 
+mod recording;
 mod told;
 mod watch;
 
@@ -15,11 +16,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch as flag};
 use tokio::time::MissedTickBehavior;
 
+use self::recording::Recording;
 use self::told::Teller;
 use self::watch::Rooms;
 use crate::cli::Live;
 use crate::detect::Settings;
 use crate::event::text::sanitized;
+use crate::input::capture;
 use crate::input::live::{self, LiveItem, LiveSender, SourceIds, Stop, now};
 use crate::input::merge::live::LiveMerge;
 use crate::input::netlink::{self, Namespace};
@@ -35,13 +38,27 @@ const INTERRUPTED: u8 = 130;
 
 /// Watches until ^C, SIGTERM, hang-up or the end of `--for`.
 pub fn run(options: &Live) -> anyhow::Result<u8> {
+    run_for(options, Purpose::Judge)
+}
+
+/// What becomes of what is seen.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Purpose {
+    /// It is judged, and recorded if asked for.
+    Judge,
+    /// It is only recorded.
+    Record,
+}
+
+/// The same for either purpose.
+pub fn run_for(options: &Live, purpose: Purpose) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("flapscope")
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let code = runtime.block_on(watch(options));
+    let code = runtime.block_on(watch(options, purpose));
     // Threads that sit in a system call must not keep the program.
     runtime.shutdown_background();
     code
@@ -54,7 +71,7 @@ struct Collectors {
     stop: Stop,
 }
 
-async fn watch(options: &Live) -> anyhow::Result<u8> {
+async fn watch(options: &Live, purpose: Purpose) -> anyhow::Result<u8> {
     let (stop, stopped) = flag::channel(false);
     let (sender, mut items) = live::channel();
     let mut signals = Signals::new()?;
@@ -68,10 +85,14 @@ async fn watch(options: &Live) -> anyhow::Result<u8> {
         own_as: options.own_as.clone(),
         dhcp_servers: options.dhcp_server.clone(),
     };
-    let mut rooms = Rooms::new(&settings);
+    let mut rooms = Rooms::new((purpose == Purpose::Judge).then_some(settings));
     let mut teller = Teller::new(options.format, host_name());
+    let mut recording = Recording::open(options, purpose == Purpose::Record)?;
     let watched = open(options, collectors, &mut rooms)?;
-    teller.begin(&watched)?;
+    match purpose {
+        Purpose::Judge => teller.begin(&watched)?,
+        Purpose::Record => watched.iter().try_for_each(|line| teller.note(line))?,
+    }
 
     let mut merge = LiveMerge::default();
     let mut tick = tokio::time::interval(TICK);
@@ -99,9 +120,12 @@ async fn watch(options: &Live) -> anyhow::Result<u8> {
         take(&mut batch, &mut merge, &mut teller)?;
         let now = now();
         while let Some(item) = merge.pop(now) {
-            rooms.item(&item, &mut teller)?;
+            hand(item, &mut recording, &mut rooms, &mut teller)?;
         }
-        rooms.advance(merge.horizon(now), &mut teller)?;
+        let horizon = merge.horizon(now);
+        recording.advance(horizon);
+        rooms.advance(horizon, &mut teller)?;
+        recording.look(&mut teller)?;
         teller.flush()?;
     }
     let _ = stop.send(true); // no receiver: no collector is left
@@ -109,13 +133,15 @@ async fn watch(options: &Live) -> anyhow::Result<u8> {
         biased;
         ended = signals.next() => {
             // Asked twice: what was told is out, the rest is given up.
+            recording.finish(&mut teller)?;
             return Ok(if ended == Ended::Interrupt { INTERRUPTED } else { 0 });
         }
-        drained = drain(&mut items, &mut merge, &mut rooms, &mut teller) => drained,
+        drained = drain(&mut items, &mut merge, &mut recording, &mut rooms, &mut teller) => drained,
     };
     drained?;
     rooms.finish(&mut teller)?;
-    teller.end(merge.late())?;
+    recording.finish(&mut teller)?;
+    teller.end(merge.late(), purpose == Purpose::Judge)?;
     Ok(if interrupted { INTERRUPTED } else { 0 })
 }
 
@@ -123,6 +149,7 @@ async fn watch(options: &Live) -> anyhow::Result<u8> {
 async fn drain(
     items: &mut mpsc::Receiver<LiveItem>,
     merge: &mut LiveMerge,
+    recording: &mut Recording,
     rooms: &mut Rooms,
     teller: &mut Teller,
 ) -> anyhow::Result<()> {
@@ -132,7 +159,7 @@ async fn drain(
             take(&mut batch, merge, teller)?;
             let now = now();
             while let Some(item) = merge.pop(now) {
-                rooms.item(&item, teller)?;
+                hand(item, recording, rooms, teller)?;
             }
         }
         anyhow::Ok(())
@@ -144,8 +171,21 @@ async fn drain(
         }
     }
     while let Some(item) = merge.drain() {
-        rooms.item(&item, teller)?;
+        hand(item, recording, rooms, teller)?;
     }
+    Ok(())
+}
+
+/// One item of the merged timeline goes the way of all: recorded, then judged.
+fn hand(
+    mut item: LiveItem,
+    recording: &mut Recording,
+    rooms: &mut Rooms,
+    teller: &mut Teller,
+) -> anyhow::Result<()> {
+    recording.item(&mut item);
+    rooms.item(&item, teller)?;
+    recording.look(teller)?;
     Ok(())
 }
 
@@ -182,6 +222,7 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         })?;
         kernels.push((namespace, collector));
     }
+    let packets = open_capture(options)?;
     if let Some(missing) = not_wired(options) {
         bail!("{missing} is not part of this build");
     }
@@ -202,13 +243,52 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         ));
         watched.extend(notes);
     }
+    if let Some((config, opened)) = packets {
+        watched.extend(packets_watched(&opened));
+        let Collectors { sender, ids, stop } = collectors;
+        capture::run(opened, config, ids, sender, stop)?;
+    }
     Ok(watched)
+}
+
+/// Opens the interfaces. Without the right to, and without interfaces asked for by name, the rest is watched all the same.
+fn open_capture(options: &Live) -> anyhow::Result<Option<(capture::Options, capture::Opened)>> {
+    let asked = !options.capture.interface.is_empty();
+    // Our own packets are not those of another namespace.
+    if options.capture.no_packets || (!asked && !options.netns.is_empty()) {
+        return Ok(None);
+    }
+    let config = capture::Options {
+        interfaces: options.capture.interface.clone(),
+        promiscuous: options.capture.promiscuous,
+        tcp_ports: options.capture.bmp_port.clone(),
+    };
+    let mut opened = capture::open(&config)?;
+    let is_fatal = |error: &capture::OpenError| !matches!(error, capture::OpenError::Down(_));
+    if asked && let Some(index) = opened.failed.iter().position(is_fatal) {
+        return Err(opened.failed.swap_remove(index).into());
+    }
+    Ok(Some((config, opened)))
+}
+
+fn packets_watched(opened: &capture::Opened) -> Vec<String> {
+    let mut lines = Vec::new();
+    match &opened.choice {
+        Some(choice) => lines.push(choice.to_string()),
+        None => {
+            let names: Vec<&str> = opened.handles.iter().map(|h| h.name.as_str()).collect();
+            if !names.is_empty() {
+                lines.push(format!("capturing on {}", names.join(", ")));
+            }
+        }
+    }
+    lines.extend(opened.failed.iter().map(ToString::to_string));
+    lines
 }
 
 /// What was asked for and has no collector (yet).
 fn not_wired(options: &Live) -> Option<&'static str> {
     [
-        (!options.interface.is_empty(), "live capture (-i)"),
         (options.bmp.is_some(), "the BMP station (--bmp)"),
         (
             options.bgp_listen.is_some(),
@@ -218,7 +298,6 @@ fn not_wired(options: &Live) -> Option<&'static str> {
             options.rtr.is_some() || options.vrps.is_some(),
             "RPKI (--rtr, --vrps)",
         ),
-        (options.write.is_some(), "recording (-w)"),
     ]
     .into_iter()
     .find_map(|(asked, what)| asked.then_some(what))

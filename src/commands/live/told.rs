@@ -16,6 +16,8 @@ pub struct Teller {
     out: io::BufWriter<io::Stdout>,
     dirty: bool,
     told: u64,
+    /// Since [`news`](Self::news) was asked: alerts, and whether an incident was opened.
+    news: Option<bool>,
 }
 
 impl Teller {
@@ -28,6 +30,7 @@ impl Teller {
             out: io::BufWriter::new(io::stdout()),
             dirty: false,
             told: 0,
+            news: None,
         }
     }
 
@@ -68,6 +71,8 @@ impl Teller {
         for said in told.drain(..) {
             self.told += 1;
             self.dirty = true;
+            let opened = matches!(said, Told::Opened(_));
+            self.news = Some(self.news.unwrap_or(false) || opened);
             let host = Host {
                 name: self.host_of(room),
             };
@@ -113,6 +118,11 @@ impl Teller {
         }
     }
 
+    /// Whether something was told since the last call; true when an incident was opened.
+    pub fn news(&mut self) -> Option<bool> {
+        self.news.take()
+    }
+
     /// Lets the reader see what was written.
     pub fn flush(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.dirty) {
@@ -121,9 +131,9 @@ impl Teller {
         Ok(())
     }
 
-    /// The last words.
-    pub fn end(&mut self, late: u64) -> io::Result<()> {
-        if self.format == LiveFormat::Text && self.told == 0 {
+    /// The last words. Nothing to tell is worth saying where something `judged`.
+    pub fn end(&mut self, late: u64, judged: bool) -> io::Result<()> {
+        if judged && self.format == LiveFormat::Text && self.told == 0 {
             writeln!(self.out, "nothing happened that is worth an alert")?;
         }
         self.out.flush()?;

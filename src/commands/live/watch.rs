@@ -20,7 +20,8 @@ struct Room {
 
 /// All rooms of a live run.
 pub struct Rooms {
-    settings: Settings,
+    /// `None`: nothing is judged.
+    settings: Option<Settings>,
     rooms: Vec<Room>,
     /// Which room a source belongs to.
     of: BTreeMap<SourceId, usize>,
@@ -28,10 +29,10 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// No rooms yet.
-    pub fn new(settings: &Settings) -> Rooms {
+    /// No rooms yet. Without settings there will be none, and nothing is judged.
+    pub fn new(settings: Option<Settings>) -> Rooms {
         Rooms {
-            settings: settings.clone(),
+            settings,
             rooms: Vec::new(),
             of: BTreeMap::new(),
             told: Vec::new(),
@@ -40,11 +41,14 @@ impl Rooms {
 
     /// A room for the kernel of a namespace, which `source` tells about.
     pub fn add(&mut self, source: SourceId, label: Option<&str>) {
+        let Some(settings) = &self.settings else {
+            return;
+        };
         self.of.insert(source, self.rooms.len());
         self.rooms.push(Room {
             label: label.map(Into::into),
             decoder: Decoder::new(),
-            engine: Engine::new(&self.settings),
+            engine: Engine::new(settings),
         });
     }
 
