@@ -87,7 +87,7 @@ async fn watch(options: &Live, purpose: Purpose) -> anyhow::Result<u8> {
     };
     let mut rooms = Rooms::new((purpose == Purpose::Judge).then_some(settings));
     let mut teller = Teller::new(options.format, host_name());
-    let mut recording = Recording::open(options, purpose == Purpose::Record)?;
+    let mut recording = Recording::open(options, purpose == Purpose::Record, host_name())?;
     let watched = open(options, collectors, &mut rooms)?;
     match purpose {
         Purpose::Judge => teller.begin(&watched)?,

@@ -49,6 +49,8 @@ pub struct Settings {
     pub ring: Ring,
     /// `--freeze-on-alert`: time before an incident that is kept when the ring goes on.
     pub freeze: Option<Duration>,
+    /// The name of this host, as alerts bear it.
+    pub host: Option<String>,
 }
 
 /// What was recorded of one source.
@@ -119,7 +121,7 @@ impl Recorder {
             files: Files::create(&settings.path, settings.ring)?,
             is_ring: settings.ring.is_ring(),
             freeze: settings.freeze,
-            origin: origin(),
+            origin: origin(settings.host.as_deref()),
             interfaces: BTreeMap::new(),
             infos: BTreeMap::new(),
             next_index: 0,
@@ -466,7 +468,7 @@ fn message_length(messages: &[u8]) -> Option<usize> {
 }
 
 /// The host, as far as it says.
-fn origin() -> Origin {
+fn origin(host: Option<&str>) -> Origin {
     let line = |path: &str| {
         let text = fs::read_to_string(Path::new(path)).unwrap_or_default();
         text.trim().to_owned()
@@ -479,6 +481,7 @@ fn origin() -> Origin {
         hardware: model.map_or_else(String::new, |(_, model)| model.to_owned()),
         os: format!("Linux {}", line("/proc/sys/kernel/osrelease")),
         application: format!("{}{}", note::APPLICATION, env!("CARGO_PKG_VERSION")),
+        comment: note::host(host),
     }
 }
 

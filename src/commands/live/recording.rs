@@ -22,7 +22,7 @@ pub struct Recording {
 
 impl Recording {
     /// Opens what `-w` and `-b` ask for. `quiet`: standard output is free for the recording.
-    pub fn open(options: &Live, quiet: bool) -> anyhow::Result<Recording> {
+    pub fn open(options: &Live, quiet: bool, host: Option<String>) -> anyhow::Result<Recording> {
         let recorder = match &options.write {
             None => None,
             Some(path) if path.as_os_str() == "-" && !quiet => {
@@ -34,6 +34,7 @@ impl Recording {
                     path: path.clone(),
                     ring: Ring::of(&options.ring)?,
                     freeze: minutes.map(|count| Duration::from_secs(count * MINUTE)),
+                    host,
                 };
                 let recorder = Recorder::create(&settings)
                     .with_context(|| format!("{}: cannot be recorded to", path.display()))?;

@@ -42,6 +42,7 @@ pub struct Origin {
     pub hardware: String,
     pub os: String,
     pub application: String,
+    pub comment: String,
 }
 
 /// Counters of an interface.
@@ -62,6 +63,7 @@ pub fn section(out: &mut Vec<u8>, origin: &Origin) {
         out.extend(VERSION.0.to_le_bytes());
         out.extend(VERSION.1.to_le_bytes());
         out.extend(LENGTH_UNKNOWN.to_le_bytes());
+        text(out, option::COMMENT, &origin.comment);
         text(out, option::SHB_HARDWARE, &origin.hardware);
         text(out, option::SHB_OS, &origin.os);
         text(out, option::SHB_APPLICATION, &origin.application);
