@@ -103,6 +103,8 @@ pub struct Recorder {
     frames: u64,
     flushed: Timestamp,
     newest: Timestamp,
+    /// Up to where the engine was told that time has passed; records from which nothing was decoded do not move it.
+    watched: Timestamp,
     trouble: Option<String>,
     /// Not told yet.
     news: Vec<String>,
@@ -129,6 +131,7 @@ impl Recorder {
             frames: 0,
             flushed: Timestamp::MIN,
             newest: Timestamp::MIN,
+            watched: Timestamp::MIN,
             trouble: None,
             news: Vec::new(),
         })
@@ -167,6 +170,7 @@ impl Recorder {
 
     /// The engine's time has come to `at` without an item. Tell it regularly: what waits is written then.
     pub fn advance(&mut self, at: Timestamp) {
+        self.watched = self.watched.max(at);
         self.newest = self.newest.max(at);
         self.settle();
     }
@@ -177,10 +181,11 @@ impl Recorder {
         if self.trouble.is_some() {
             return;
         }
+        self.watched = self.watched.max(at);
         self.newest = self.newest.max(at);
         let described = self.interfaces.values().find_map(|known| known.index);
         if let Some(index) = described {
-            pcapng::statistics(&mut self.blocks, index, self.newest, note::WATCHED, None);
+            pcapng::statistics(&mut self.blocks, index, self.watched, note::WATCHED, None);
         }
         self.flush();
         let Some(time) = self.freeze.filter(|_| opened && self.trouble.is_none()) else {
@@ -373,13 +378,12 @@ impl Recorder {
                     counters.from = newest;
                 }
                 counters.to = newest;
-                pcapng::statistics(
-                    &mut self.blocks,
-                    index,
-                    newest,
-                    note::WATCHED,
-                    Some(&counters),
-                );
+                let (at, comment) = if self.watched == Timestamp::MIN {
+                    (newest, "")
+                } else {
+                    (self.watched, note::WATCHED)
+                };
+                pcapng::statistics(&mut self.blocks, index, at, comment, Some(&counters));
             }
         }
     }
