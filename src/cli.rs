@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::input::record::RingOption;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Which routes are unstable, since when, and why.
@@ -32,8 +31,8 @@ pub enum Command {
     Decode(Decode),
     /// Watch this host: the kernel's links, addresses and routes, and what is asked for besides.
     Live(Live),
-    /// Record what this host sees (packets, netlink, feeds) into a pcapng file that `analyze` replays; judges nothing.
-    Record(RecordOptions),
+    /// Record packets, netlink and BMP of this host into one pcapng (-w FILE).
+    Record(Live),
     /// What a kind of incident means: logic, thresholds, sources, known false alarms.
     Explain {
         /// A kind like `link.flap`; without it, all are listed.
@@ -113,8 +112,9 @@ pub struct Decode {
 
 #[derive(Debug, Default, Args)]
 pub struct Live {
-    #[command(flatten)]
-    pub capture: Capture,
+    /// Capture on this interface (repeatable).
+    #[arg(short, long = "interface", value_name = "IF")]
+    pub interface: Vec<String>,
     /// Watch the kernel of this network namespace, by name or process id, instead of ours (repeatable).
     #[arg(long, value_name = "NAME|PID")]
     pub netns: Vec<String>,
@@ -139,12 +139,21 @@ pub struct Live {
     /// Record all that is seen into this pcapng file.
     #[arg(short, long = "write", value_name = "FILE")]
     pub write: Option<PathBuf>,
-    /// Record into files that take turns, as dumpcap does (repeatable).
-    #[arg(short = 'b', value_name = RING, requires = "write")]
-    pub ring: Vec<RingOption>,
-    /// Keep the files that hold the minutes before an incident when the others are deleted.
-    #[arg(long, value_name = "MINUTES", requires = "ring")]
-    pub freeze_on_alert: Option<u32>,
+    /// Record into a ring of files, as dumpcap: filesize:KIB, duration:SECONDS, files:N (repeatable).
+    #[arg(short = 'b', long = "ring", value_name = "WHAT:N", requires = "write")]
+    pub ring: Vec<crate::input::record::RingOption>,
+    /// Keep what the ring holds of these minutes before each incident.
+    #[arg(long, value_name = "MINUTES", value_parser = minutes, requires = "ring")]
+    pub freeze_on_alert: Option<std::time::Duration>,
+    /// Capture no packets.
+    #[arg(long, conflicts_with = "interface")]
+    pub no_packets: bool,
+    /// Capture frames for other hosts too.
+    #[arg(long)]
+    pub promiscuous: bool,
+    /// A TCP port on which routers speak BMP past this host to another station (repeatable).
+    #[arg(long, value_name = "PORT")]
+    pub bmp_port: Vec<u16>,
     /// No screen, also on a terminal: the text stream (or `--format json`).
     #[arg(long)]
     pub headless: bool,
@@ -168,45 +177,14 @@ pub struct Live {
     pub dhcp_server: Vec<std::net::IpAddr>,
 }
 
-/// Which packets are captured.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Capture {
-    /// Capture on this interface (repeatable); else on uplinks, bonds and bridges.
-    #[arg(short, long = "interface", value_name = "IF")]
-    pub interface: Vec<String>,
-    /// Capture no packets.
-    #[arg(long, conflicts_with = "interface")]
-    pub no_packets: bool,
-    /// Capture frames for other hosts too.
-    #[arg(long)]
-    pub promiscuous: bool,
-    /// A TCP port on which routers speak BMP past this host to another station (repeatable).
-    #[arg(long, value_name = "PORT")]
-    pub bmp_port: Vec<u16>,
-}
-
-/// How `-b` options look.
-const RING: &str = "filesize:KIB|files:N|duration:S";
-
-#[derive(Debug, Args)]
-pub struct RecordOptions {
-    /// The pcapng file; `-` is standard output.
-    #[arg(short, long = "write", value_name = "FILE")]
-    pub write: PathBuf,
-    #[command(flatten)]
-    pub capture: Capture,
-    /// Record the kernel of this network namespace, by name or process id, instead of ours (repeatable).
-    #[arg(long, value_name = "NAME|PID")]
-    pub netns: Vec<String>,
-    /// Let routers connect with BMP to this address, like 0.0.0.0:11019.
-    #[arg(long, value_name = "ADDR")]
-    pub bmp: Option<String>,
-    /// Files that take turns, as dumpcap makes them (repeatable).
-    #[arg(short = 'b', value_name = RING)]
-    pub ring: Vec<RingOption>,
-    /// End after this time, like 90s, 10m or 2h.
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
-    pub duration: Option<std::time::Duration>,
+/// Minutes, or a time with its unit.
+fn minutes(given: &str) -> Result<std::time::Duration, String> {
+    let bare = given.bytes().all(|octet| octet.is_ascii_digit());
+    duration(&if bare {
+        format!("{given}m")
+    } else {
+        given.to_owned()
+    })
 }
 
 /// A number with s, m or h behind it (none means seconds).

@@ -5,7 +5,6 @@ pub mod decode;
 pub mod explain;
 pub mod inputs;
 pub mod live;
-pub mod record;
 
 use std::io::{self, Write};
 
@@ -22,8 +21,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Some(Command::Analyze(analyze)) => analyze::run(&analyze.files, &analyze.options),
         Some(Command::Decode(decode)) => decode::run(&decode),
-        Some(Command::Live(options)) => live::run(&options),
-        Some(Command::Record(options)) => record::run(&options),
+        Some(Command::Live(options)) => live::run(&options, live::Mode::Tell),
+        Some(Command::Record(options)) => live::run(&options, live::Mode::Record),
         Some(Command::Explain { kind }) => explain::run(kind.as_deref()),
         Some(Command::Schema { of }) => {
             let schema = match of {

@@ -2,9 +2,9 @@
 //!
 //! Collectors run as tasks and threads, each with a [`LiveSender`]; one loop receives, merges, records, decodes and judges, and writes
 //! alerts out at once. Shutdown is the end of input (law 3): the collectors are told to stop, what they still hand over is merged and
-//! judged, then the engine finishes. A second ^C does not wait for that.
+//! judged, then the engine finishes. A second ^C does not wait for that. `flapscope record` is the same run, told less.
 
-mod recording;
+mod desk;
 mod told;
 mod watch;
 
@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch as flag};
 use tokio::time::MissedTickBehavior;
 
-use self::recording::Recording;
+use self::desk::Desk;
 use self::told::Teller;
 use self::watch::Rooms;
 use crate::cli::Live;
@@ -24,8 +24,8 @@ use crate::detect::Settings;
 use crate::event::text::sanitized;
 use crate::input::capture;
 use crate::input::live::{self, LiveItem, LiveSender, SourceIds, Stop, now};
-use crate::input::merge::live::LiveMerge;
 use crate::input::netlink::{self, Namespace};
+use crate::input::record::{self, Recorder, Ring};
 
 /// How often time goes on without items: alerts that wait for quiet are late by this at most.
 const TICK: Duration = Duration::from_millis(50);
@@ -36,29 +36,34 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Exit code after ^C (128 + SIGINT).
 const INTERRUPTED: u8 = 130;
 
-/// Watches until ^C, SIGTERM, hang-up or the end of `--for`.
-pub fn run(options: &Live) -> anyhow::Result<u8> {
-    run_for(options, Purpose::Judge)
-}
-
-/// What becomes of what is seen.
+/// How much is told.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Purpose {
-    /// It is judged, and recorded if asked for.
-    Judge,
-    /// It is only recorded.
+pub enum Mode {
+    /// Alerts (`flapscope live`).
+    Tell,
+    /// What was recorded (`flapscope record`).
     Record,
 }
 
-/// The same for either purpose.
-pub fn run_for(options: &Live, purpose: Purpose) -> anyhow::Result<u8> {
+/// Watches until ^C, SIGTERM, hang-up or the end of `--for`.
+pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
+    if mode == Mode::Record && options.write.is_none() {
+        bail!("say where to record: -w FILE.pcapng");
+    }
+    let to_stdout = options
+        .write
+        .as_deref()
+        .is_some_and(|path| path.as_os_str() == "-");
+    if mode == Mode::Tell && to_stdout {
+        bail!("alerts and -w - both want standard output; `flapscope record -w -` only records");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("flapscope")
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let code = runtime.block_on(watch(options, purpose));
+    let code = runtime.block_on(watch(options, mode));
     // Threads that sit in a system call must not keep the program.
     runtime.shutdown_background();
     code
@@ -71,7 +76,7 @@ struct Collectors {
     stop: Stop,
 }
 
-async fn watch(options: &Live, purpose: Purpose) -> anyhow::Result<u8> {
+async fn watch(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let (stop, stopped) = flag::channel(false);
     let (sender, mut items) = live::channel();
     let mut signals = Signals::new()?;
@@ -85,19 +90,18 @@ async fn watch(options: &Live, purpose: Purpose) -> anyhow::Result<u8> {
         own_as: options.own_as.clone(),
         dhcp_servers: options.dhcp_server.clone(),
     };
-    let mut rooms = Rooms::new((purpose == Purpose::Judge).then_some(settings));
-    let mut teller = Teller::new(options.format, host_name());
-    let mut recording = Recording::open(options, purpose == Purpose::Record, host_name())?;
+    let recorder = recorder(options)?;
+    // What nobody reads need not be judged, unless the ring waits for incidents.
+    let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
+    let mut rooms = Rooms::new(judges.then_some(settings));
+    let mut teller = Teller::new(options.format, mode, host_name());
     let watched = open(options, collectors, &mut rooms)?;
-    match purpose {
-        Purpose::Judge => teller.begin(&watched)?,
-        Purpose::Record => watched.iter().try_for_each(|line| teller.note(line))?,
-    }
+    teller.begin(&watched)?;
+    let mut desk = Desk::new(rooms, recorder, teller);
 
-    let mut merge = LiveMerge::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let end = tokio::time::sleep_until(tick_deadline(options.duration));
+    let end = tokio::time::sleep_until(end_of(options.duration));
     tokio::pin!(end);
     let mut batch = Vec::with_capacity(TURN);
     let mut interrupted = false;
@@ -117,91 +121,53 @@ async fn watch(options: &Live, purpose: Purpose) -> anyhow::Result<u8> {
             }
             _ = tick.tick() => {}
         }
-        take(&mut batch, &mut merge, &mut teller)?;
-        let now = now();
-        while let Some(item) = merge.pop(now) {
-            hand(item, &mut recording, &mut rooms, &mut teller)?;
-        }
-        let horizon = merge.horizon(now);
-        recording.advance(horizon);
-        rooms.advance(horizon, &mut teller)?;
-        recording.look(&mut teller)?;
-        teller.flush()?;
+        desk.take(&mut batch)?;
+        desk.judge(now())?;
     }
     let _ = stop.send(true); // no receiver: no collector is left
     let drained = tokio::select! {
         biased;
         ended = signals.next() => {
             // Asked twice: what was told is out, the rest is given up.
-            recording.finish(&mut teller)?;
             return Ok(if ended == Ended::Interrupt { INTERRUPTED } else { 0 });
         }
-        drained = drain(&mut items, &mut merge, &mut recording, &mut rooms, &mut teller) => drained,
+        drained = drain(&mut items, &mut desk) => drained,
     };
     drained?;
-    rooms.finish(&mut teller)?;
-    recording.finish(&mut teller)?;
-    teller.end(merge.late(), purpose == Purpose::Judge)?;
+    desk.finish()?;
     Ok(if interrupted { INTERRUPTED } else { 0 })
 }
 
-/// Takes what the collectors still hand over until the last one has ended, then empties the merge.
-async fn drain(
-    items: &mut mpsc::Receiver<LiveItem>,
-    merge: &mut LiveMerge,
-    recording: &mut Recording,
-    rooms: &mut Rooms,
-    teller: &mut Teller,
-) -> anyhow::Result<()> {
+/// Takes what the collectors still hand over until the last one has ended.
+async fn drain(items: &mut mpsc::Receiver<LiveItem>, desk: &mut Desk) -> anyhow::Result<()> {
     let mut batch = Vec::with_capacity(TURN);
     let all = async {
         while items.recv_many(&mut batch, TURN).await > 0 {
-            take(&mut batch, merge, teller)?;
-            let now = now();
-            while let Some(item) = merge.pop(now) {
-                hand(item, recording, rooms, teller)?;
-            }
+            desk.take(&mut batch)?;
+            desk.judge(now())?;
         }
         anyhow::Ok(())
     };
     match tokio::time::timeout(PATIENCE, all).await {
-        Ok(result) => result?,
-        Err(_) => {
-            teller.note("a collector did not end in time; what it still had is not judged")?
-        }
+        Ok(result) => result,
+        Err(_) => desk.note("a collector did not end in time; what it still had is not judged"),
     }
-    while let Some(item) = merge.drain() {
-        hand(item, recording, rooms, teller)?;
-    }
-    Ok(())
 }
 
-/// One item of the merged timeline goes the way of all: recorded, then judged.
-fn hand(
-    mut item: LiveItem,
-    recording: &mut Recording,
-    rooms: &mut Rooms,
-    teller: &mut Teller,
-) -> anyhow::Result<()> {
-    recording.item(&mut item);
-    rooms.item(&item, teller)?;
-    recording.look(teller)?;
-    Ok(())
-}
-
-/// Moves received items into the merge; notes go to the reader at once.
-fn take(
-    batch: &mut Vec<LiveItem>,
-    merge: &mut LiveMerge,
-    teller: &mut Teller,
-) -> anyhow::Result<()> {
-    for item in batch.drain(..) {
-        match item {
-            LiveItem::Note(text) => teller.note(&text)?,
-            item => merge.push(item),
-        }
-    }
-    Ok(())
+/// The recorder that was asked for; opened first, while there is the right to.
+fn recorder(options: &Live) -> anyhow::Result<Option<Recorder>> {
+    let Some(path) = &options.write else {
+        return Ok(None);
+    };
+    let settings = record::Settings {
+        path: path.clone(),
+        ring: Ring::of(&options.ring)?,
+        freeze: options.freeze_on_alert,
+        host: host_name(),
+    };
+    let recorder = Recorder::create(&settings)
+        .with_context(|| format!("cannot record into {}", path.display()))?;
+    Ok(Some(recorder))
 }
 
 /// Opens everything that was asked for, then lets it run; what is watched, as sentences. Each kind of collector has its place here.
@@ -222,7 +188,12 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         })?;
         kernels.push((namespace, collector));
     }
-    let packets = open_capture(options)?;
+    let packets = capture::Options {
+        interfaces: options.interface.clone(),
+        promiscuous: options.promiscuous,
+        tcp_ports: options.bmp_port.clone(),
+    };
+    let captured = open_capture(options, &packets)?;
     if let Some(missing) = not_wired(options) {
         bail!("{missing} is not part of this build");
     }
@@ -243,47 +214,48 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         ));
         watched.extend(notes);
     }
-    if let Some((config, opened)) = packets {
+    if let Some(opened) = captured {
         watched.extend(packets_watched(&opened));
-        let Collectors { sender, ids, stop } = collectors;
-        capture::run(opened, config, ids, sender, stop)?;
+        capture::run(
+            opened,
+            packets,
+            collectors.ids.clone(),
+            collectors.sender.clone(),
+            collectors.stop.clone(),
+        )?;
     }
     Ok(watched)
 }
 
-/// Opens the interfaces. Without the right to, and without interfaces asked for by name, the rest is watched all the same.
-fn open_capture(options: &Live) -> anyhow::Result<Option<(capture::Options, capture::Opened)>> {
-    let asked = !options.capture.interface.is_empty();
-    // Our own packets are not those of another namespace.
-    if options.capture.no_packets || (!asked && !options.netns.is_empty()) {
-        return Ok(None);
-    }
-    let config = capture::Options {
-        interfaces: options.capture.interface.clone(),
-        promiscuous: options.capture.promiscuous,
-        tcp_ports: options.capture.bmp_port.clone(),
-    };
-    let mut opened = capture::open(&config)?;
-    let is_fatal = |error: &capture::OpenError| !matches!(error, capture::OpenError::Down(_));
-    if asked && let Some(index) = opened.failed.iter().position(is_fatal) {
-        return Err(opened.failed.swap_remove(index).into());
-    }
-    Ok(Some((config, opened)))
-}
-
 fn packets_watched(opened: &capture::Opened) -> Vec<String> {
-    let mut lines = Vec::new();
-    match &opened.choice {
-        Some(choice) => lines.push(choice.to_string()),
-        None => {
-            let names: Vec<&str> = opened.handles.iter().map(|h| h.name.as_str()).collect();
-            if !names.is_empty() {
-                lines.push(format!("capturing on {}", names.join(", ")));
-            }
-        }
+    let mut lines: Vec<String> = opened.choice.iter().map(ToString::to_string).collect();
+    let names: Vec<&str> = opened.handles.iter().map(|h| h.name.as_str()).collect();
+    if opened.choice.is_none() && !names.is_empty() {
+        lines.push(format!("capturing on {}", names.join(", ")));
     }
     lines.extend(opened.failed.iter().map(ToString::to_string));
     lines
+}
+
+/// Opens the interfaces named, or the host's uplinks. Interfaces belong to our own namespace, so another namespace's kernel is
+/// watched without packets (`ip netns exec NAME flapscope live` sees both).
+fn open_capture(
+    options: &Live,
+    packets: &capture::Options,
+) -> anyhow::Result<Option<capture::Opened>> {
+    let named = !packets.interfaces.is_empty();
+    if options.no_packets || (!named && !options.netns.is_empty()) {
+        return Ok(None);
+    }
+    let mut opened = capture::open(packets)?;
+    // What was asked for by name must be there; what the rule chose may be out of reach for us.
+    if named
+        && opened.handles.is_empty()
+        && let Some(error) = opened.failed.pop()
+    {
+        return Err(error.into());
+    }
+    Ok(Some(opened))
 }
 
 /// What was asked for and has no collector (yet).
@@ -318,7 +290,7 @@ fn namespaces(given: &[String]) -> anyhow::Result<Vec<Namespace>> {
 }
 
 /// A day that never comes when no end was asked for.
-fn tick_deadline(duration: Option<Duration>) -> tokio::time::Instant {
+fn end_of(duration: Option<Duration>) -> tokio::time::Instant {
     const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
     #[expect(clippy::disallowed_methods, reason = "--for is measured on the wall")]
     let now = tokio::time::Instant::now();

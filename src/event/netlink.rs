@@ -10,7 +10,8 @@ use super::frame::Mac;
 /// What the message header says about the notification.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default, Serialize)]
 pub struct Meta {
-    /// `nlmsg_pid`: 0 is the kernel itself, anything else the port of the process whose request caused this.
+    /// `nlmsg_pid`: 0 is the kernel itself, anything else the port of the process whose request caused this. 0 in dumps, where the header
+    /// names who asked.
     pub pid: u32,
     /// `nlmsg_seq`.
     pub seq: u32,
@@ -250,7 +251,22 @@ pub struct DumpDone {
     /// What the dump listed.
     pub what: Dumped,
     pub seq: u32,
+    /// Address family that was asked for whole (0 is all), where the request was seen: what the dump lacks of it is gone, also when
+    /// the list was empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<u8>,
 }
+
+impl DumpDone {
+    /// Whether all of this family (true is IPv6) was listed.
+    pub fn complete(&self, ipv6: bool) -> bool {
+        self.family
+            .is_some_and(|family| family == 0 || (family == AF_INET6) == ipv6)
+    }
+}
+
+/// `AF_INET6`.
+const AF_INET6: u8 = 10;
 
 /// Tables that can be dumped.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]
@@ -265,3 +281,19 @@ pub enum Dumped {
     /// The recording does not tell.
     Unknown,
 }
+
+/// Who is behind a netlink port (`nlmsg_pid`), as the live collector found it in /proc. In a recording it is a control message of type
+/// [`NLMSG_ACTOR`] before the messages that it explains.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct Actor {
+    /// `nlmsg_pid`.
+    pub pid: u32,
+    /// The process's name (`/proc/PID/comm`), sanitised.
+    pub name: Box<str>,
+}
+
+/// Message type of an [`Actor`]: below `NLMSG_MIN_TYPE` (16) are control messages, of which the kernel uses 1 to 4 and rtmon 15.
+/// Payload: [`ACTOR_MAGIC`], the port in host byte order, the name up to the end.
+pub const NLMSG_ACTOR: u16 = 14;
+/// Tells our message from whoever else may use its type.
+pub const ACTOR_MAGIC: &[u8; 8] = b"flapscop";

@@ -4,6 +4,7 @@
 //! dump never brings back what was deleted while it ran. Requests are handed over like everything else: they tell the decoder what a
 //! dump was about to list, also when the list turns out empty, and a recording replays to the same (law 13).
 
+mod actor;
 pub mod dump;
 mod scan;
 pub mod socket;
@@ -17,8 +18,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use self::actor::Actors;
 use self::dump::Dumps;
-use self::scan::Scan;
+use self::scan::{Found, Scan};
 pub use self::socket::{BUFFER, Namespace};
 use self::socket::{NetlinkSocket, Opened, Received};
 use super::Format;
@@ -107,6 +109,7 @@ impl Collector {
             others: BTreeMap::new(),
             dumps: Dumps::default(),
             scan: Scan::default(),
+            actors: Actors::default(),
             buffer: vec![0; DATAGRAM],
             heard: None,
         };
@@ -165,6 +168,7 @@ struct Task {
     others: BTreeMap<i32, Lane>,
     dumps: Dumps,
     scan: Scan,
+    actors: Actors,
     buffer: Vec<u8>,
     /// When the last datagram was read: a loss lies between then and its report.
     heard: Option<Timestamp>,
@@ -277,7 +281,7 @@ impl Task {
     /// Reads up to [`BATCH`] octets of one namespace into a record; whether more may wait.
     fn batch(&mut self, items: &mut Vec<LiveItem>) -> io::Result<bool> {
         let mut used = 0;
-        let mut notes = Vec::new();
+        let mut found = Found::default();
         let mut at = None;
         let more = loop {
             let room = self.buffer.get_mut(used..).unwrap_or_default();
@@ -296,7 +300,12 @@ impl Task {
                         self.other(nsid, stamp, &other, items);
                     } else {
                         self.scan
-                            .messages(datagram, stamp, &mut self.dumps, &mut notes);
+                            .messages(datagram, stamp, &mut self.dumps, &mut found);
+                        if let Some(port) = found.port.take().filter(|port| *port != self.port)
+                            && let Some(note) = self.actors.introduce(port, stamp)
+                        {
+                            items.push(self.own.record(stamp, &note));
+                        }
                         used = end.next_multiple_of(4);
                     }
                     if used >= BATCH || items.len() >= 16 {
@@ -337,7 +346,7 @@ impl Task {
             }
         };
         self.flush(at, used, items);
-        items.extend(notes.into_iter().map(LiveItem::Note));
+        items.extend(found.notes.into_iter().map(LiveItem::Note));
         Ok(more)
     }
 

@@ -10,6 +10,7 @@ use crate::detect::Settings;
 use crate::engine::Engine;
 use crate::event::{SourceId, SourceKind, Timestamp};
 use crate::input::live::LiveItem;
+use crate::input::record::Recorder;
 
 struct Room {
     /// How alerts name it; `None` for the host itself.
@@ -66,7 +67,12 @@ impl Rooms {
     }
 
     /// Judges one item.
-    pub fn item(&mut self, item: &LiveItem, teller: &mut Teller) -> anyhow::Result<()> {
+    pub fn item(
+        &mut self,
+        item: &LiveItem,
+        recorder: Option<&mut Recorder>,
+        teller: &mut Teller,
+    ) -> anyhow::Result<()> {
         let index = self.room_of(item);
         let (Some(room), Some(item)) = (self.rooms.get_mut(index), item.as_item()) else {
             return Ok(());
@@ -74,31 +80,56 @@ impl Rooms {
         let (engine, told) = (&mut room.engine, &mut self.told);
         room.decoder
             .item(&item, &mut |event| engine.handle(event, told));
-        if self.told.is_empty() {
-            return Ok(());
-        }
-        teller.tell(room.label.as_deref(), &mut self.told)
+        tell(room, &mut self.told, recorder, teller)
     }
 
     /// Time goes on to `to` without items.
-    pub fn advance(&mut self, to: Timestamp, teller: &mut Teller) -> anyhow::Result<()> {
+    pub fn advance(
+        &mut self,
+        to: Timestamp,
+        mut recorder: Option<&mut Recorder>,
+        teller: &mut Teller,
+    ) -> anyhow::Result<()> {
         for room in &mut self.rooms {
             room.engine.advance(to, &mut self.told);
-            if !self.told.is_empty() {
-                teller.tell(room.label.as_deref(), &mut self.told)?;
-            }
+            tell(room, &mut self.told, recorder.as_deref_mut(), teller)?;
         }
         Ok(())
     }
 
     /// End of input.
-    pub fn finish(&mut self, teller: &mut Teller) -> anyhow::Result<()> {
+    pub fn finish(
+        &mut self,
+        mut recorder: Option<&mut Recorder>,
+        teller: &mut Teller,
+    ) -> anyhow::Result<()> {
         for room in &mut self.rooms {
             let (engine, told) = (&mut room.engine, &mut self.told);
             room.decoder.finish(&mut |event| engine.handle(event, told));
             room.engine.finish(&mut self.told);
-            teller.tell(room.label.as_deref(), &mut self.told)?;
+            tell(room, &mut self.told, recorder.as_deref_mut(), teller)?;
         }
         Ok(())
     }
+}
+
+/// Hands over what a room has to say; the recorder keeps the minutes before an incident.
+fn tell(
+    room: &Room,
+    told: &mut Vec<Told>,
+    recorder: Option<&mut Recorder>,
+    teller: &mut Teller,
+) -> anyhow::Result<()> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    if let Some(recorder) = recorder {
+        for said in told.iter() {
+            let opened = matches!(said, Told::Opened(_));
+            let (Told::Opened(incident) | Told::Updated(incident) | Told::Resolved(incident)) =
+                said;
+            recorder.told(incident.updated_at, opened);
+        }
+    }
+    teller.tell(room.label.as_deref(), told)
 }

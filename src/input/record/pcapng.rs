@@ -163,8 +163,11 @@ fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
 
 fn text(out: &mut Vec<u8>, code: u16, value: &str) {
     if !value.is_empty() {
-        let whole = value.floor_char_boundary(MAX_OPTION);
-        put(out, code, value.get(..whole).unwrap_or_default().as_bytes());
+        // Longer than an option may be: cut between characters.
+        let whole = (0..=value.len().min(MAX_OPTION))
+            .rev()
+            .find_map(|end| value.get(..end));
+        put(out, code, whole.unwrap_or_default().as_bytes());
     }
 }
 
