@@ -30,6 +30,48 @@ pub struct Forest {
     children: BTreeMap<FindingKey, BTreeSet<FindingKey>>,
     /// Findings in play, by kind: the candidates for causes and effects.
     by_kind: BTreeMap<Kind, BTreeSet<FindingKey>>,
+    /// What a finding looked like when it was judged last.
+    judged: BTreeMap<FindingKey, Look>,
+}
+
+/// What of a finding decides about its links. One more occurrence rarely does: links need half of the occurrences, so a finding is
+/// judged again when it grew by a quarter, not each time it is counted. That keeps a prefix that flaps all day from costing all day.
+#[derive(Clone, PartialEq, Debug)]
+struct Look {
+    kind: Kind,
+    reason: Option<crate::detect::Reason>,
+    first: crate::event::Timestamp,
+    touches: usize,
+    affected: usize,
+    occurrences: usize,
+    over: bool,
+}
+
+impl Look {
+    fn at(finding: &Finding) -> Look {
+        Look {
+            kind: finding.kind,
+            reason: finding.reason,
+            first: finding.first,
+            touches: finding.touches.len(),
+            affected: finding.affected.prefixes.len() + finding.affected.routes.len(),
+            occurrences: finding.occurrences.len(),
+            over: finding.ended.is_some(),
+        }
+    }
+
+    /// Whether links have to be judged again after this change.
+    fn differs(&self, now: &Look) -> bool {
+        let grown =
+            now.occurrences < self.occurrences || now.occurrences * 4 >= self.occurrences * 5;
+        self.kind != now.kind
+            || self.reason != now.reason
+            || self.first != now.first
+            || self.touches != now.touches
+            || now.affected * 4 >= self.affected * 5 && now.affected != self.affected
+            || grown && now.occurrences != self.occurrences
+            || self.over != now.over
+    }
 }
 
 impl Forest {
@@ -54,6 +96,15 @@ impl Forest {
                 });
                 self.by_kind.entry(finding.kind).or_default().insert(key);
             }
+            let look = Look::at(finding);
+            if self
+                .judged
+                .get(&key)
+                .is_some_and(|judged| !judged.differs(&look))
+            {
+                continue;
+            }
+            self.judged.insert(key, look);
             again.insert(key);
             // What it may have caused is judged again too.
             again.extend(self.children.get(&key).into_iter().flatten());
@@ -67,7 +118,11 @@ impl Forest {
                     .filter_map(|kind| self.by_kind.get(kind))
                     .flatten()
                 {
-                    if *effect != key {
+                    // Only those it could have caused: the cheap questions first, so that a thousand unrelated findings cost little.
+                    let could = |e: &Finding| {
+                        join::overlaps(rule, finding, e) && join::meets(rule.join, finding, e)
+                    };
+                    if *effect != key && board.get(*effect).is_some_and(could) {
                         again.insert(*effect);
                     }
                 }
@@ -114,6 +169,7 @@ impl Forest {
     /// Forgets a finding; returns what hung below it.
     fn remove(&mut self, key: FindingKey) -> Vec<FindingKey> {
         self.unlink(key);
+        self.judged.remove(&key);
         self.by_kind.values_mut().for_each(|set| {
             set.remove(&key);
         });

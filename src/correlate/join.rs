@@ -148,6 +148,18 @@ pub fn reach(rule: &Rule, cause: &Finding, effect: &Finding) -> Duration {
     }
 }
 
+/// Whether the two findings' times can fit at all: the cheap half of [`fit`].
+pub fn overlaps(rule: &Rule, cause: &Finding, effect: &Finding) -> bool {
+    let lasted = cause
+        .occurrences
+        .iter()
+        .filter_map(|o| o.until)
+        .max()
+        .unwrap_or(cause.last)
+        .max(cause.last);
+    cause.first <= effect.first + SKEW && effect.first <= lasted + reach(rule, cause, effect) + SKEW
+}
+
 /// Fits the effect's occurrences to the cause's. `None` when most of the effect happened without the cause.
 pub fn fit(rule: &Rule, cause: &Finding, effect: &Finding) -> Option<Fit> {
     if effect.first + SKEW < cause.first {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::detect::finding::Period;
-use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Subject, Touch};
 use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::RibId;
@@ -15,6 +15,7 @@ use crate::state::rib::hot::Hot;
 use crate::state::rib::table::Slot;
 
 use super::Scene;
+use super::weather::Weather;
 
 /// Open episodes of one kind: beyond it the world itself is unstable, and the peers' own findings say so.
 const MAX_EPISODES: usize = 1024;
@@ -71,6 +72,7 @@ struct Episode {
 /// Episodes of one kind.
 pub(super) struct Book {
     kind: Kind,
+    weather: Weather,
     episodes: BTreeMap<u32, Episode>,
     next: u32,
     by_prefix: BTreeMap<Prefix, u32>,
@@ -79,9 +81,10 @@ pub(super) struct Book {
 }
 
 impl Book {
-    pub fn new(kind: Kind) -> Book {
+    pub fn new(kind: Kind, weather: Weather) -> Book {
         Book {
             kind,
+            weather,
             episodes: BTreeMap::new(),
             next: 0,
             by_prefix: BTreeMap::new(),
@@ -119,7 +122,7 @@ impl Book {
         }
         let mut finding = Finding::at(
             self.kind,
-            Severity::Warning,
+            self.weather.severity(scene.net, prefix, report.hot.origin_as),
             Subject::Prefix(prefix),
             report.first.min(now),
         );
@@ -295,6 +298,7 @@ impl Book {
             let witnesses = std::mem::take(&mut episode.witnesses);
             let recovered = episode.recovered.take();
             let kind = self.kind;
+            let severity = self.weather.severity(net, episode.lead, episode.origin);
             board.update(episode.key, |finding| {
                 if let Some(at) = recovered {
                     finding.recovered(at);
@@ -311,6 +315,7 @@ impl Book {
                     }
                 }
                 finding.last = finding.last.max(episode.last_stroke);
+                finding.severity = severity;
                 describe(finding, kind, episode, net, now);
             });
         }
