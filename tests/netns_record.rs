@@ -1,7 +1,12 @@
 //! Live capture and the flight recorder against the kernel, in network namespaces of their own. Needs root (or CAP_SYS_ADMIN,
 //! CAP_NET_ADMIN and CAP_NET_RAW): without, the tests say SKIPPED; with `REQUIRE_NETNS=1` that is a failure.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -1,6 +1,11 @@
 //! The flight recorder from outside: what was written reads back the same, other programs open it, the ring turns, a full disk is told.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

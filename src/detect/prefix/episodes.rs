@@ -122,7 +122,8 @@ impl Book {
         }
         let mut finding = Finding::at(
             self.kind,
-            self.weather.severity(scene.net, prefix, report.hot.origin_as),
+            self.weather
+                .severity(scene.net, prefix, report.hot.origin_as),
             Subject::Prefix(prefix),
             report.first.min(now),
         );
