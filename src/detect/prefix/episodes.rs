@@ -138,7 +138,12 @@ impl Book {
         }
         let mut finding = Finding::at(
             self.kind,
+<<<<<<< HEAD
             severity,
+=======
+            self.weather
+                .severity(scene.net, prefix, report.hot.origin_as),
+>>>>>>> record
             Subject::Prefix(prefix),
             report.first.min(now),
         );
