@@ -10,7 +10,6 @@ pub mod netlink;
 pub mod record;
 #[cfg(feature = "rtr")]
 pub mod rtr;
-pub mod synthetic;
 
 use crate::event::loss::Gap;
 use crate::event::{Locator, SourceId, SourceInfo, Timestamp};

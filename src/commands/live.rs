@@ -9,7 +9,6 @@ mod told;
 mod watch;
 
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -51,6 +50,7 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     if mode == Mode::Record && options.write.is_none() {
         bail!("say where to record: -w FILE.pcapng");
     }
+<<<<<<< HEAD
     if mode == Mode::Tell
         && options
             .write
@@ -60,6 +60,14 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         bail!(
             "alerts and -w - both want standard output: `flapscope record -w -` writes the recording alone"
         );
+=======
+    let to_stdout = options
+        .write
+        .as_deref()
+        .is_some_and(|path| path.as_os_str() == "-");
+    if mode == Mode::Tell && to_stdout {
+        bail!("alerts and -w - both want standard output; `flapscope record -w -` only records");
+>>>>>>> record
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -95,7 +103,9 @@ async fn watch(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         dhcp_servers: options.dhcp_server.clone(),
     };
     let recorder = recorder(options)?;
-    let mut rooms = Rooms::new(&settings);
+    // What nobody reads need not be judged, unless the ring waits for incidents.
+    let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
+    let mut rooms = Rooms::new(judges.then_some(settings));
     let mut teller = Teller::new(options.format, mode, host_name());
     let watched = open(options, collectors, &mut rooms)?;
     teller.begin(&watched)?;
@@ -165,6 +175,7 @@ fn recorder(options: &Live) -> anyhow::Result<Option<Recorder>> {
         path: path.clone(),
         ring: Ring::of(&options.ring)?,
         freeze: options.freeze_on_alert,
+        host: host_name(),
     };
     let recorder = Recorder::create(&settings)
         .with_context(|| format!("cannot record into {}", path.display()))?;
@@ -191,8 +202,8 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
     }
     let packets = capture::Options {
         interfaces: options.interface.clone(),
-        promiscuous: false,
-        tcp_ports: Vec::new(),
+        promiscuous: options.promiscuous,
+        tcp_ports: options.bmp_port.clone(),
     };
     let captured = open_capture(options, &packets)?;
     if let Some(missing) = not_wired(options) {
@@ -216,6 +227,7 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         watched.extend(notes);
     }
     if let Some(opened) = captured {
+<<<<<<< HEAD
         let names: Vec<&str> = opened.handles.iter().map(|h| h.name.as_str()).collect();
         match &opened.choice {
             // Why nothing could be opened is told below.
@@ -231,16 +243,28 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
                 let _ = news.try_send(LiveItem::Note(text));
             }
         });
+=======
+        watched.extend(packets_watched(&opened));
+>>>>>>> record
         capture::run(
             opened,
             packets,
             collectors.ids.clone(),
             collectors.sender.clone(),
             collectors.stop.clone(),
-            tell,
         )?;
     }
     Ok(watched)
+}
+
+fn packets_watched(opened: &capture::Opened) -> Vec<String> {
+    let mut lines: Vec<String> = opened.choice.iter().map(ToString::to_string).collect();
+    let names: Vec<&str> = opened.handles.iter().map(|h| h.name.as_str()).collect();
+    if opened.choice.is_none() && !names.is_empty() {
+        lines.push(format!("capturing on {}", names.join(", ")));
+    }
+    lines.extend(opened.failed.iter().map(ToString::to_string));
+    lines
 }
 
 /// Opens the interfaces named, or the host's uplinks. Interfaces belong to our own namespace, so another namespace's kernel is
@@ -250,7 +274,7 @@ fn open_capture(
     packets: &capture::Options,
 ) -> anyhow::Result<Option<capture::Opened>> {
     let named = !packets.interfaces.is_empty();
-    if !named && !options.netns.is_empty() {
+    if options.no_packets || (!named && !options.netns.is_empty()) {
         return Ok(None);
     }
     let mut opened = capture::open(packets)?;

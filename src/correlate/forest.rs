@@ -2,9 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hashbrown::HashMap;
+
 use super::join::{self, Fit, SKEW};
-use super::rules::{Grade, RULES, Rule};
-use crate::detect::{Board, Finding, FindingKey, Kind};
+use super::rules::{Grade, Join, RULES, Rule};
+use crate::detect::finding::MAX_PREFIXES;
+use crate::detect::{Board, Finding, FindingKey, Kind, Severity};
+use crate::event::Prefix;
+
+/// Prefixes by which one finding can be found: as many as it remembers.
+const MAX_INDEXED: usize = MAX_PREFIXES;
 
 /// A causal link: the finding it belongs to was caused by `cause`.
 #[derive(Clone, Debug)]
@@ -30,6 +37,8 @@ pub struct Forest {
     children: BTreeMap<FindingKey, BTreeSet<FindingKey>>,
     /// Findings in play, by kind: the candidates for causes and effects.
     by_kind: BTreeMap<Kind, BTreeSet<FindingKey>>,
+    /// Findings by the prefixes they are about: candidates where prefixes are what joins. Never iterated.
+    by_prefix: HashMap<Prefix, Vec<FindingKey>, foldhash::fast::RandomState>,
     /// What a finding looked like when it was judged last.
     judged: BTreeMap<FindingKey, Look>,
 }
@@ -105,27 +114,20 @@ impl Forest {
                 continue;
             }
             self.judged.insert(key, look);
+            self.index(key, finding);
             again.insert(key);
             // What it may have caused is judged again too.
             again.extend(self.children.get(&key).into_iter().flatten());
-            for rule in RULES
-                .iter()
-                .filter(|rule| rule.causes.contains(&finding.kind))
-            {
-                for effect in rule
-                    .effects
-                    .iter()
-                    .filter_map(|kind| self.by_kind.get(kind))
-                    .flatten()
-                {
+            if is_weather(finding) {
+                continue;
+            }
+            for rule in RULES.iter().filter(|rule| rule.causes.contains(&finding.kind)) {
+                self.candidates(rule.effects, rule.join, finding, board, |effect, e| {
                     // Only those it could have caused: the cheap questions first, so that a thousand unrelated findings cost little.
-                    let could = |e: &Finding| {
-                        join::overlaps(rule, finding, e) && join::meets(rule.join, finding, e)
-                    };
-                    if *effect != key && board.get(*effect).is_some_and(could) {
-                        again.insert(*effect);
+                    if effect != key && join::overlaps(rule, finding, e) && join::meets(rule.join, finding, e) {
+                        again.insert(effect);
                     }
-                }
+                });
             }
         }
         for &key in &again {
@@ -166,10 +168,43 @@ impl Forest {
         tree
     }
 
+    /// Calls `each` for every finding of one of `kinds` that can meet `finding` by `join`: those that share a prefix where prefixes
+    /// are what joins, else all of these kinds (links, sessions and servers are few; prefixes are many).
+    fn candidates(&self, kinds: &[Kind], join: Join, finding: &Finding, board: &Board, mut each: impl FnMut(FindingKey, &Finding)) {
+        if join == Join::AffectedPrefix {
+            let mut found: BTreeSet<FindingKey> = BTreeSet::new();
+            for prefix in join::prefixes(finding).take(MAX_INDEXED) {
+                found.extend(self.by_prefix.get(&prefix).into_iter().flatten());
+            }
+            for key in found {
+                if let Some(other) = board.get(key).filter(|other| kinds.contains(&other.kind)) {
+                    each(key, other);
+                }
+            }
+            return;
+        }
+        for &key in kinds.iter().filter_map(|kind| self.by_kind.get(kind)).flatten() {
+            if let Some(other) = board.get(key) {
+                each(key, other);
+            }
+        }
+    }
+
+    /// Makes a finding findable by its prefixes.
+    fn index(&mut self, key: FindingKey, finding: &Finding) {
+        for prefix in join::prefixes(finding).take(MAX_INDEXED) {
+            let keys = self.by_prefix.entry(prefix).or_default();
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+    }
+
     /// Forgets a finding; returns what hung below it.
     fn remove(&mut self, key: FindingKey) -> Vec<FindingKey> {
         self.unlink(key);
         self.judged.remove(&key);
+        self.forget_prefixes(&BTreeSet::from([key]));
         self.by_kind.values_mut().for_each(|set| {
             set.remove(&key);
         });
@@ -182,9 +217,17 @@ impl Forest {
 
     /// Takes findings out of play: they are over and can neither cause nor be caused any more. Their links stay.
     pub fn retire(&mut self, keys: &[FindingKey]) {
-        for key in keys {
-            self.by_kind.values_mut().for_each(|set| {
-                set.remove(key);
+        let gone: BTreeSet<FindingKey> = keys.iter().copied().collect();
+        self.by_kind.values_mut().for_each(|set| set.retain(|key| !gone.contains(key)));
+        self.judged.retain(|key, _| !gone.contains(key));
+        self.forget_prefixes(&gone);
+    }
+
+    fn forget_prefixes(&mut self, gone: &BTreeSet<FindingKey>) {
+        if !gone.is_empty() {
+            self.by_prefix.retain(|_, keys| {
+                keys.retain(|key| !gone.contains(key));
+                !keys.is_empty()
             });
         }
     }
@@ -205,42 +248,24 @@ impl Forest {
         self.unlink(key);
         let Some(effect) = board.get(key) else { return };
         let mut best: Option<(Edge, Rank)> = None;
-        for (index, rule) in RULES
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.effects.contains(&effect.kind))
-        {
-            for &candidate in rule
-                .causes
-                .iter()
-                .filter_map(|kind| self.by_kind.get(kind))
-                .flatten()
-            {
-                let Some(cause) = board.get(candidate).filter(|_| candidate != key) else {
-                    continue;
-                };
-                if !may_cause(rule, (candidate, cause), (key, effect))
+        for (index, rule) in RULES.iter().enumerate().filter(|(_, rule)| rule.effects.contains(&effect.kind)) {
+            self.candidates(rule.causes, rule.join, effect, board, |candidate, cause| {
+                if candidate == key
+                    || is_weather(cause)
+                    || !may_cause(rule, (candidate, cause), (key, effect))
+                    || !join::overlaps(rule, cause, effect)
+                    || !join::meets(rule.join, cause, effect)
                     || self.root_path_contains(candidate, key)
                 {
-                    continue;
+                    return;
                 }
-                if !join::meets(rule.join, cause, effect) {
-                    continue;
-                }
-                let Some(fit) = join::fit(rule, cause, effect) else {
-                    continue;
-                };
-                let edge = Edge {
-                    cause: candidate,
-                    rule: index,
-                    grade: rule.grade,
-                    fit,
-                };
+                let Some(fit) = join::fit(rule, cause, effect) else { return };
+                let edge = Edge { cause: candidate, rule: index, grade: rule.grade, fit };
                 let rank = Rank::of(&edge, index);
                 if best.as_ref().is_none_or(|(_, known)| rank > *known) {
                     best = Some((edge, rank));
                 }
-            }
+            });
         }
         if let Some((edge, _)) = best {
             self.children.entry(edge.cause).or_default().insert(key);
@@ -277,6 +302,11 @@ fn may_cause(
         cause.first <= effect.first + SKEW
     };
     ordered && (rule.when)(cause, effect)
+}
+
+/// An unstable prefix that nobody has to act on explains nothing: the Internet has thousands of them at any time.
+fn is_weather(finding: &Finding) -> bool {
+    finding.severity == Severity::Info && (Kind::PrefixTableTransfer..=Kind::PrefixZombie).contains(&finding.kind) && !finding.planned
 }
 
 /// What makes one explanation better than another: surer, then earlier in the table, then explaining more, then nearer in time.

@@ -96,7 +96,7 @@ fn addr_of(touch: &Touch) -> Option<IpAddr> {
 }
 
 /// The prefixes a finding is about: what it affected, and the prefixes it touches.
-fn prefixes(finding: &Finding) -> impl Iterator<Item = Prefix> {
+pub fn prefixes(finding: &Finding) -> impl Iterator<Item = Prefix> {
     let touched = finding.touches.iter().filter_map(|touch| match touch {
         Touch::Prefix(prefix) => Some(*prefix),
         _ => None,

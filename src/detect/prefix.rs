@@ -134,7 +134,7 @@ impl Detector for Prefixes {
 
     fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
         for book in [&mut self.flaps, &mut self.paths, &mut self.attributes] {
-            book.flush(now, net, board);
+            book.flush(now, true, net, board);
         }
         self.peer.finish(now, net, board);
     }

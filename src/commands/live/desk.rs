@@ -2,7 +2,7 @@
 
 use super::told::Teller;
 use super::watch::Rooms;
-use crate::event::{SourceId, Timestamp};
+use crate::event::Timestamp;
 use crate::input::live::LiveItem;
 use crate::input::merge::live::LiveMerge;
 use crate::input::record::Recorder;
@@ -13,8 +13,6 @@ pub struct Desk {
     rooms: Rooms,
     recorder: Option<Recorder>,
     teller: Teller,
-    /// Sources that have ended and may still have items in the merge.
-    closed: Vec<SourceId>,
 }
 
 impl Desk {
@@ -25,7 +23,6 @@ impl Desk {
             rooms,
             recorder,
             teller,
-            closed: Vec::new(),
         }
     }
 
@@ -34,12 +31,7 @@ impl Desk {
         for item in batch.drain(..) {
             match item {
                 LiveItem::Note(text) => self.teller.note(&text)?,
-                item => {
-                    if let LiveItem::Closed { source } = item {
-                        self.closed.push(source);
-                    }
-                    self.merge.push(item);
-                }
+                item => self.merge.push(item),
             }
         }
         Ok(())
@@ -54,20 +46,10 @@ impl Desk {
         self.rooms
             .advance(horizon, self.recorder.as_mut(), &mut self.teller)?;
         if let Some(recorder) = &mut self.recorder {
-            let merge = &self.merge;
-            self.closed.retain(|source| {
-                let waits = merge.holds(*source);
-                if !waits {
-                    recorder.closed(*source, horizon);
-                }
-                waits
-            });
             recorder.advance(horizon);
             for news in recorder.news() {
                 self.teller.note(&news)?;
             }
-        } else {
-            self.closed.clear();
         }
         self.teller.flush()?;
         Ok(())
@@ -97,6 +79,9 @@ impl Desk {
         self.rooms
             .finish(self.recorder.as_mut(), &mut self.teller)?;
         let summary = self.recorder.as_mut().map(Recorder::finish);
+        for news in self.recorder.iter_mut().flat_map(Recorder::news) {
+            self.teller.note(&news)?;
+        }
         Ok(self.teller.end(self.merge.late(), summary.as_ref())?)
     }
 }

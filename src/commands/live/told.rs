@@ -147,9 +147,9 @@ impl Teller {
                 summary.sources.len(),
                 summary.files
             ))?;
-            for source in summary.sources.iter().filter(|source| source.lost > 0) {
+            for source in summary.sources.iter() {
                 self.note(&format!(
-                    "{}: {} recorded, {} lost",
+                    "{}: {} frames, {} known to be lost",
                     source.name, source.frames, source.lost
                 ))?;
             }

@@ -21,7 +21,8 @@ struct Room {
 
 /// All rooms of a live run.
 pub struct Rooms {
-    settings: Settings,
+    /// `None`: nothing is judged.
+    settings: Option<Settings>,
     rooms: Vec<Room>,
     /// Which room a source belongs to.
     of: BTreeMap<SourceId, usize>,
@@ -29,10 +30,10 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// No rooms yet.
-    pub fn new(settings: &Settings) -> Rooms {
+    /// No rooms yet. Without settings there will be none, and nothing is judged.
+    pub fn new(settings: Option<Settings>) -> Rooms {
         Rooms {
-            settings: settings.clone(),
+            settings,
             rooms: Vec::new(),
             of: BTreeMap::new(),
             told: Vec::new(),
@@ -41,11 +42,14 @@ impl Rooms {
 
     /// A room for the kernel of a namespace, which `source` tells about.
     pub fn add(&mut self, source: SourceId, label: Option<&str>) {
+        let Some(settings) = &self.settings else {
+            return;
+        };
         self.of.insert(source, self.rooms.len());
         self.rooms.push(Room {
             label: label.map(Into::into),
             decoder: Decoder::new(),
-            engine: Engine::new(&self.settings),
+            engine: Engine::new(settings),
         });
     }
 
@@ -121,9 +125,10 @@ fn tell(
     }
     if let Some(recorder) = recorder {
         for said in told.iter() {
-            if let Told::Opened(incident) = said {
-                recorder.incident(incident.opened_at);
-            }
+            let opened = matches!(said, Told::Opened(_));
+            let (Told::Opened(incident) | Told::Updated(incident) | Told::Resolved(incident)) =
+                said;
+            recorder.told(incident.updated_at, opened);
         }
     }
     teller.tell(room.label.as_deref(), told)

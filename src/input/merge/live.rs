@@ -198,13 +198,6 @@ impl LiveMerge {
         self.late
     }
 
-    /// Whether items of this source wait.
-    pub fn holds(&self, source: SourceId) -> bool {
-        self.lanes
-            .get(&source)
-            .is_some_and(|lane| !lane.queue.is_empty())
-    }
-
     /// Items that wait.
     pub fn held(&self) -> usize {
         self.held
