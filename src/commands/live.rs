@@ -50,24 +50,12 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     if mode == Mode::Record && options.write.is_none() {
         bail!("say where to record: -w FILE.pcapng");
     }
-<<<<<<< HEAD
-    if mode == Mode::Tell
-        && options
-            .write
-            .as_deref()
-            .is_some_and(|p| p.as_os_str() == "-")
-    {
-        bail!(
-            "alerts and -w - both want standard output: `flapscope record -w -` writes the recording alone"
-        );
-=======
     let to_stdout = options
         .write
         .as_deref()
         .is_some_and(|path| path.as_os_str() == "-");
     if mode == Mode::Tell && to_stdout {
         bail!("alerts and -w - both want standard output; `flapscope record -w -` only records");
->>>>>>> record
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -227,25 +215,7 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         watched.extend(notes);
     }
     if let Some(opened) = captured {
-<<<<<<< HEAD
-        let names: Vec<&str> = opened.handles.iter().map(|h| h.name.as_str()).collect();
-        match &opened.choice {
-            // Why nothing could be opened is told below.
-            _ if names.is_empty() => {}
-            Some(choice) => watched.push(choice.to_string()),
-            None => watched.push(format!("capturing on {}", names.join(", "))),
-        }
-        watched.extend(opened.failed.iter().map(ToString::to_string));
-        let news = collectors.sender.downgrade();
-        let tell: capture::Tell = Arc::new(move |text| {
-            // A full channel has more important things to carry.
-            if let Some(news) = news.upgrade() {
-                let _ = news.try_send(LiveItem::Note(text));
-            }
-        });
-=======
         watched.extend(packets_watched(&opened));
->>>>>>> record
         capture::run(
             opened,
             packets,

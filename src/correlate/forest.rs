@@ -121,10 +121,16 @@ impl Forest {
             if is_weather(finding) {
                 continue;
             }
-            for rule in RULES.iter().filter(|rule| rule.causes.contains(&finding.kind)) {
+            for rule in RULES
+                .iter()
+                .filter(|rule| rule.causes.contains(&finding.kind))
+            {
                 self.candidates(rule.effects, rule.join, finding, board, |effect, e| {
                     // Only those it could have caused: the cheap questions first, so that a thousand unrelated findings cost little.
-                    if effect != key && join::overlaps(rule, finding, e) && join::meets(rule.join, finding, e) {
+                    if effect != key
+                        && join::overlaps(rule, finding, e)
+                        && join::meets(rule.join, finding, e)
+                    {
                         again.insert(effect);
                     }
                 });
@@ -170,7 +176,14 @@ impl Forest {
 
     /// Calls `each` for every finding of one of `kinds` that can meet `finding` by `join`: those that share a prefix where prefixes
     /// are what joins, else all of these kinds (links, sessions and servers are few; prefixes are many).
-    fn candidates(&self, kinds: &[Kind], join: Join, finding: &Finding, board: &Board, mut each: impl FnMut(FindingKey, &Finding)) {
+    fn candidates(
+        &self,
+        kinds: &[Kind],
+        join: Join,
+        finding: &Finding,
+        board: &Board,
+        mut each: impl FnMut(FindingKey, &Finding),
+    ) {
         if join == Join::AffectedPrefix {
             let mut found: BTreeSet<FindingKey> = BTreeSet::new();
             for prefix in join::prefixes(finding).take(MAX_INDEXED) {
@@ -183,7 +196,11 @@ impl Forest {
             }
             return;
         }
-        for &key in kinds.iter().filter_map(|kind| self.by_kind.get(kind)).flatten() {
+        for &key in kinds
+            .iter()
+            .filter_map(|kind| self.by_kind.get(kind))
+            .flatten()
+        {
             if let Some(other) = board.get(key) {
                 each(key, other);
             }
@@ -218,7 +235,9 @@ impl Forest {
     /// Takes findings out of play: they are over and can neither cause nor be caused any more. Their links stay.
     pub fn retire(&mut self, keys: &[FindingKey]) {
         let gone: BTreeSet<FindingKey> = keys.iter().copied().collect();
-        self.by_kind.values_mut().for_each(|set| set.retain(|key| !gone.contains(key)));
+        self.by_kind
+            .values_mut()
+            .for_each(|set| set.retain(|key| !gone.contains(key)));
         self.judged.retain(|key, _| !gone.contains(key));
         self.forget_prefixes(&gone);
     }
@@ -248,7 +267,11 @@ impl Forest {
         self.unlink(key);
         let Some(effect) = board.get(key) else { return };
         let mut best: Option<(Edge, Rank)> = None;
-        for (index, rule) in RULES.iter().enumerate().filter(|(_, rule)| rule.effects.contains(&effect.kind)) {
+        for (index, rule) in RULES
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.effects.contains(&effect.kind))
+        {
             self.candidates(rule.causes, rule.join, effect, board, |candidate, cause| {
                 if candidate == key
                     || is_weather(cause)
@@ -259,8 +282,15 @@ impl Forest {
                 {
                     return;
                 }
-                let Some(fit) = join::fit(rule, cause, effect) else { return };
-                let edge = Edge { cause: candidate, rule: index, grade: rule.grade, fit };
+                let Some(fit) = join::fit(rule, cause, effect) else {
+                    return;
+                };
+                let edge = Edge {
+                    cause: candidate,
+                    rule: index,
+                    grade: rule.grade,
+                    fit,
+                };
                 let rank = Rank::of(&edge, index);
                 if best.as_ref().is_none_or(|(_, known)| rank > *known) {
                     best = Some((edge, rank));
@@ -306,7 +336,9 @@ fn may_cause(
 
 /// An unstable prefix that nobody has to act on explains nothing: the Internet has thousands of them at any time.
 fn is_weather(finding: &Finding) -> bool {
-    finding.severity == Severity::Info && (Kind::PrefixTableTransfer..=Kind::PrefixZombie).contains(&finding.kind) && !finding.planned
+    finding.severity == Severity::Info
+        && (Kind::PrefixTableTransfer..=Kind::PrefixZombie).contains(&finding.kind)
+        && !finding.planned
 }
 
 /// What makes one explanation better than another: surer, then earlier in the table, then explaining more, then nearer in time.

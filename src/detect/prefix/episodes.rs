@@ -115,7 +115,9 @@ impl Book {
             return self.known(report);
         }
         let now = scene.event.at;
-        let severity = self.weather.severity(scene.net, prefix, report.hot.origin_as);
+        let severity = self
+            .weather
+            .severity(scene.net, prefix, report.hot.origin_as);
         if severity == Severity::Info && self.episodes.len() >= MAX_WEATHER {
             return;
         }
@@ -138,12 +140,7 @@ impl Book {
         }
         let mut finding = Finding::at(
             self.kind,
-<<<<<<< HEAD
             severity,
-=======
-            self.weather
-                .severity(scene.net, prefix, report.hot.origin_as),
->>>>>>> record
             Subject::Prefix(prefix),
             report.first.min(now),
         );
@@ -316,7 +313,11 @@ impl Book {
     pub fn flush(&mut self, now: Timestamp, all: bool, net: &NetState, board: &mut Board) {
         self.refresh_at = None;
         let due = |episode: &Episode| {
-            let wait = if episode.loud { REFRESH } else { REFRESH_WEATHER };
+            let wait = if episode.loud {
+                REFRESH
+            } else {
+                REFRESH_WEATHER
+            };
             episode.dirty && (all || episode.refreshed + wait <= now)
         };
         for episode in self.episodes.values_mut().filter(|episode| due(episode)) {

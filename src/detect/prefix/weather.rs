@@ -37,27 +37,14 @@ impl Weather {
                     LONGEST_V4
                 }
             || self.own_as.contains(&origin)
-<<<<<<< HEAD
-            || self.own.iter().any(|own| own.covers(&prefix) || prefix.covers(own));
-        if ours || !net.rib.is_internet() { Severity::Warning } else { Severity::Info }
-    }
-}
-=======
             || self
                 .own
                 .iter()
                 .any(|own| own.covers(&prefix) || prefix.covers(own));
-        if ours || !is_internet(net) {
+        if ours || !net.rib.is_internet() {
             Severity::Warning
         } else {
             Severity::Info
         }
     }
 }
-
-/// Whether what was received is (a good part of) the Internet's table.
-fn is_internet(net: &NetState) -> bool {
-    net.rib.attribute_sets() >= INTERNET_ATTRIBUTE_SETS
-        || net.rib.iter().any(|(_, rib)| rib.known() >= INTERNET_TABLE)
-}
->>>>>>> record
