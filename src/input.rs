@@ -1,7 +1,15 @@
 //! Moves bytes: files and their containers, live sockets and captures, and the merge of all into one order.
 
+pub mod bgp_listener;
+pub mod bmp;
+pub mod capture;
 pub mod file;
+pub mod live;
 pub mod merge;
+pub mod netlink;
+pub mod record;
+#[cfg(feature = "rtr")]
+pub mod rtr;
 
 use crate::event::loss::Gap;
 use crate::event::{Locator, SourceId, SourceInfo, Timestamp};

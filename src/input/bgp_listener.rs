@@ -1,0 +1,1 @@
+//! The receive-only BGP speaker for daemons without BMP.

@@ -1,0 +1,1 @@
+//! The BMP station: routers connect, their octets become records.

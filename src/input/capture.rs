@@ -1,0 +1,1 @@
+//! Live packets: one thread for each interface, kernel filters, drop counters.

@@ -1,0 +1,1 @@
+//! The netlink collector: notifications, dumps and the loss between them.

@@ -1,0 +1,1 @@
+//! The flight recorder: everything a live run sees, in one pcapng.

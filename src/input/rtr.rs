@@ -1,0 +1,1 @@
+//! The RTR client: validated ROA payloads from a cache.
