@@ -37,6 +37,8 @@ pub enum LiveItem {
     Idle { source: SourceId, until: Timestamp },
     /// The source has ended; nothing more comes from it.
     Closed { source: SourceId },
+    /// A sentence for whoever runs the program (stderr); neither judged nor recorded.
+    Note(String),
 }
 
 /// Bytes as they came, owned.
@@ -54,13 +56,14 @@ pub struct LiveRecord {
 
 impl LiveItem {
     /// The source it is about.
-    pub fn source(&self) -> SourceId {
+    pub fn source(&self) -> Option<SourceId> {
         match self {
-            LiveItem::Source(info) => info.id,
-            LiveItem::Record(record) => record.source,
+            LiveItem::Source(info) => Some(info.id),
+            LiveItem::Record(record) => Some(record.source),
             LiveItem::Gap { source, .. }
             | LiveItem::Idle { source, .. }
-            | LiveItem::Closed { source } => *source,
+            | LiveItem::Closed { source } => Some(*source),
+            LiveItem::Note(_) => None,
         }
     }
 
@@ -69,7 +72,10 @@ impl LiveItem {
         match self {
             LiveItem::Record(record) => Some(record.at),
             LiveItem::Gap { at, .. } => Some(*at),
-            LiveItem::Source(_) | LiveItem::Idle { .. } | LiveItem::Closed { .. } => None,
+            LiveItem::Source(_)
+            | LiveItem::Idle { .. }
+            | LiveItem::Closed { .. }
+            | LiveItem::Note(_) => None,
         }
     }
 
@@ -96,7 +102,7 @@ impl LiveItem {
                 locator: *locator,
                 gap: gap.clone(),
             }),
-            LiveItem::Idle { .. } | LiveItem::Closed { .. } => None,
+            LiveItem::Idle { .. } | LiveItem::Closed { .. } | LiveItem::Note(_) => None,
         }
     }
 }

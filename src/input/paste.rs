@@ -1,0 +1,1 @@
+//! Lines to paste into routers' configurations, for `doctor` and the documentation.
