@@ -174,6 +174,10 @@ impl SessionLosses {
         let Some(session) = net.sessions.get(id) else {
             return;
         };
+        // The end of a feed of ours: feed.gap.
+        if session.feed.is_some() {
+            return;
+        }
         if self.tracks.len() >= MAX_TRACKED && !self.tracks.contains_key(&id) {
             return;
         }

@@ -209,8 +209,8 @@ impl Feed<'_> {
     /// Octets of a router. False when there is no place for one more.
     async fn hand_on(&mut self, octets: &[u8]) -> Result<bool, Gone> {
         let at = now();
-        let tap = match &mut self.tap {
-            Some((_, tap)) => tap,
+        match &mut self.tap {
+            Some((_, tap)) => tap.data(at, End::Remote, octets).await?,
             None => {
                 let Some(mut place) = self.desk.take_place() else {
                     return Ok(false);
@@ -222,12 +222,15 @@ impl Feed<'_> {
                 let packets = Packets::new(self.remote, self.local, place.connection);
                 let tap = Tap::open(packets, place.source, place.number, at, out).await?;
                 let (_, tap) = self.tap.insert((place, tap));
-                let begin = std::mem::take(&mut self.begin);
-                tap.data(at, End::Remote, &begin).await?;
-                tap
+                let mut begin = std::mem::take(&mut self.begin);
+                begin.extend_from_slice(octets);
+                // Apart from what follows: the decoder knows a BMP connection by its first segment.
+                let first = guard::first_message(&begin).min(begin.len());
+                let (initiation, rest) = begin.split_at(first);
+                tap.data(at, End::Remote, initiation).await?;
+                tap.data(at, End::Remote, rest).await?;
             }
-        };
-        tap.data(at, End::Remote, octets).await?;
+        }
         Ok(true)
     }
 

@@ -157,6 +157,8 @@ pub struct Session {
     pub views: Views,
     /// Negotiated hold time (the lesser offer), where OPENs were seen.
     pub hold: Option<Duration>,
+    /// It ends at our own BGP listener: the index of the router's end. Its loss is a loss of sight, not of a route.
+    pub feed: Option<usize>,
     /// Sources that carried its packets, latest last.
     pub seen_on: SmallVec<[SeenOn; MAX_SOURCES]>,
     connections: SmallVec<[Connection; 2]>,
@@ -280,9 +282,9 @@ pub enum SessionDelta {
         gap: Duration,
         hold: Duration,
     },
-    /// A BMP feed connected; `again` when the same router was connected before and repeats its state now.
+    /// A BMP feed (or our BGP listener's) connected; `again` when the same router was connected before and repeats its state now.
     FeedUp { router: Option<IpAddr>, again: bool },
-    /// A BMP feed was cut: what its peers do is not seen any more.
+    /// Such a feed was cut: what its peers do is not seen any more.
     FeedDown { router: Option<IpAddr> },
     /// A BFD session changed.
     Bfd {
@@ -311,6 +313,8 @@ pub struct Sessions {
     cached: Option<(IpAddr, IpAddr, SessionId, usize)>,
     current: Option<Current>,
     feeds: bmp::Feeds,
+    /// Sources that are our own BGP listener's.
+    listener: std::collections::BTreeSet<SourceId>,
     bfd: bfd::BfdTable,
     /// Looks at hold timers, by time.
     checks: std::collections::BTreeSet<(Timestamp, SessionId)>,
@@ -343,6 +347,11 @@ impl Sessions {
             .iter()
             .enumerate()
             .map(|(at, session)| (SessionId(at as u32), session))
+    }
+
+    /// The sessions of this source end at our own BGP listener.
+    pub fn own_listener(&mut self, source: SourceId) {
+        self.listener.insert(source);
     }
 
     /// The BFD sessions.
@@ -500,6 +509,7 @@ impl Sessions {
                     down_at: None,
                     views: Views::default(),
                     hold: None,
+                    feed: None,
                     seen_on: SmallVec::new(),
                     connections: SmallVec::new(),
                     hold_check: None,
@@ -543,6 +553,7 @@ impl Sessions {
             return self.mrt(event, bgp, id, sender, out);
         }
         session.note_frame(event, &bgp.frame, sender);
+        session.note_feed(&self.listener, event.source, sender, ends.from_port);
         let first_contact = !session.views.of(Observer::Packets).seen;
         session.views.of_mut(Observer::Packets).seen = true;
         if let Some((gap, hold)) = session.late(sender, event.at) {
@@ -793,6 +804,7 @@ impl Sessions {
             return;
         };
         let session = &mut self.sessions[id.0 as usize];
+        session.note_feed(&self.listener, event.source, sender, tcp.src.port());
         session.note_frame(event, &tcp.frame, sender);
         let first_contact = session.seen_on.is_empty();
         let ports = connection::Ports::new(sender, tcp.src.port(), tcp.dst.port());
@@ -873,6 +885,12 @@ impl Sessions {
             end.zero_window = None;
         }
         out.push(SessionDelta::Up { id, observer });
+        if let Some(router) = session.feed {
+            out.push(SessionDelta::FeedUp {
+                router: Some(session.ends[router & 1].addr),
+                again: session.downs > 0,
+            });
+        }
     }
 
     /// An observer says that the session went down at `at`.
@@ -916,6 +934,10 @@ impl Sessions {
             observer,
             cause,
         });
+        if let Some(router) = self.sessions[id.0 as usize].feed {
+            let router = Some(self.sessions[id.0 as usize].ends[router & 1].addr);
+            out.push(SessionDelta::FeedDown { router });
+        }
     }
 
     fn schedule_hold(&mut self, id: SessionId) {
@@ -934,6 +956,24 @@ impl Sessions {
 }
 
 impl Session {
+    /// Notes that the session ends at our listener, which answers at port 179.
+    fn note_feed(
+        &mut self,
+        listener: &std::collections::BTreeSet<SourceId>,
+        source: SourceId,
+        sender: usize,
+        from_port: u16,
+    ) {
+        const BGP_PORT: u16 = 179;
+        if self.feed.is_none() && listener.contains(&source) {
+            self.feed = Some(if from_port == BGP_PORT {
+                1 - sender
+            } else {
+                sender
+            });
+        }
+    }
+
     fn note_frame(&mut self, event: &Event, frame: &Frame, sender: usize) {
         self.views.of_mut(Observer::Packets).seen = true;
         if let Some(mac) = frame.eth_src {

@@ -177,6 +177,16 @@ impl Guard {
     }
 }
 
+/// Length of the message at the begin of `octets`, as its header says.
+pub fn first_message(octets: &[u8]) -> usize {
+    match octets.first_chunk::<HEADER>() {
+        Some(&[_, a, b, c, d, _]) => {
+            usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX)
+        }
+        None => octets.len(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
