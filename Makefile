@@ -5,6 +5,7 @@ SHELL := /bin/bash
 # A fresh rustup is not yet in the PATH of this shell.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO ?= captures/lease-expiry-breaks-bgp
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Debian's Python: a version manager's may be absent under sudo.
@@ -20,9 +21,9 @@ demo: ## build the program and let it explain one recorded incident
 	@echo "building (once, some minutes) …" >&2
 	@cargo build --release --locked --quiet
 	@echo "flapscope analyze $(DEMO)/*.pcap*" >&2
-	@target/release/flapscope analyze $(DEMO)/*.pcap*
+	@$(TARGET)/release/flapscope analyze $(DEMO)/*.pcap*
 
-build: ## the release binary, target/release/flapscope
+build: ## the release binary
 	@.ci/install build
 	cargo build --release --locked
 

@@ -29,6 +29,8 @@ pub enum Command {
     Analyze(Analyze),
     /// Print what is in the files, one line an event.
     Decode(Decode),
+    /// Watch this host: the kernel's links, addresses and routes, and what is asked for besides.
+    Live(Live),
     /// What a kind of incident means: logic, thresholds, sources, known false alarms.
     Explain {
         /// A kind like `link.flap`; without it, all are listed.
@@ -104,6 +106,83 @@ pub struct Decode {
     pub format: DecodeFormat,
     #[command(flatten)]
     pub cut: Cut,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct Live {
+    /// Capture on this interface (repeatable).
+    #[arg(short, long = "interface", value_name = "IF")]
+    pub interface: Vec<String>,
+    /// Watch the kernel of this network namespace, by name or process id, instead of ours (repeatable).
+    #[arg(long, value_name = "NAME|PID")]
+    pub netns: Vec<String>,
+    /// Also take what other namespaces notify that have an id here (`ip netns list-id`).
+    #[arg(long)]
+    pub all_nsid: bool,
+    /// Let routers connect with BMP to this address, like 0.0.0.0:11019.
+    #[arg(long, value_name = "ADDR")]
+    pub bmp: Option<String>,
+    /// Let BGP speakers connect to this address; we only listen, and announce nothing.
+    #[arg(long, value_name = "ADDR", requires = "as_number")]
+    pub bgp_listen: Option<String>,
+    /// The AS number to speak BGP with.
+    #[arg(long = "as", value_name = "N", id = "as_number")]
+    pub as_number: Option<u32>,
+    /// Take validated ROA payloads from this RTR cache.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "vrps")]
+    pub rtr: Option<String>,
+    /// Take validated ROA payloads from this JSON file.
+    #[arg(long, value_name = "FILE")]
+    pub vrps: Option<PathBuf>,
+    /// Record all that is seen into this pcapng file.
+    #[arg(short, long = "write", value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// No screen, also on a terminal: the text stream (or `--format json`).
+    #[arg(long)]
+    pub headless: bool,
+    /// text, or one JSON alert a line.
+    #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
+    pub format: LiveFormat,
+    /// End after this time, like 90s, 10m or 2h.
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub duration: Option<std::time::Duration>,
+    /// Octets of the kernel's buffer for each netlink socket.
+    #[arg(long, value_name = "OCTETS", default_value_t = crate::input::netlink::BUFFER, hide = true)]
+    pub netlink_buffer: usize,
+    /// A prefix of yours (repeatable): its origin, moves and more-specifics are watched closely.
+    #[arg(long, value_name = "PREFIX")]
+    pub own_prefix: Vec<crate::event::Prefix>,
+    /// An AS of yours (repeatable).
+    #[arg(long, value_name = "N")]
+    pub own_as: Vec<u32>,
+    /// A DHCP server that is meant to be there (repeatable).
+    #[arg(long, value_name = "ADDRESS")]
+    pub dhcp_server: Vec<std::net::IpAddr>,
+}
+
+/// A number with s, m or h behind it (none means seconds).
+fn duration(given: &str) -> Result<std::time::Duration, String> {
+    let (number, unit) = match given.strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, given.chars().last()),
+        None => (given, None),
+    };
+    let seconds: f64 = number
+        .parse()
+        .map_err(|_| "write a number of seconds, or like 90s, 10m, 2h".to_owned())?;
+    let factor = match unit {
+        Some('m') => 60.0,
+        Some('h') => 3600.0,
+        _ => 1.0,
+    };
+    std::time::Duration::try_from_secs_f64(seconds * factor).map_err(|error| error.to_string())
+}
+
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default, ValueEnum)]
+pub enum LiveFormat {
+    #[default]
+    Text,
+    #[value(alias = "ndjson")]
+    Json,
 }
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]

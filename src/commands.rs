@@ -4,6 +4,7 @@ pub mod analyze;
 pub mod decode;
 pub mod explain;
 pub mod inputs;
+pub mod live;
 
 use std::io::{self, Write};
 
@@ -20,6 +21,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Some(Command::Analyze(analyze)) => analyze::run(&analyze.files, &analyze.options),
         Some(Command::Decode(decode)) => decode::run(&decode),
+        Some(Command::Live(options)) => live::run(&options),
         Some(Command::Explain { kind }) => explain::run(kind.as_deref()),
         Some(Command::Schema { of }) => {
             let schema = match of {

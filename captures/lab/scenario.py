@@ -13,6 +13,8 @@ from .net import stop, wait
 HERE = pathlib.Path(__file__).resolve().parent
 # Above this a capture is stored compressed; below, Wireshark opens it at a click.
 PLAIN = 24 << 10
+# A pcap that holds no packet: a router with nothing to say.
+HEADER = 24
 # A capture of this repository stays small.
 LIMIT = 200 << 10
 # After the first capture started: what starts with it (promiscuous mode, its own NEWLINKs) is over.
@@ -85,6 +87,8 @@ class Scenario:
             if name not in wanted:
                 continue
             data = (self.net.dir / "capture" / name).read_bytes()
+            if len(data) <= HEADER:
+                continue
             if len(data) > PLAIN:
                 name, data = name + ".gz", gzip.compress(data, 9, mtime=0)
             if len(data) > LIMIT:

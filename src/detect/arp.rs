@@ -179,6 +179,11 @@ impl Claims {
             }
             return;
         };
+        if let Verdict::Conflict(party) = contest.verdict
+            && !self.open.contains_key(&party)
+        {
+            contest.verdict = Verdict::Open; // it ended on the link that told it, and goes on here
+        }
         let flipped = contest.claim(event, delta);
         let conflict = contest.is_conflict(delta, net);
         match contest.verdict {
@@ -388,7 +393,7 @@ fn join(finding: &mut Finding, addr: IpAddr, other: &Finding, frames: &[(Timesta
             finding.touch(touch.clone());
         }
     }
-    for (at, locator) in frames {
+    for (at, locator) in frames.iter().filter(|(at, _)| *at >= finding.first) {
         finding.last = finding.last.max(*at);
         finding.evidence.add(*locator);
     }

@@ -63,10 +63,10 @@ impl Detector for Feeds {
                 _ => {}
             }
         }
-        if let (EventKind::Bmp(_), Some(id)) = (&seen.event.kind, seen.changes.rib.rib) {
-            if !seen.changes.rib.routes.is_empty() {
-                self.plausible(id, seen, net, board);
-            }
+        if let (EventKind::Bmp(_), Some(id)) = (&seen.event.kind, seen.changes.rib.rib)
+            && !seen.changes.rib.routes.is_empty()
+        {
+            self.plausible(id, seen, net, board);
         }
     }
 }

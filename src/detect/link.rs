@@ -222,8 +222,10 @@ impl Watch {
 fn severity(delta: &LinkDelta, kind: Kind, flaps: bool, net: &NetState) -> Severity {
     let routed = !net.routes.gateways_via(delta.ifindex).is_empty();
     let addressed = net.addresses.on(delta.ifindex).any(|(_, a)| a.scope == 0);
+    // rtmon dumps links only: who uses them is not known then, and not a reason to be quiet.
+    let unknown = net.addresses.is_empty();
     let bridged = delta.before.is_some_and(|before| before.master.is_some());
-    let used = routed || addressed || bridged;
+    let used = routed || addressed || bridged || unknown;
     if is_container(&delta.name) || !used {
         Severity::Info
     } else if flaps || kind == Kind::LinkCarrierLost || routed {

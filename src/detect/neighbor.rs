@@ -1,6 +1,6 @@
 //! `neighbor.unreachable`, `neighbor.flap`, `neighbor.mac-flip`: the kernel's view of gateways and other neighbors.
 //!
-//! Only gateways of routes can be unreachable here: a host that is switched off is no fault of ours. An operator's flush makes FAILED
+//! Only gateways of routes and BGP peers can be unreachable here: a host that is switched off is no fault of ours. An operator's flush makes FAILED
 //! entries with a pid and is none either; entries that fall with their link belong to the link.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,9 @@ use crate::state::{NetState, Observation};
 /// Three failures within five minutes are a flap.
 const FLAPS: usize = 3;
 const FLAP_WINDOW: Duration = Duration::from_secs(300);
-/// Two changes of the link-layer address within this time, back to one seen before, are an alternation. One change is a fail-over.
+/// Three changes of the link-layer address within this time, back to one seen before, are an alternation. One change is a fail-over, two
+/// are a fail-over and its way back.
+const FLIPS: usize = 3;
 const FLIP_WINDOW: Duration = Duration::from_secs(300);
 /// After the link came back, resolution needs up to three probes of a second each (mcast_solicit, retrans_time_ms) and the neighbor's
 /// own link as long; failing then is part of the link's recovery.
@@ -133,7 +135,7 @@ impl NeighborDetector {
                 board.update(key, |finding| finding.again(event));
                 key
             }
-            None if back && !virtual_router => {
+            None if back && watch.changes.len() >= FLIPS && !virtual_router => {
                 let mut changes = watch.changes.iter();
                 let Some((first, _)) = changes.next() else {
                     return;
@@ -191,7 +193,10 @@ impl NeighborDetector {
         let Some(link) = net.links.get(delta.ifindex).filter(|l| l.state.usable()) else {
             return;
         };
-        if !net.routes.is_gateway(delta.addr) || event.at.since(link.since) < AFTER_LINK {
+        let gateway = net.routes.is_gateway(delta.addr);
+        let mut sessions = net.sessions.iter();
+        let peer = sessions.any(|(_, session)| session.end_of(delta.addr).is_some());
+        if !(gateway || peer) || event.at.since(link.since) < AFTER_LINK {
             return;
         }
         let name = link.name.clone();
@@ -235,10 +240,11 @@ impl NeighborDetector {
                 finding.severity = Severity::Critical;
             }
             finding.actor = Some("the kernel".to_owned());
-            touch(finding, delta.addr, &name, true);
+            touch(finding, delta.addr, &name, gateway);
             finding.period = period(&finding.occurrences);
             finding.explain = format!(
-                "Gateway {} on {name} did not answer {} and is marked FAILED {}{}.",
+                "{} {} on {name} did not answer {} and is marked FAILED {}{}.",
+                if gateway { "Gateway" } else { "BGP peer" },
                 delta.addr,
                 if delta.addr.is_ipv6() {
                     "neighbor solicitations"
@@ -376,6 +382,10 @@ mod tests {
         for ms in [2_000, 3_000, 4_000] {
             neighbor(&mut lab, ms, "192.0.2.2", NUD_STALE, Some(A), 0);
             neighbor(&mut lab, ms + 500, "192.0.2.2", NUD_STALE, Some(vrrp), 0);
+        }
+        // Without a virtual address, too: over and back.
+        for (ms, mac) in [(5_000, A), (6_000, B), (9_000, A)] {
+            neighbor(&mut lab, ms, "192.0.2.3", NUD_STALE, Some(mac), 0);
         }
         assert_eq!(lab.board.iter().count(), 0);
     }

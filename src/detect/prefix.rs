@@ -104,10 +104,11 @@ impl Detector for Prefixes {
         self.peer.updates(&scene, &changes.routes, board);
         let mass = self.peer.in_mass(id, seen.event.at);
         for delta in &changes.routes {
-            if delta.hot != 0 && !mass {
-                if let Some(hot) = net.rib.hot(delta) {
-                    self.churn(&scene, delta, hot, board);
-                }
+            if delta.hot != 0
+                && !mass
+                && let Some(hot) = net.rib.hot(delta)
+            {
+                self.churn(&scene, delta, hot, board);
             }
             self.moved.route(&scene, delta, board);
             self.origin.route(&scene, delta, board);

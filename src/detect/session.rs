@@ -303,10 +303,10 @@ impl SessionLosses {
         };
         let Some(loss) = &mut track.loss else { return };
         loss.over = Some(event.at);
-        if loss.judged.is_some() {
-            if let Some(key) = track.finding {
-                board.update(key, |finding| recovered(finding, event.at));
-            }
+        if loss.judged.is_some()
+            && let Some(key) = track.finding
+        {
+            board.update(key, |finding| recovered(finding, event.at));
         }
     }
 

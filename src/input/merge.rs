@@ -4,6 +4,7 @@
 //! first bytes), never by the order or the names of files, so permuting, renaming or packing them gives the same items.
 
 pub mod clock;
+pub mod live;
 pub mod reorder;
 
 use std::path::{Path, PathBuf};

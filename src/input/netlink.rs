@@ -1,1 +1,370 @@
-//! The netlink collector: notifications, dumps and the loss between them.
+//! The netlink collector: what the kernel notifies, what it answers to dumps, and what was lost between, in the kernel's own order.
+//!
+//! One socket for each namespace carries notifications *and* dumps: the kernel queues both in the order of its tables' changes, so that a
+//! dump never brings back what was deleted while it ran. Requests are handed over like everything else: they tell the decoder what a
+//! dump was about to list, also when the list turns out empty, and a recording replays to the same (law 13).
+
+pub mod dump;
+mod scan;
+pub mod socket;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use self::dump::Dumps;
+use self::scan::Scan;
+pub use self::socket::{BUFFER, Namespace};
+use self::socket::{NetlinkSocket, Opened, Received};
+use super::Format;
+use super::live::{LiveItem, LiveRecord, LiveSender, SourceIds, Stop, locator, now};
+use crate::event::loss::{Gap, GapKind};
+use crate::event::{SourceId, SourceInfo, SourceKind, Timestamp, WireText};
+
+/// Octets read together become one record, so that a flood is not a flood of channel items. A quiet kernel's messages stay apart.
+const BATCH: usize = 16 << 10;
+/// What one datagram may need at first: the kernel cuts dumps at 32 KiB, notifications are smaller but for huge multipath sets.
+const DATAGRAM: usize = 64 << 10;
+/// The buffer grows up to this when a message did not fit.
+const DATAGRAM_MOST: usize = 4 << 20;
+/// How often due dumps are looked for and the merge is told that nothing waits.
+const TICK: Duration = Duration::from_millis(100);
+/// Batches read before stop and due dumps are looked at again.
+const TURN: usize = 64;
+/// Other namespaces that are told apart by id.
+const MAX_NSIDS: usize = 256;
+
+/// What to watch.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// Also what other namespaces that have an id here notify (`ip monitor all-nsid`): each is a source, without dumps.
+    pub all_nsid: bool,
+    /// Octets of the socket's receive buffer.
+    pub buffer: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            namespace: Namespace::Own,
+            all_nsid: false,
+            buffer: BUFFER,
+        }
+    }
+}
+
+/// An open collector that does not run yet: opening needs privilege, running needs none.
+pub struct Collector {
+    socket: NetlinkSocket,
+    label: Option<String>,
+    /// What was asked for and not granted, as sentences.
+    pub notes: Vec<String>,
+}
+
+/// Opens the socket.
+pub fn open(config: &Config) -> io::Result<Collector> {
+    let Opened { socket, notes } =
+        NetlinkSocket::open(&config.namespace, config.all_nsid, config.buffer)?;
+    Ok(Collector {
+        socket,
+        label: config.namespace.label(),
+        notes,
+    })
+}
+
+/// A running collector.
+pub struct Running {
+    /// The source of the namespace itself.
+    pub source: SourceId,
+    pub task: JoinHandle<io::Result<()>>,
+}
+
+impl Collector {
+    /// Runs until `stop`, on the current tokio runtime.
+    pub fn spawn(self, sender: LiveSender, ids: SourceIds, stop: Stop) -> io::Result<Running> {
+        let info = ids.announce(SourceKind::Netlink, self.label.as_deref());
+        let source = info.id;
+        let port = self.socket.port();
+        #[expect(
+            deprecated,
+            reason = "its successor is an unsafe fn that asks for an owned descriptor that stays open: NetlinkSocket is that"
+        )]
+        let fd = AsyncFd::with_interest(self.socket, Interest::READABLE)?;
+        let task = Task {
+            port,
+            fd,
+            sender,
+            ids,
+            label: self.label,
+            own: Lane::new(source),
+            others: BTreeMap::new(),
+            dumps: Dumps::default(),
+            scan: Scan::default(),
+            buffer: vec![0; DATAGRAM],
+            heard: None,
+        };
+        let task = tokio::spawn(task.run(info, stop));
+        Ok(Running { source, task })
+    }
+}
+
+/// One ordered source.
+struct Lane {
+    source: SourceId,
+    number: u64,
+}
+
+impl Lane {
+    fn new(source: SourceId) -> Lane {
+        Lane { source, number: 0 }
+    }
+
+    fn record(&mut self, at: Timestamp, bytes: &[u8]) -> LiveItem {
+        self.number += 1;
+        LiveItem::Record(LiveRecord {
+            at,
+            source: self.source,
+            locator: locator(self.number),
+            format: Format::Netlink,
+            bytes: bytes.into(),
+            wire_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn gap(&mut self, at: Timestamp, from: Timestamp, detail: &str) -> LiveItem {
+        self.number += 1;
+        LiveItem::Gap {
+            at,
+            source: self.source,
+            locator: locator(self.number),
+            gap: Gap {
+                kind: GapKind::NetlinkOverrun,
+                from,
+                to: at,
+                lost: None,
+                detail: WireText::from(detail),
+            },
+        }
+    }
+}
+
+struct Task {
+    fd: AsyncFd<NetlinkSocket>,
+    port: u32,
+    sender: LiveSender,
+    ids: SourceIds,
+    label: Option<String>,
+    own: Lane,
+    others: BTreeMap<i32, Lane>,
+    dumps: Dumps,
+    scan: Scan,
+    buffer: Vec<u8>,
+    /// When the last datagram was read: a loss lies between then and its report.
+    heard: Option<Timestamp>,
+}
+
+/// The engine is gone: nobody wants what we collect.
+struct Unwanted;
+
+impl Task {
+    async fn run(mut self, info: SourceInfo, mut stop: Stop) -> io::Result<()> {
+        let mut result = Ok(());
+        if self.sender.send(LiveItem::Source(info)).await.is_err() {
+            return result;
+        }
+        self.dumps.baseline();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut more = false;
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = std::future::ready(()), if more => {}
+                ready = self.fd.readable() => match ready {
+                    Ok(mut guard) => guard.clear_ready(),
+                    Err(error) => {
+                        result = Err(error);
+                        break;
+                    }
+                },
+                _ = tick.tick() => {}
+            }
+            match self.step().await {
+                Ok(Ok(waits)) => more = waits,
+                Ok(Err(Unwanted)) => return Ok(()),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        // What the kernel has queued already belongs to the time before the stop.
+        if result.is_ok() {
+            result = self.drain().await.map(|_| ());
+        }
+        let lanes = std::iter::once(&self.own).chain(self.others.values());
+        for source in lanes.map(|lane| lane.source).collect::<Vec<_>>() {
+            let _ = self.sender.send(LiveItem::Closed { source }).await;
+        }
+        result
+    }
+
+    /// Reads all that waits, asks for dumps that are due, promises the rest of time.
+    async fn step(&mut self) -> io::Result<Result<bool, Unwanted>> {
+        let before = now();
+        let mut more = match self.drain().await? {
+            Ok(more) => more,
+            Err(Unwanted) => return Ok(Err(Unwanted)),
+        };
+        while let Some((table, seq)) = self.dumps.next(now()) {
+            let request = table.request(seq, self.port);
+            let item = self.own.record(now(), &request);
+            if self.sender.send(item).await.is_err() {
+                return Ok(Err(Unwanted));
+            }
+            self.fd.get_ref().send(&request)?;
+            // The first part of the answer is there when the request returns.
+            match self.drain().await? {
+                Ok(waits) => more = waits,
+                Err(Unwanted) => return Ok(Err(Unwanted)),
+            }
+        }
+        if more {
+            return Ok(Ok(true));
+        }
+        let sources: Vec<SourceId> = std::iter::once(&self.own)
+            .chain(self.others.values())
+            .map(|lane| lane.source)
+            .collect();
+        for source in sources {
+            // Stamps are taken when we read: what was not there before is younger.
+            let promise = LiveItem::Idle {
+                source,
+                until: before,
+            };
+            if self.sender.send(promise).await.is_err() {
+                return Ok(Err(Unwanted));
+            }
+        }
+        Ok(Ok(false))
+    }
+
+    /// Reads until nothing is left, or its turn is over (then `true`). Waits when the engine is slower than the kernel: the kernel then counts the loss (law 12).
+    async fn drain(&mut self) -> io::Result<Result<bool, Unwanted>> {
+        let mut items = Vec::new();
+        for _ in 0..TURN {
+            let more = self.batch(&mut items)?;
+            for item in items.drain(..) {
+                if self.sender.send(item).await.is_err() {
+                    return Ok(Err(Unwanted));
+                }
+            }
+            if !more {
+                return Ok(Ok(false));
+            }
+        }
+        Ok(Ok(true))
+    }
+
+    /// Reads up to [`BATCH`] octets of one namespace into a record; whether more may wait.
+    fn batch(&mut self, items: &mut Vec<LiveItem>) -> io::Result<bool> {
+        let mut used = 0;
+        let mut notes = Vec::new();
+        let mut at = None;
+        let more = loop {
+            let room = self.buffer.get_mut(used..).unwrap_or_default();
+            match self.fd.get_mut().receive(room)? {
+                Received::Empty => break false,
+                Received::Foreign => {}
+                Received::Messages { octets, nsid } => {
+                    let stamp = *at.get_or_insert_with(now);
+                    self.heard = Some(stamp);
+                    let end = used.saturating_add(octets);
+                    let datagram = self.buffer.get(used..end).unwrap_or_default();
+                    if let Some(nsid) = nsid {
+                        let other = datagram.to_vec();
+                        self.flush(at, used, items);
+                        used = 0;
+                        self.other(nsid, stamp, &other, items);
+                    } else {
+                        self.scan
+                            .messages(datagram, stamp, &mut self.dumps, &mut notes);
+                        used = end.next_multiple_of(4);
+                    }
+                    if used >= BATCH || items.len() >= 16 {
+                        break true;
+                    }
+                }
+                Received::Overrun => {
+                    self.flush(at, used, items);
+                    let stamp = now();
+                    self.dumps.overrun(stamp);
+                    let from = self.heard.unwrap_or(stamp);
+                    items.push(self.own.gap(
+                        stamp,
+                        from,
+                        "the kernel dropped netlink messages (ENOBUFS); all tables are read again",
+                    ));
+                    self.heard = Some(stamp);
+                    return Ok(true);
+                }
+                Received::Truncated(size) => {
+                    self.flush(at, used, items);
+                    let stamp = now();
+                    self.dumps.overrun(stamp);
+                    let grown = size
+                        .saturating_add(BATCH)
+                        .next_power_of_two()
+                        .min(DATAGRAM_MOST);
+                    if grown > self.buffer.len() {
+                        self.buffer.resize(grown, 0);
+                    }
+                    items.push(self.own.gap(
+                        stamp,
+                        stamp,
+                        "a netlink message did not fit the buffer; all tables are read again",
+                    ));
+                    return Ok(true);
+                }
+            }
+        };
+        self.flush(at, used, items);
+        items.extend(notes.into_iter().map(LiveItem::Note));
+        Ok(more)
+    }
+
+    fn flush(&mut self, at: Option<Timestamp>, used: usize, items: &mut Vec<LiveItem>) {
+        if let (Some(at), Some(bytes)) = (at, self.buffer.get(..used))
+            && used > 0
+        {
+            items.push(self.own.record(at, bytes));
+        }
+    }
+
+    /// A datagram of another namespace: a source of its own, as interface numbers repeat between namespaces.
+    fn other(&mut self, nsid: i32, at: Timestamp, datagram: &[u8], items: &mut Vec<LiveItem>) {
+        if !self.others.contains_key(&nsid) {
+            if self.others.len() >= MAX_NSIDS {
+                return;
+            }
+            let label = match &self.label {
+                Some(label) => format!("{label}, nsid {nsid}"),
+                None => format!("nsid {nsid}"),
+            };
+            let info = self.ids.announce(SourceKind::Netlink, Some(&label));
+            self.others.insert(nsid, Lane::new(info.id));
+            items.push(LiveItem::Source(info));
+        }
+        if let Some(lane) = self.others.get_mut(&nsid) {
+            items.push(lane.record(at, datagram));
+        }
+    }
+}

@@ -714,7 +714,10 @@ impl Ribs {
             };
             self.hot.strike(delta.hot - 1, &stroke);
             if let Some((rib, slot)) = gone {
-                let cold = self.ribs.get_mut(rib.0 as usize).and_then(|rib| rib.table.cold_mut(slot));
+                let cold = self
+                    .ribs
+                    .get_mut(rib.0 as usize)
+                    .and_then(|rib| rib.table.cold_mut(slot));
                 if let Some(cold) = cold {
                     cold.hot = 0;
                 }
@@ -866,11 +869,11 @@ impl Ribs {
                 hot: cold.hot,
             });
         }
-        if moved > 0 {
-            if let Some(transfer) = &mut rib.transfer {
-                // Only what the table had not brought yet keeps the transfer alive: a flapping prefix does not.
-                transfer.progress(at, moved);
-            }
+        if moved > 0
+            && let Some(transfer) = &mut rib.transfer
+        {
+            // Only what the table had not brought yet keeps the transfer alive: a flapping prefix does not.
+            transfer.progress(at, moved);
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod hops;
 mod infer;
+mod lookup;
 mod nexthops;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -190,6 +191,21 @@ struct Pending {
     cause: Cause,
     by: u32,
     queued: (Timestamp, u64),
+}
+
+impl Pending {
+    fn delta(&self, key: RouteKey) -> RouteDelta {
+        RouteDelta {
+            at: self.at,
+            locator: self.locator,
+            key,
+            change: RouteChange::Removed,
+            old: Some(self.route.clone()),
+            new: None,
+            cause: self.cause,
+            by: self.by,
+        }
+    }
 }
 
 /// The table.
@@ -505,21 +521,19 @@ impl Routes {
 
     /// A deletion that waited long enough.
     fn believe(&mut self, key: RouteKey, out: &mut Vec<RouteDelta>) {
-        let Some(waiting) = self.pending.remove(&key) else {
-            return;
-        };
-        if reported(&key, Some(&waiting.route)) {
-            out.push(RouteDelta {
-                at: waiting.at,
-                locator: waiting.locator,
-                key,
-                change: RouteChange::Removed,
-                old: Some(waiting.route),
-                new: None,
-                cause: waiting.cause,
-                by: waiting.by,
-            });
+        if let Some(waiting) = self.pending.remove(&key)
+            && reported(&key, Some(&waiting.route))
+        {
+            out.push(waiting.delta(key));
         }
+    }
+
+    /// Deletions that are not believed yet, in the order of their routes: what is left of them when the input ends.
+    pub fn waiting(&self) -> impl Iterator<Item = RouteDelta> {
+        self.pending
+            .iter()
+            .filter(|(key, waiting)| reported(key, Some(&waiting.route)))
+            .map(|(key, waiting)| waiting.delta(*key))
     }
 
     /// Earliest deadline: the oldest deletion that is not believed yet.
@@ -536,79 +550,6 @@ impl Routes {
             let key = entry.remove();
             self.believe(key, out);
         }
-    }
-
-    /// The best route of exactly this prefix in the main table.
-    pub fn best(&self, prefix: Prefix) -> Option<(&RouteKey, &Route)> {
-        self.of(TABLE_MAIN, prefix)
-            .min_by_key(|(key, _)| (key.metric, key.tos))
-    }
-
-    /// All routes of exactly this prefix in a table, in order.
-    pub fn of(&self, table: u32, prefix: Prefix) -> impl Iterator<Item = (&RouteKey, &Route)> {
-        self.routes
-            .range(RouteKey::first(table, prefix)..)
-            .take_while(move |(key, _)| key.table == table && key.prefix == prefix)
-    }
-
-    /// The best default route of the main table.
-    pub fn default(&self, v6: bool) -> Option<(&RouteKey, &Route)> {
-        let all = if v6 {
-            Prefix::v6([0; 16], 0)
-        } else {
-            Prefix::v4([0; 4], 0)
-        };
-        self.best(all)
-    }
-
-    /// The route of the main table that `addr` takes (longest prefix).
-    pub fn lookup(&self, addr: IpAddr) -> Option<(&RouteKey, &Route)> {
-        let host = Prefix::host(addr);
-        self.best(host).or_else(|| self.covering(host).next())
-    }
-
-    /// The best routes of the main table that cover `prefix` with a shorter length, longest first.
-    pub fn covering(&self, prefix: Prefix) -> impl Iterator<Item = (&RouteKey, &Route)> {
-        (0..prefix.len())
-            .rev()
-            .filter_map(move |len| self.best(Prefix::new(prefix.addr(), len)))
-    }
-
-    /// Routes of the main table inside `prefix`, itself too, in order.
-    pub fn inside(&self, prefix: Prefix) -> impl Iterator<Item = (&RouteKey, &Route)> {
-        self.routes
-            .range(RouteKey::first(TABLE_MAIN, prefix)..)
-            .take_while(move |(key, _)| key.table == TABLE_MAIN && prefix.covers(&key.prefix))
-    }
-
-    /// All routes, in the order of table and prefix.
-    pub fn iter(&self) -> impl Iterator<Item = (&RouteKey, &Route)> {
-        self.routes.iter()
-    }
-
-    /// Gateways in use through an interface.
-    pub fn gateways_via(&self, ifindex: u32) -> BTreeSet<IpAddr> {
-        self.hops.gateways(Some(ifindex))
-    }
-
-    /// Whether any route uses this gateway.
-    pub fn is_gateway(&self, addr: IpAddr) -> bool {
-        self.hops.has_gateway(addr)
-    }
-
-    /// A nexthop object.
-    pub fn nexthop_object(&self, id: u32) -> Option<&Nexthop> {
-        self.nexthops.get(id)
-    }
-
-    /// Number of routes.
-    pub fn len(&self) -> usize {
-        self.routes.len()
-    }
-
-    /// No route is known.
-    pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
     }
 }
 

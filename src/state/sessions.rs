@@ -476,14 +476,14 @@ impl Sessions {
         vrf: u64,
         at: Timestamp,
     ) -> Option<(SessionId, usize)> {
-        if vrf == 0 {
-            if let Some((a, b, id, sender)) = self.cached {
-                if a == from && b == to {
-                    return Some((id, sender));
-                }
-                if a == to && b == from {
-                    return Some((id, 1 - sender));
-                }
+        if vrf == 0
+            && let Some((a, b, id, sender)) = self.cached
+        {
+            if a == from && b == to {
+                return Some((id, sender));
+            }
+            if a == to && b == from {
+                return Some((id, 1 - sender));
             }
         }
         let (low, high) = if from <= to { (from, to) } else { (to, from) };
@@ -945,12 +945,12 @@ impl Sessions {
         if session.hold_check.is_some() || session.state != State::Established {
             return;
         }
-        if let (Some(hold), Some((_, last))) = (session.hold_time(), session.quietest()) {
-            if !hold.is_zero() {
-                let at = last + hold;
-                session.hold_check = Some(at);
-                self.checks.insert((at, id));
-            }
+        if let (Some(hold), Some((_, last))) = (session.hold_time(), session.quietest())
+            && !hold.is_zero()
+        {
+            let at = last + hold;
+            session.hold_check = Some(at);
+            self.checks.insert((at, id));
         }
     }
 }
@@ -982,11 +982,12 @@ impl Session {
         if frame.outgoing == Some(true) {
             self.ends[sender].outgoing = true;
         }
-        if let Some(last) = self.seen_on.last_mut() {
-            if last.source == event.source && last.ifindex == frame.ifindex {
-                last.last = event.at;
-                return;
-            }
+        if let Some(last) = self.seen_on.last_mut()
+            && last.source == event.source
+            && last.ifindex == frame.ifindex
+        {
+            last.last = event.at;
+            return;
         }
         self.seen_on
             .retain(|seen| seen.source != event.source || seen.ifindex != frame.ifindex);
@@ -1015,10 +1016,10 @@ impl Session {
         end.last_message = Some(at);
         if keepalive {
             // Gaps across a loss are no interval: only those inside an established session count.
-            if let (Some(before), State::Established) = (end.last_keepalive, self.state) {
-                if self.up_since.is_none_or(|up| before >= up) {
-                    end.keepalive_gap = end.keepalive_gap.max(Some(at.since(before)));
-                }
+            if let (Some(before), State::Established) = (end.last_keepalive, self.state)
+                && self.up_since.is_none_or(|up| before >= up)
+            {
+                end.keepalive_gap = end.keepalive_gap.max(Some(at.since(before)));
             }
             end.last_keepalive = Some(at);
         }

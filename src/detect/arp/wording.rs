@@ -19,18 +19,10 @@ pub(super) fn moved(addr: IpAddr, contest: &Contest, truncated: bool) -> Option<
         Subject::Address(addr),
         first.at,
     );
-    for (n, flip) in contest.flipped().enumerate() {
-        if n > 0 {
-            finding.again_at(flip.at);
-        }
-        finding.evidence.add(flip.locator);
+    for flip in contest.flipped().skip(1) {
+        finding.again_at(flip.at);
     }
-    for (at, locator) in &contest.frames {
-        if *at >= finding.first {
-            finding.last = finding.last.max(*at);
-            finding.evidence.add(*locator);
-        }
-    }
+    evidence(&mut finding, contest);
     let how = if contest.announced {
         "announced by its new owner"
     } else {
@@ -148,12 +140,7 @@ pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, 
             until: None,
         });
     }
-    for (at, locator) in &contest.frames {
-        if *at >= finding.first {
-            finding.last = finding.last.max(*at);
-            finding.evidence.add(*locator);
-        }
-    }
+    evidence(&mut finding, contest);
     finding.broken.subject = true;
     finding.explain = if both_answer {
         format!("two hosts answer for {addr}: {real} and {intruder}")
@@ -182,6 +169,22 @@ pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, 
         finding.also(Subject::Mac(real));
     }
     (party, finding)
+}
+
+/// The frames since the first change, in the order of their times.
+fn evidence(finding: &mut Finding, contest: &Contest) {
+    let mut frames: Vec<(Timestamp, Locator)> = contest
+        .flipped()
+        .map(|flip| (flip.at, flip.locator))
+        .chain(contest.frames.iter().copied())
+        .filter(|(at, _)| *at >= finding.first)
+        .collect();
+    frames.sort_unstable();
+    frames.dedup();
+    for (at, locator) in frames {
+        finding.last = finding.last.max(at);
+        finding.evidence.add(locator);
+    }
 }
 
 /// Brings the numbers at the end of the sentence up to date.

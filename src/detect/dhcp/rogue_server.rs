@@ -17,8 +17,9 @@ use crate::event::frame::Mac;
 use crate::event::{Classes, Event, Locator, Prefix, Timestamp};
 use crate::state::leases::message::{Message, ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
+use crate::state::leases::server::Server;
 use crate::state::{NetState, Observation};
-use evidence::{explain, legitimacy, takes_over};
+use evidence::{ESTABLISHED, explain, legitimacy, takes_over};
 
 /// Evidence this clear decides at once: one strong sign more than the other server has.
 const CLEAR: i32 = 3;
@@ -406,7 +407,14 @@ impl RogueServer {
         for client in std::mem::take(&mut conflict.clients) {
             f.affected.clients.insert(client);
         }
-        if takes_over(rogue) && rogue.acks > 0 {
+        let settled = |server: &Server| {
+            server.old_renewals > 0 || conflict.since.since(server.first) >= ESTABLISHED
+        };
+        if !decided && settled(rogue) && settled(real) {
+            f.severity = Severity::Info;
+            f.explanations
+                .push("two long-standing servers whose configurations drifted apart".into());
+        } else if takes_over(rogue) && rogue.acks > 0 {
             f.severity = Severity::Critical;
         }
         f.explain = explain(rogue, real, &signs, decided);

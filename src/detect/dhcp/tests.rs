@@ -226,6 +226,57 @@ fn a_server_that_refuses_the_clients_of_another_is_the_rogue() {
 }
 
 #[test]
+fn two_old_servers_that_disagree_are_drift_and_no_alarm() {
+    let mut lab = Lab::new();
+    for from in [1, 2] {
+        lab.hear(
+            i64::from(from) * 10,
+            renewal(mac(from), 5, from, 100 + from),
+        );
+        let ack = answer(MessageType::Ack, mac(from), 5, from, 100 + from, 60);
+        lab.hear(i64::from(from) * 10 + 1, ack);
+    }
+    lab.hear(1000, message(MessageType::Discover, mac(9), 6));
+    lab.hear(1001, answer(MessageType::Offer, mac(9), 6, 1, 109, 60));
+    lab.hear(1002, answer(MessageType::Offer, mac(9), 6, 2, 110, 60));
+    lab.finish();
+    assert_eq!(lab.one(Kind::DhcpRogueServer).severity, Severity::Info);
+}
+
+#[test]
+fn deadlines_asked_for_at_any_time_change_nothing() {
+    let run = |step: i64| {
+        let mut lab = Lab::new();
+        lab.lease(0, mac(1), 1, 101, 20);
+        for ms in [10_000, 12_000, 15_000] {
+            lab.hear(ms, renewal(mac(1), 9, 1, 101));
+        }
+        for nth in 0..25_u8 {
+            let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+            lab.lease(16_000 + i64::from(nth) * 40, client, 1, 110 + nth, 600);
+        }
+        for nth in 30..40_u8 {
+            let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+            let ms = 16_000 + i64::from(nth) * 40;
+            if step > 0 {
+                lab.advance(Timestamp(ms * 1_000_000 - step));
+            }
+            lab.hear(ms, message(MessageType::Discover, client, u32::from(nth)));
+        }
+        let mut at = 18_000_000_000;
+        while step > 0 && at < 200_000_000_000 {
+            lab.advance(Timestamp(at));
+            at += step * 1000;
+        }
+        lab.advance(Timestamp(200_000_000_000));
+        let told: Vec<String> = lab.board.iter().map(|(_, f)| format!("{f:?}")).collect();
+        assert!(told.len() >= 3);
+        told
+    };
+    assert_eq!(run(0), run(1_234_567));
+}
+
+#[test]
 fn declared_servers_settle_who_is_a_rogue() {
     let mut lab = Lab::with(&Settings {
         dhcp_servers: vec![v4(1)],

@@ -3,8 +3,9 @@
 //!
 //! What several origins announced from the start (anycast) is no conflict, and an origin that the old one made room for is a move.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 
 use hashbrown::HashTable;
 
@@ -21,6 +22,11 @@ use super::Scene;
 const MAX_ORIGINS: usize = 2_000_000;
 /// Findings of either kind; more conflicts at once are a table from another world.
 const MAX_CONFLICTS: usize = 512;
+/// D10: one peer's word is enough on one's own routers; on a collector with this many peers three must say so (BGPalerter's default).
+const COLLECTOR_PEERS: usize = 6;
+const COLLECTOR_WITNESSES: usize = 3;
+/// Suspected conflicts that wait for witnesses.
+const MAX_SUSPECTS: usize = 4096;
 /// Shortest covering prefixes that are looked for: shorter ones are allocations, not routes.
 const SHORTEST_V4: u8 = 8;
 const SHORTEST_V6: u8 = 19;
@@ -41,6 +47,7 @@ pub(super) struct Origins {
     rows: Vec<Known>,
     hasher: foldhash::fast::RandomState,
     findings: BTreeMap<(Prefix, u32), FindingKey>,
+    suspects: BTreeMap<(Prefix, u32), BTreeSet<IpAddr>>,
     own: Vec<Prefix>,
 }
 
@@ -51,6 +58,7 @@ impl Origins {
             rows: Vec::new(),
             hasher: foldhash::fast::RandomState::default(),
             findings: BTreeMap::new(),
+            suspects: BTreeMap::new(),
             own: settings.own_prefixes.clone(),
         }
     }
@@ -159,7 +167,12 @@ impl Origins {
         new: u32,
         board: &mut Board,
     ) {
-        if let Some(key) = self.findings.get(&(prefix, new)) {
+        // The old origin's own update after a conflict is the same conflict.
+        let told = self
+            .findings
+            .get(&(prefix, new))
+            .or_else(|| self.findings.get(&(prefix, old)));
+        if let Some(key) = told {
             board.update(*key, |finding| {
                 finding.support(scene.event);
                 finding.touch(Touch::Peer(scene.sender));
@@ -168,6 +181,26 @@ impl Origins {
                 }
             });
             return;
+        }
+        let own = self.own.iter().any(|own| own.covers(&prefix));
+        if !own
+            && scene
+                .net
+                .rib
+                .iter()
+                .filter(|(_, rib)| rib.kind.is_exact())
+                .nth(COLLECTOR_PEERS)
+                .is_some()
+        {
+            if self.suspects.len() >= MAX_SUSPECTS && !self.suspects.contains_key(&(prefix, new)) {
+                return;
+            }
+            let witnesses = self.suspects.entry((prefix, new)).or_default();
+            witnesses.insert(scene.sender);
+            if witnesses.len() < COLLECTOR_WITNESSES {
+                return;
+            }
+            self.suspects.remove(&(prefix, new));
         }
         if self.findings.len() >= MAX_CONFLICTS {
             return;

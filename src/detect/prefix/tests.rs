@@ -1,1 +1,269 @@
+use super::*;
+use crate::detect::Severity;
+use crate::event::bgp::{AS_SEQUENCE, BgpEvent, BgpMessage, Direction, Nlri, Update};
+use crate::event::frame::Frame;
+use crate::event::source::Unit;
+use crate::event::{InputId, Locator, SourceId};
+use crate::state::Changes;
 
+struct Lab {
+    net: NetState,
+    detector: Box<dyn Detector>,
+    board: Board,
+    changes: Changes,
+    number: u64,
+}
+
+/// A path, a MED and prefixes.
+type Route<'a> = (&'a [u32], Option<u32>, &'a [&'a str]);
+
+impl Lab {
+    fn new() -> Lab {
+        let mut detectors = Vec::new();
+        register(&Settings::default(), &mut detectors);
+        Lab {
+            net: NetState::default(),
+            detector: detectors.remove(0),
+            board: Board::default(),
+            changes: Changes::default(),
+            number: 0,
+        }
+    }
+
+    fn fire(&mut self, to: Timestamp) {
+        loop {
+            let model = self.net.next_deadline().filter(|at| *at <= to);
+            let detector = self.detector.next_deadline().filter(|at| *at <= to);
+            let Some(now) = [model, detector].into_iter().flatten().min() else {
+                break;
+            };
+            if model == Some(now) {
+                self.net.expire(now, &mut self.changes);
+                let deadline = Event::deadline(now);
+                let seen = Observation {
+                    event: &deadline,
+                    changes: &self.changes,
+                };
+                self.detector.observe(&seen, &self.net, &mut self.board);
+            }
+            self.detector.expire(now, &self.net, &mut self.board);
+        }
+    }
+
+    /// An UPDATE of peer 192.0.2.`peer`.
+    fn update(&mut self, ms: i64, peer: u8, announced: Route<'_>, withdrawn: &[&str]) {
+        self.number += 1;
+        let nlri = |p: &&str| Nlri::unicast(p.parse().unwrap());
+        let mut update = Update {
+            announced: announced.2.iter().map(nlri).collect(),
+            withdrawn: withdrawn.iter().map(nlri).collect(),
+            ..Update::default()
+        };
+        update
+            .attributes
+            .as_path
+            .push_segment(AS_SEQUENCE, announced.0.len());
+        update.attributes.as_path.0.extend(announced.0);
+        update.attributes.med = announced.1;
+        let event = Event {
+            at: Timestamp(ms * 1_000_000),
+            origin_at: None,
+            source: SourceId(0),
+            locator: Locator {
+                input: InputId(0),
+                unit: Unit::Frame,
+                number: self.number,
+                offset: 0,
+            },
+            kind: EventKind::Bgp(Box::new(BgpEvent {
+                frame: Frame::default(),
+                session: Direction {
+                    from: format!("192.0.2.{peer}").parse().unwrap(),
+                    to: "192.0.2.254".parse().unwrap(),
+                    from_port: 179,
+                    to_port: 4000,
+                    from_as: 0,
+                    to_as: 0,
+                },
+                message: BgpMessage::Update(Box::new(update)),
+            })),
+        };
+        self.fire(event.at);
+        self.net.apply(&event, &mut self.changes);
+        let seen = Observation {
+            event: &event,
+            changes: &self.changes,
+        };
+        self.detector.observe(&seen, &self.net, &mut self.board);
+    }
+
+    fn done(&mut self) -> Vec<(Kind, u64)> {
+        let now = Timestamp(i64::MAX / 2);
+        self.detector.finish(now, &self.net, &mut self.board);
+        self.board.iter().map(|(_, f)| (f.kind, f.count)).collect()
+    }
+}
+
+const P: &str = "198.51.100.0/24";
+const NONE: Route<'static> = (&[], None, &[]);
+
+#[test]
+fn one_flap_seen_on_two_peers_is_one_finding_and_is_not_added_up() {
+    let mut lab = Lab::new();
+    for cycle in 0..6 {
+        for peer in [1, 2] {
+            lab.update(
+                cycle * 1000 + i64::from(peer),
+                peer,
+                (&[64501, 64510], None, &[P]),
+                &[],
+            );
+            lab.update(cycle * 1000 + 500 + i64::from(peer), peer, NONE, &[P]);
+        }
+    }
+    assert_eq!(lab.done(), [(Kind::PrefixFlap, 6)]);
+    let (_, finding) = lab.board.iter().next().unwrap();
+    assert_eq!(finding.severity, Severity::Warning);
+    assert!(finding.explain.contains("AS64510"), "{}", finding.explain);
+}
+
+#[test]
+fn prefixes_of_one_origin_that_flap_together_are_one_finding() {
+    let mut lab = Lab::new();
+    let all = ["198.51.100.0/25", "198.51.100.128/25", "203.0.113.0/24"];
+    for cycle in 0..5 {
+        lab.update(cycle * 2000, 1, (&[64501, 64510], None, &all), &[]);
+        lab.update(cycle * 2000 + 1000, 1, NONE, &all);
+    }
+    assert_eq!(lab.done(), [(Kind::PrefixFlap, 5)]);
+    assert_eq!(
+        lab.board.iter().next().unwrap().1.affected.prefixes.len(),
+        3
+    );
+}
+
+#[test]
+fn a_single_withdrawal_and_return_is_nothing() {
+    let mut lab = Lab::new();
+    lab.update(0, 1, (&[64501], None, &[P]), &[]);
+    lab.update(1000, 1, NONE, &[P]);
+    lab.update(2000, 1, (&[64501], None, &[P]), &[]);
+    assert!(lab.done().is_empty());
+}
+
+#[test]
+fn an_alternating_path_is_an_oscillation_and_an_alternating_med_another_one() {
+    let mut lab = Lab::new();
+    for n in 0..10i64 {
+        let path: &[u32] = if n % 2 == 0 {
+            &[64501, 64510]
+        } else {
+            &[64501, 64502, 64510]
+        };
+        lab.update(n * 700, 1, (path, None, &[P]), &[]);
+        lab.update(
+            n * 700 + 1,
+            1,
+            (&[64501], Some(n as u32 % 2), &["203.0.113.0/24"]),
+            &[],
+        );
+    }
+    assert_eq!(
+        lab.done(),
+        [
+            (Kind::PrefixPathOscillation, 9),
+            (Kind::PrefixAttributeOscillation, 9)
+        ]
+    );
+}
+
+#[test]
+fn growing_paths_before_a_withdrawal_are_hunting_and_no_oscillation() {
+    let mut lab = Lab::new();
+    for (n, path) in [&[1u32, 9][..], &[1, 2, 9], &[1, 2, 3, 9], &[1, 2, 3, 4, 9]]
+        .into_iter()
+        .enumerate()
+    {
+        lab.update(n as i64 * 1000, 1, (path, None, &[P]), &[]);
+    }
+    lab.update(5000, 1, NONE, &[P]);
+    assert_eq!(lab.done(), [(Kind::PrefixPathHunting, 1)]);
+}
+
+#[test]
+fn a_second_origin_beside_the_first_is_a_conflict_and_a_replacement_is_not() {
+    let mut lab = Lab::new();
+    lab.update(0, 1, (&[64501, 64510], None, &[P, "203.0.113.0/24"]), &[]);
+    lab.update(60_000, 2, (&[64502, 64666], None, &[P]), &[]);
+    lab.update(60_001, 1, NONE, &["203.0.113.0/24"]);
+    lab.update(60_002, 2, (&[64502, 64777], None, &["203.0.113.0/24"]), &[]);
+    assert_eq!(lab.done(), [(Kind::PrefixOriginConflict, 1)]);
+    let subjects: Vec<String> = lab
+        .board
+        .iter()
+        .next()
+        .unwrap()
+        .1
+        .subjects
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        subjects[..3],
+        ["prefix:198.51.100.0/24", "origin:AS64666", "origin:AS64510"]
+    );
+}
+
+fn many(n: u32) -> Vec<String> {
+    (0..n).map(|n| format!("198.18.{}.0/24", n % 256)).collect()
+}
+
+#[test]
+fn a_mass_withdrawal_is_one_finding_with_the_as_that_its_paths_share() {
+    let mut lab = Lab::new();
+    let names = many(100);
+    let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
+    for peer in [1, 2] {
+        for (n, prefix) in prefixes.iter().enumerate() {
+            lab.update(
+                0,
+                peer,
+                (
+                    &[64500 + u32::from(peer), 64000, 65000 + n as u32],
+                    None,
+                    &[prefix],
+                ),
+                &[],
+            );
+        }
+    }
+    lab.update(60_000, 1, NONE, &prefixes);
+    lab.update(60_100, 2, NONE, &prefixes);
+    assert_eq!(lab.done(), [(Kind::PrefixMassWithdrawal, 1)]);
+    let finding = lab.board.iter().next().unwrap().1;
+    assert_eq!(finding.affected.prefixes.len(), 100);
+    let subjects: Vec<String> = finding.subjects.iter().map(ToString::to_string).collect();
+    assert_eq!(subjects, ["peer:192.0.2.1", "peer:192.0.2.2", "as:AS64000"]);
+}
+
+#[test]
+fn a_table_sent_again_and_again_is_a_storm_of_duplicates_and_once_is_not() {
+    let names = many(100);
+    let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (resends, expected) in [(1, 0), (5, 1)] {
+        let mut lab = Lab::new();
+        for n in 0..=resends {
+            lab.update(n * 2000, 1, (&[64501], None, &prefixes), &[]);
+        }
+        assert_eq!(lab.done().len(), expected, "{resends} re-sends");
+    }
+}
+
+#[test]
+fn an_elastic_ip_that_changes_hosts_moved_and_does_not_flap() {
+    let mut lab = Lab::new();
+    lab.update(0, 1, (&[64501], None, &["203.0.113.7/32"]), &[]);
+    lab.update(10_000, 1, NONE, &["203.0.113.7/32"]);
+    lab.update(11_000, 2, (&[64501], None, &["203.0.113.7/32"]), &[]);
+    assert_eq!(lab.done(), [(Kind::PrefixMoved, 1)]);
+}

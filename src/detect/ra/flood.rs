@@ -80,11 +80,9 @@ impl Flood {
         let flooded =
             in_second > MOST_IN_SECOND || routers > most_routers || prefixes > MOST_PREFIXES;
         match &mut self.open {
-            Some(open) => {
-                if flooded {
-                    open.last = event.at;
-                    board.update(open.key, |f| f.again(event));
-                }
+            Some(open) if flooded => {
+                open.last = event.at;
+                board.update(open.key, |f| f.again(event));
             }
             None if flooded => {
                 let subject = Subject::Router(IpAddr::V6(delta.router));
@@ -103,7 +101,7 @@ impl Flood {
                     last: event.at,
                 });
             }
-            None => {}
+            Some(_) | None => {}
         }
         self.open.is_some()
     }

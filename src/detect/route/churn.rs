@@ -4,29 +4,24 @@
 //! (`route.nexthop-churn` or `route.withdrawn`) about the next hop they have in common; the changes of a smaller one go to
 //! [`Prefixes`], one by one. What falls with its link is left to the link and to `route.silent-loss`.
 
+mod batch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use self::batch::{Batch, MASS, Ways, ranked};
 use super::prefixes::Prefixes;
 use crate::detect::finding::MAX_PREFIXES;
-use crate::detect::link::kernel::{actor, is_container, list, period, placed, quoted, times};
+use crate::detect::link::kernel::{actor, is_container, list, period, quoted, times};
 use crate::detect::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
 };
 use crate::event::netlink::{is_routing_daemon, protocol_name};
-use crate::event::{Classes, Event, Prefix, Timestamp};
-use crate::state::routes::{Cause, Hops, Route, RouteChange, RouteDelta, TABLE_MAIN};
+use crate::event::{Classes, Prefix, Timestamp};
+use crate::state::routes::{Cause, RouteChange, RouteDelta, TABLE_MAIN};
 use crate::state::{NetState, Observation};
 
-/// Prefixes from which on a batch is one event with many victims. A handful of static routes or a node's pod routes stay below;
-/// a BGP neighbor's table is above.
-const MASS: usize = 10;
-/// Silence that ends a batch: zebra and BIRD write routes microseconds apart (measured: 362 routes in 10 ms).
-const QUIET: Duration = Duration::from_millis(200);
-/// Longest batch: alerts should not wait for the end of a full table (17 s at the kernel's 60,000 a second).
-const LONGEST: Duration = Duration::from_secs(1);
 /// A batch that follows one about the same next hop within this time continues it.
 const CONTINUES: Duration = Duration::from_secs(5);
 /// Later batches about the same next hop are the same finding.
@@ -35,8 +30,6 @@ const EPISODE: Duration = Duration::from_secs(600);
 const MAX_BATCHES: usize = 1_024;
 /// Changes kept of a small batch; a prefix that changes faster closes its batch early.
 const MAX_SINGLE: usize = 256;
-/// Pairs of next-hop sets told apart in one batch: the combinations of a few uplinks.
-const MAX_WAYS: usize = 256;
 /// Gateways and withdrawals watched.
 const MAX_WATCHED: usize = 1_024;
 
@@ -46,32 +39,6 @@ pub(super) struct ChurnDetector {
     prefixes: Prefixes,
     gateways: BTreeMap<IpAddr, Watch>,
     withdrawals: Vec<Withdrawal>,
-}
-
-struct Batch {
-    opened: Event,
-    last: Event,
-    /// While the batch is small: the changes themselves.
-    single: Vec<RouteDelta>,
-    prefixes: BTreeSet<(u32, Prefix)>,
-    /// Changes beyond the remembered prefixes.
-    more: u64,
-    removed: u64,
-    replaced: u64,
-    /// Something in it was found by a dump.
-    inferred: bool,
-    /// Pairs of next-hop sets before and after, with how many routes went that way.
-    ways: Vec<(Option<Hops>, Option<Hops>, u64)>,
-    missing: BTreeSet<Prefix>,
-}
-
-/// What the ways of a batch come to.
-#[derive(Default)]
-struct Ways {
-    /// Gateways that routes lost and won, with how many.
-    lost: BTreeMap<IpAddr, u64>,
-    won: BTreeMap<IpAddr, u64>,
-    interfaces: BTreeSet<Box<str>>,
 }
 
 #[derive(Copy, Clone)]
@@ -178,117 +145,6 @@ fn judged(delta: &RouteDelta, net: &NetState) -> bool {
         };
         container || (fell && !net.links.usable(ifindex))
     })
-}
-
-impl Batch {
-    fn new(delta: &RouteDelta) -> Batch {
-        let event = placed(delta.at, delta.locator);
-        Batch {
-            last: event.clone(),
-            opened: event,
-            single: Vec::new(),
-            prefixes: BTreeSet::new(),
-            more: 0,
-            removed: 0,
-            replaced: 0,
-            inferred: false,
-            ways: Vec::new(),
-            missing: BTreeSet::new(),
-        }
-    }
-
-    fn closes(&self) -> Timestamp {
-        (self.last.at + QUIET).min(self.opened.at + LONGEST)
-    }
-
-    fn add(&mut self, delta: &RouteDelta) {
-        if delta.at >= self.last.at {
-            self.last = placed(delta.at, delta.locator);
-        }
-        let prefix = (delta.key.table, delta.key.prefix);
-        if self.prefixes.len() < MAX_PREFIXES {
-            self.prefixes.insert(prefix);
-        } else if !self.prefixes.contains(&prefix) {
-            self.more += 1;
-        }
-        if self.prefixes.len() < MASS {
-            self.single.push(delta.clone());
-        } else {
-            self.single = Vec::new();
-        }
-        self.inferred |= delta.cause != Cause::Notified;
-        match delta.change {
-            RouteChange::Removed => {
-                self.removed += 1;
-                if delta.key.table == TABLE_MAIN && self.missing.len() < MAX_PREFIXES {
-                    self.missing.insert(delta.key.prefix);
-                }
-            }
-            RouteChange::Replaced => self.replaced += 1,
-            RouteChange::Added => {
-                self.missing.remove(&delta.key.prefix);
-            }
-            RouteChange::Reasserted => {}
-        }
-        let (old, new) = (hops(&delta.old), hops(&delta.new));
-        let same = |(a, b): (&Option<Hops>, Option<&Hops>)| match (a, b) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (a, b) => a.is_none() && b.is_none(),
-        };
-        // The last way is the likeliest one: look from the end.
-        let room = self.ways.len() < MAX_WAYS;
-        let known = self
-            .ways
-            .iter_mut()
-            .rev()
-            .find(|way| same((&way.0, old)) && same((&way.1, new)));
-        match known {
-            Some(way) => way.2 += 1,
-            None if room => {
-                self.ways.push((old.cloned(), new.cloned(), 1));
-            }
-            None => {}
-        }
-    }
-
-    fn ways(&self, net: &NetState) -> Ways {
-        let mut ways = Ways::default();
-        let gateways = |hops: &Option<Hops>| -> BTreeSet<IpAddr> {
-            let hops = hops.iter().flat_map(|hops| hops.iter());
-            hops.filter_map(|hop| hop.gateway).collect()
-        };
-        for (old, new, routes) in &self.ways {
-            let (before, after) = (gateways(old), gateways(new));
-            for gateway in before.difference(&after) {
-                *ways.lost.entry(*gateway).or_default() += routes;
-            }
-            for gateway in after.difference(&before) {
-                *ways.won.entry(*gateway).or_default() += routes;
-            }
-            let hops = old.as_ref().or(new.as_ref()).into_iter();
-            let names = hops
-                .flat_map(|hops| hops.iter())
-                .filter_map(|hop| hop.ifindex)
-                .map(|ifindex| net.links.name(ifindex));
-            ways.interfaces.extend(names);
-        }
-        ways
-    }
-
-    fn total(&self) -> u64 {
-        self.prefixes.len() as u64 + self.more
-    }
-}
-
-fn hops(route: &Option<Route>) -> Option<&Hops> {
-    route.as_ref().map(|route| &route.hops)
-}
-
-/// Most frequent first; the lower address wins a tie.
-fn ranked(gateways: &BTreeMap<IpAddr, u64>) -> Vec<IpAddr> {
-    let mut ranked: Vec<(u64, IpAddr)> = gateways.iter().map(|(gw, n)| (*n, *gw)).collect();
-    ranked.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    ranked.into_iter().map(|(_, gateway)| gateway).collect()
 }
 
 impl ChurnDetector {
@@ -514,6 +370,11 @@ impl ChurnDetector {
                 (key, batch.removed)
             }
         };
+        if is_routing_daemon(protocol) {
+            let gateways = ways.lost.keys().copied().collect();
+            self.prefixes
+                .took_along(at, &gateways, &missing, protocol, board);
+        }
         let no_way = net.routes.lookup(sample.addr()).is_none();
         board.update(key, |finding| {
             finding.support(&batch.last);

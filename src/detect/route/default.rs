@@ -57,12 +57,7 @@ impl Detector for DefaultDetector {
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
-        let defaults = seen
-            .changes
-            .routes
-            .iter()
-            .filter(|delta| delta.key.table == TABLE_MAIN && delta.key.prefix.is_default());
-        for delta in defaults {
+        for delta in seen.changes.routes.iter().filter(|delta| is_default(delta)) {
             let watch = &mut self.families[usize::from(delta.key.prefix.is_ipv6())];
             match delta.change {
                 RouteChange::Removed => watch.removed(delta, net, board),
@@ -75,6 +70,22 @@ impl Detector for DefaultDetector {
             }
         }
     }
+
+    /// A deletion at the very end was said and not contradicted: it counts.
+    fn finish(&mut self, _now: Timestamp, net: &NetState, board: &mut Board) {
+        for delta in net.routes.waiting().filter(is_default) {
+            let watch = &mut self.families[usize::from(delta.key.prefix.is_ipv6())];
+            watch.removed(&delta, net, board);
+            if let Some(key) = watch.key {
+                board.update(key, |finding| finding.truncated = true);
+            }
+        }
+    }
+}
+
+/// Whether a delta is about the default routes judged here.
+fn is_default(delta: &RouteDelta) -> bool {
+    delta.key.table == TABLE_MAIN && delta.key.prefix.is_default()
 }
 
 impl Watch {

@@ -431,3 +431,44 @@ fn writing_a_route_thirty_times_a_minute_is_a_storm_and_a_scan_now_and_then_is_n
     }
     assert_eq!(lab.board.iter().count(), 0);
 }
+
+#[test]
+fn a_static_route_that_resolved_bgp_next_hops_takes_them_along_and_is_no_lone_withdrawal() {
+    let mut lab = host();
+    add(&mut lab, 0, "203.0.113.9/32", STATIC, &["192.0.2.1@3"]);
+    for i in 0..16 {
+        add(
+            &mut lab,
+            0,
+            &format!("198.51.{i}.0/24"),
+            BGP,
+            &["192.0.2.1@3"],
+        );
+    }
+    let gone = route_event(Action::Del, "203.0.113.9/32", STATIC, &["192.0.2.1@3"]);
+    change(&mut lab, 9_000, 7, gone);
+    for i in 0..16 {
+        del(
+            &mut lab,
+            9_072,
+            &format!("198.51.{i}.0/24"),
+            BGP,
+            &["192.0.2.1@3"],
+        );
+    }
+    wait(&mut lab, 12_000);
+    let subject = Subject::Prefix("203.0.113.9/32".parse().unwrap());
+    let withdrawn = lab.findings(Kind::RouteWithdrawn);
+    let resolver = withdrawn.iter().find(|f| f.subjects[0] == subject).unwrap();
+    assert_eq!(resolver.severity, Severity::Warning);
+    assert_eq!(resolver.affected.routes.len(), 17);
+}
+
+#[test]
+fn a_default_route_deleted_by_the_last_message_counts() {
+    let mut lab = host();
+    add(&mut lab, 0, "::/0", 9, &["fe80::1@3"]);
+    del(&mut lab, 1_000, "::/0", 9, &["fe80::1@3"]);
+    lab.finish();
+    assert!(only(&lab, Kind::RouteDefaultLost).truncated);
+}

@@ -104,10 +104,9 @@ impl Perspective {
                 admin: !admin_up,
                 locator,
             });
-        } else if up {
-            if let Some(last) = entry.losses.back_mut().filter(|loss| loss.until.is_none()) {
-                last.until = Some(at);
-            }
+        } else if up && let Some(last) = entry.losses.back_mut().filter(|loss| loss.until.is_none())
+        {
+            last.until = Some(at);
         }
     }
 
@@ -196,7 +195,7 @@ impl Perspective {
 
     /// The index of the end of an address pair that is not the analysed host, by its own addresses alone; else the higher one.
     pub fn far_of(&self, pair: (IpAddr, IpAddr)) -> usize {
-        usize::from(!(self.own.contains_key(&pair.1) && !self.own.contains_key(&pair.0)))
+        usize::from(!self.own.contains_key(&pair.1) || self.own.contains_key(&pair.0))
     }
 
     /// Interfaces of the analysed host that carry a session: that of its own address, and those on which its packets were captured.

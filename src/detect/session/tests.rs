@@ -1,1 +1,304 @@
+use super::*;
+use crate::event::bgp::{BgpEvent, BgpMessage, Direction, Notification, Open};
+use crate::event::bmp::{BmpEvent, BmpMessage, PerPeer, Rib};
+use crate::event::frame::Frame;
+use crate::event::netlink::{Action, AddressEvent, IFF_LOWER_UP, IFF_UP, LinkEvent, Meta};
+use crate::event::source::Unit;
+use crate::event::{EventKind, InputId, SourceId, SourceInfo, SourceKind, WireText};
+use crate::state::Changes;
 
+/// The analysed host 192.0.2.2 (AS64502) and its neighbor 192.0.2.1 (AS64501) on `eth9`.
+struct Lab {
+    net: NetState,
+    detector: SessionLosses,
+    board: Board,
+    changes: Changes,
+    number: u64,
+}
+
+impl Lab {
+    fn new() -> Lab {
+        let mut lab = Lab {
+            net: NetState::default(),
+            detector: SessionLosses::default(),
+            board: Board::default(),
+            changes: Changes::default(),
+            number: 0,
+        };
+        lab.event(
+            0,
+            EventKind::Source(Box::new(SourceInfo {
+                id: SourceId(0),
+                input: InputId(0),
+                kind: SourceKind::Packets,
+                interface: Some("eth9".into()),
+                host: None,
+                role: None,
+            })),
+        );
+        lab.event(
+            0,
+            EventKind::Address(Box::new(AddressEvent {
+                meta: Meta::default(),
+                action: Action::New,
+                ifindex: 9,
+                addr: "192.0.2.2".parse().unwrap(),
+                prefix_len: 24,
+                flags: 0x80,
+                scope: 0,
+                preferred: None,
+                valid: None,
+                protocol: None,
+            })),
+        );
+        lab.link(0, true);
+        lab
+    }
+
+    fn event(&mut self, ms: i64, kind: EventKind) {
+        self.number += 1;
+        let event = Event {
+            at: Timestamp(ms * 1_000_000),
+            origin_at: None,
+            source: SourceId(0),
+            locator: Locator {
+                input: InputId(0),
+                unit: Unit::Frame,
+                number: self.number,
+                offset: 0,
+            },
+            kind,
+        };
+        loop {
+            let model = self.net.next_deadline().filter(|at| *at <= event.at);
+            let detector = self.detector.next_deadline().filter(|at| *at <= event.at);
+            let Some(now) = [model, detector].into_iter().flatten().min() else {
+                break;
+            };
+            if model == Some(now) {
+                self.net.expire(now, &mut self.changes);
+                let deadline = Event::deadline(now);
+                let seen = Observation {
+                    event: &deadline,
+                    changes: &self.changes,
+                };
+                self.detector.observe(&seen, &self.net, &mut self.board);
+            }
+            self.detector.expire(now, &self.net, &mut self.board);
+        }
+        self.net.apply(&event, &mut self.changes);
+        let seen = Observation {
+            event: &event,
+            changes: &self.changes,
+        };
+        self.detector.observe(&seen, &self.net, &mut self.board);
+    }
+
+    fn link(&mut self, ms: i64, carrier: bool) {
+        let flags = IFF_UP | if carrier { IFF_LOWER_UP } else { 0 };
+        self.event(
+            ms,
+            EventKind::Link(Box::new(LinkEvent {
+                meta: Meta::default(),
+                action: Action::New,
+                family: 0,
+                ifindex: 9,
+                name: "eth9".into(),
+                flags,
+                operstate: None,
+                carrier: Some(carrier),
+                carrier_changes: None,
+                carrier_up_count: None,
+                carrier_down_count: None,
+                master: None,
+                lower: None,
+                mac: None,
+                mtu: None,
+                link_kind: None,
+            })),
+        );
+    }
+
+    fn bgp(&mut self, ms: i64, from_peer: bool, port: u16, message: BgpMessage) {
+        let (peer, host) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let session = if from_peer {
+            Direction {
+                from: peer,
+                to: host,
+                from_port: 179,
+                to_port: port,
+                from_as: 0,
+                to_as: 0,
+            }
+        } else {
+            Direction {
+                from: host,
+                to: peer,
+                from_port: port,
+                to_port: 179,
+                from_as: 0,
+                to_as: 0,
+            }
+        };
+        self.event(
+            ms,
+            EventKind::Bgp(Box::new(BgpEvent {
+                frame: Frame::default(),
+                session,
+                message,
+            })),
+        );
+    }
+
+    fn establish(&mut self, ms: i64, port: u16) {
+        for (n, from_peer) in [(0, false), (1, true)] {
+            let open = Open {
+                asn: 64502 - u32::from(from_peer),
+                hold_time: 3,
+                router_id: 1 + n as u32,
+                ..Open::default()
+            };
+            self.bgp(ms + n, from_peer, port, BgpMessage::Open(Box::new(open)));
+        }
+        self.bgp(ms + 2, false, port, BgpMessage::Keepalive);
+        self.bgp(ms + 3, true, port, BgpMessage::Keepalive);
+    }
+
+    /// Established long enough to be no start-up.
+    fn settled() -> Lab {
+        let mut lab = Lab::new();
+        lab.establish(0, 4000);
+        lab.talk(1000, 8000, 4000);
+        lab
+    }
+
+    fn talk(&mut self, from: i64, to: i64, port: u16) {
+        for ms in (from..=to).step_by(1000) {
+            self.bgp(ms, true, port, BgpMessage::Keepalive);
+            self.bgp(ms + 1, false, port, BgpMessage::Keepalive);
+        }
+    }
+
+    fn only(&self) -> &Finding {
+        let mut all = self.board.iter();
+        let (_, finding) = all.next().expect("a finding");
+        assert!(all.next().is_none(), "only one finding");
+        finding
+    }
+}
+
+fn notification(code: u8, subcode: u8, inner: Option<(u8, u8)>, text: Option<&str>) -> BgpMessage {
+    BgpMessage::Notification(Notification {
+        code,
+        subcode,
+        inner,
+        text: text.map(WireText::from),
+        max_prefix: None,
+        data: Vec::new(),
+    })
+}
+
+fn peer_down() -> EventKind {
+    EventKind::Bmp(Box::new(BmpEvent {
+        router: Some("198.51.100.1:5000".parse().unwrap()),
+        connection: 1,
+        peer: Some(PerPeer {
+            peer_type: 0,
+            rib: Rib::AdjInPre,
+            distinguisher: 0,
+            addr: "192.0.2.2".parse().unwrap(),
+            asn: 64502,
+            router_id: 1,
+            legacy_as_path: false,
+            stamp: Timestamp(0),
+        }),
+        message: BmpMessage::PeerDown {
+            reason: 2,
+            fsm_event: Some(0),
+            notification: None,
+        },
+    }))
+}
+
+#[test]
+fn a_hard_reset_tells_its_inner_reason_and_a_second_one_makes_a_flap() {
+    let mut lab = Lab::settled();
+    lab.bgp(8500, true, 4000, notification(6, 9, Some((6, 4)), None));
+    assert_eq!(
+        (lab.only().kind, lab.only().reason, lab.only().count),
+        (Kind::SessionDown, Some(Reason::AdminReset), 1)
+    );
+    assert_eq!(lab.only().subjects[0].to_string(), "peer:192.0.2.1");
+    assert!(lab.only().broken.subject);
+    lab.establish(9000, 4001);
+    assert!(!lab.only().broken.subject);
+    lab.talk(10_000, 12_000, 4001);
+    lab.bgp(12_500, true, 4001, notification(6, 4, None, None));
+    assert_eq!((lab.only().kind, lab.only().count), (Kind::SessionFlap, 2));
+}
+
+#[test]
+fn a_planned_shutdown_is_information() {
+    let mut lab = Lab::settled();
+    lab.bgp(
+        8500,
+        true,
+        4000,
+        notification(6, 2, None, Some("maintenance")),
+    );
+    assert_eq!(
+        (lab.only().severity, lab.only().planned),
+        (Severity::Info, true)
+    );
+}
+
+#[test]
+fn a_link_without_carrier_explains_what_bmp_cannot() {
+    let mut lab = Lab::settled();
+    lab.link(8500, false);
+    lab.event(8510, peer_down());
+    lab.event(8600, peer_down()); // FRR repeats itself
+    lab.link(9500, true);
+    assert_eq!(
+        (lab.only().reason, lab.only().count),
+        (Some(Reason::LinkDown), 1)
+    );
+    assert!(
+        lab.only()
+            .rejected
+            .iter()
+            .any(|(_, reason, _)| *reason == Some(Reason::HoldTimerExpired))
+    );
+}
+
+#[test]
+fn silence_for_the_hold_time_with_the_link_up_is_a_hold_timer() {
+    let mut lab = Lab::settled();
+    // Only the host still talks.
+    for ms in (9000..13_000).step_by(1000) {
+        lab.bgp(ms, false, 4000, BgpMessage::Keepalive);
+    }
+    lab.bgp(13_000, false, 4000, BgpMessage::Keepalive);
+    assert_eq!(lab.only().reason, Some(Reason::HoldTimerExpired));
+    assert_eq!(
+        lab.only().first,
+        Timestamp(11_000_000_000),
+        "last heard plus hold time"
+    );
+    assert!(
+        lab.only()
+            .rejected
+            .iter()
+            .any(|(kind, ..)| *kind == Kind::LinkCarrierLost)
+    );
+}
+
+#[test]
+fn a_session_that_falls_while_starting_is_no_finding() {
+    let mut lab = Lab::new();
+    lab.establish(0, 4000);
+    lab.bgp(500, true, 4000, notification(5, 1, None, None));
+    lab.establish(1000, 4001);
+    lab.talk(2000, 9000, 4001);
+    assert_eq!(lab.board.iter().count(), 0);
+}

@@ -95,10 +95,10 @@ impl Detector for Trouble {
             }
         }
         for event in &seen.changes.rib.events {
-            if let RibEvent::Lost { rib, routes, .. } = event {
-                if self.held.len() < MAX_WATCHED || self.held.contains_key(rib) {
-                    self.held.insert(*rib, *routes);
-                }
+            if let RibEvent::Lost { rib, routes, .. } = event
+                && (self.held.len() < MAX_WATCHED || self.held.contains_key(rib))
+            {
+                self.held.insert(*rib, *routes);
             }
         }
     }

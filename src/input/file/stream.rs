@@ -69,6 +69,25 @@ pub enum Body {
     Gap(Gap),
 }
 
+/// What orders sources at the same time, live too: kind, name of the interface, time and content of the first record.
+pub fn tie(kind: u8, name: &str, at: Timestamp, data: &[u8]) -> u128 {
+    let name = name.as_bytes();
+    let mut first = [0u8; 7];
+    for (to, from) in first.iter_mut().zip(name) {
+        *to = *from;
+    }
+    let [a, b, c, d, e, f, g] = first;
+    let high = u64::from_be_bytes([kind, a, b, c, d, e, f, g]);
+    let low = name
+        .iter()
+        .chain(&at.0.to_be_bytes())
+        .chain(data.iter().take(TIE_OCTETS))
+        .fold(FNV_BASIS, |hash, octet| {
+            (hash ^ u64::from(*octet)).wrapping_mul(FNV_PRIME)
+        });
+    u128::from(high) << 64 | u128::from(low)
+}
+
 impl Shared {
     /// Adds an ordered source; its index is the number of those before it.
     pub fn add_source(&mut self, kind: SourceKind, interface: Option<String>) {
@@ -128,23 +147,10 @@ impl Shared {
         let Some(source) = self.sources.get_mut(source as usize) else {
             return u128::MAX;
         };
-        *source.tie.get_or_insert_with(|| {
-            let name = source.interface.as_deref().unwrap_or_default().as_bytes();
-            let mut first = [0u8; 7];
-            for (to, from) in first.iter_mut().zip(name) {
-                *to = *from;
-            }
-            let [a, b, c, d, e, f, g] = first;
-            let high = u64::from_be_bytes([source.kind as u8, a, b, c, d, e, f, g]);
-            let low = name
-                .iter()
-                .chain(&at.0.to_be_bytes())
-                .chain(data.iter().take(TIE_OCTETS))
-                .fold(FNV_BASIS, |hash, octet| {
-                    (hash ^ u64::from(*octet)).wrapping_mul(FNV_PRIME)
-                });
-            u128::from(high) << 64 | u128::from(low)
-        })
+        let name = source.interface.as_deref().unwrap_or_default();
+        *source
+            .tie
+            .get_or_insert_with(|| tie(source.kind as u8, name, at, data))
     }
 
     /// The clock went back.

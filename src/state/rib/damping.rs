@@ -50,7 +50,8 @@ impl Profile {
         let ceiling =
             (f64::from(reuse) * (f64::from(max_suppress) / f64::from(half_life)).exp2()) as u32;
         let steps = (f64::from(max_suppress) / STEP as f64).ceil() as usize;
-        let factor = (-(STEP as f64) / f64::from(half_life)).exp2();
+        // FRR's own expression, so that rounding agrees to the last digit.
+        let factor = (1.0 / (f64::from(half_life) / STEP as f64) * 0.5f64.ln()).exp();
         let mut decay = vec![1.0; steps.max(1)];
         for at in 1..decay.len() {
             decay[at] = decay[at - 1] * factor;

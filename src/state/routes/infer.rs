@@ -1,7 +1,8 @@
 //! What the kernel does to routes without saying so (measured on Linux 6.18, see [`Rule`]).
 //!
 //! Each rule only derives what is certain: a route goes when *all* its hops are dead in the kernel's sense. Plain routes survive the
-//! loss of carrier, multipath routes survive the loss of a member, IPv6 routes survive the loss of their last address.
+//! loss of carrier, multipath routes survive the loss of a member, IPv6 routes survive the loss of their last address. A nexthop group
+//! that shrinks keeps its dead member here: the daemon's replacement, which follows, then tells exactly what moved.
 
 use super::hops::identity;
 use super::{Cause, Route, RouteChange, RouteDelta, RouteKey, Routes, Rule};
@@ -57,7 +58,9 @@ impl Routes {
             delta.locator,
             out,
             |key, route| {
+                // Routes of nexthop objects outlive the address (measured on 6.18): their owner has to delete them.
                 !key.prefix.is_ipv6()
+                    && route.nhid == 0
                     && route
                         .hops
                         .iter()

@@ -148,10 +148,13 @@ fn a_notification_inside_the_window_turns_inference_into_fact() {
 }
 
 #[test]
-fn the_last_address_takes_ipv4_routes_along_and_leaves_ipv6() {
+fn the_last_address_takes_plain_ipv4_routes_along_and_leaves_ipv6_and_nexthop_objects() {
     let mut net = host();
     add(&mut net, 0, "0.0.0.0/0", 16, &["192.0.2.1@3"]);
     add(&mut net, 0, "::/0", 4, &["fe80::1@3"]);
+    let mut object = route_event(Action::New, "203.0.113.0/24", BGP, &["192.0.2.1@3"]);
+    object.nhid = Some(9);
+    run(&mut net, 0, EventKind::Route(Box::new(object)));
     let address = address_event(Action::Del, 3, "192.0.2.3", 24);
     run(&mut net, MS, EventKind::Address(Box::new(address)));
     let gone = settle(&mut net, 60 * MS);

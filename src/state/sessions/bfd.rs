@@ -222,11 +222,12 @@ impl BfdTable {
             }),
             _ => None,
         };
-        if session.up && session.scheduled.is_none() {
-            if let Some((last, limit)) = silence_limit(session, self.blind_until) {
-                session.scheduled = Some(last + limit);
-                self.checks.insert((last + limit, pair));
-            }
+        if session.up
+            && session.scheduled.is_none()
+            && let Some((last, limit)) = silence_limit(session, self.blind_until)
+        {
+            session.scheduled = Some(last + limit);
+            self.checks.insert((last + limit, pair));
         }
         if let Some(change) = change {
             out.push(SessionDelta::Bfd { pair, change });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::state::leases::server::Server;
 
 /// A server that was alone for so long is established (knowledge G7: learning period).
-const ESTABLISHED: Duration = Duration::from_secs(900);
+pub const ESTABLISHED: Duration = Duration::from_secs(900);
 
 /// Signs that `server`, and not `other`, is the real one, with their weight.
 pub fn legitimacy(server: &Server, other: &Server) -> (i32, Vec<&'static str>) {

@@ -1,0 +1,138 @@
+//! What a live run writes: alerts to standard output as they become known, everything else to standard error.
+
+use std::io::{self, Write};
+
+use crate::cli::LiveFormat;
+use crate::commands::analyze::style;
+use crate::correlate::Told;
+use crate::output::alert::{Alert, AlertKind, Host, severity};
+use crate::output::report::{self, Style};
+
+/// Writes alerts.
+pub struct Teller {
+    format: LiveFormat,
+    host: Option<String>,
+    style: Style,
+    out: io::BufWriter<io::Stdout>,
+    dirty: bool,
+    told: u64,
+}
+
+impl Teller {
+    /// For this host.
+    pub fn new(format: LiveFormat, host: Option<String>) -> Teller {
+        Teller {
+            format,
+            host,
+            style: style(),
+            out: io::BufWriter::new(io::stdout()),
+            dirty: false,
+            told: 0,
+        }
+    }
+
+    /// Says what is watched before anything happens.
+    pub fn begin(&mut self, watched: &[String]) -> io::Result<()> {
+        let host = self.host.as_deref().unwrap_or("this host").to_owned();
+        match self.format {
+            LiveFormat::Text => {
+                writeln!(self.out, "flapscope watches {host} (^C ends):")?;
+                for line in watched {
+                    writeln!(self.out, "  {line}")?;
+                }
+                self.out.flush()
+            }
+            LiveFormat::Json => {
+                for line in watched {
+                    self.note(line)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A sentence for whoever runs the program.
+    pub fn note(&mut self, text: &str) -> io::Result<()> {
+        self.flush()?;
+        // A closed stderr is nobody who wants to know.
+        let _ = writeln!(
+            io::stderr(),
+            "flapscope: {}",
+            crate::event::text::sanitized(text)
+        );
+        Ok(())
+    }
+
+    /// Writes alerts of one room and empties the list.
+    pub fn tell(&mut self, room: Option<&str>, told: &mut Vec<Told>) -> anyhow::Result<()> {
+        for said in told.drain(..) {
+            self.told += 1;
+            self.dirty = true;
+            let host = Host {
+                name: self.host_of(room),
+            };
+            let alert = Alert::new(&said, &host);
+            match self.format {
+                LiveFormat::Json => {
+                    serde_json::to_writer(&mut self.out, &alert)?;
+                    self.out.write_all(b"\n")?;
+                }
+                LiveFormat::Text => {
+                    let word = match alert.kind {
+                        AlertKind::Opened => "opened",
+                        AlertKind::Updated => "updated",
+                        AlertKind::Resolved => "resolved",
+                    };
+                    let place = room.map(|room| format!(" [{room}]")).unwrap_or_default();
+                    let (Told::Opened(incident)
+                    | Told::Updated(incident)
+                    | Told::Resolved(incident)) = &said;
+                    writeln!(
+                        self.out,
+                        "{} {:<8} {word:<8} {}{place}  {}",
+                        report::clock(incident.updated_at),
+                        severity(incident.severity),
+                        incident.id,
+                        incident.title,
+                    )?;
+                    if alert.kind != AlertKind::Updated {
+                        let text = report::incident_text(incident, self.style);
+                        self.out.write_all(text.as_bytes())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn host_of(&self, room: Option<&str>) -> Option<String> {
+        match (&self.host, room) {
+            (Some(host), Some(room)) => Some(format!("{host} ({room})")),
+            (host, None) => host.clone(),
+            (None, Some(room)) => Some(room.to_owned()),
+        }
+    }
+
+    /// Lets the reader see what was written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.dirty) {
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The last words.
+    pub fn end(&mut self, late: u64) -> io::Result<()> {
+        if self.format == LiveFormat::Text && self.told == 0 {
+            writeln!(self.out, "nothing happened that is worth an alert")?;
+        }
+        self.out.flush()?;
+        if late > 0 {
+            self.note(&format!(
+                "{late} records came later than {} ms and were judged when they came",
+                crate::input::merge::live::WATERMARK.as_millis()
+            ))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! Rooms: a decoder and an engine for each network namespace. Interface and table numbers repeat between namespaces, so each has its own
+//! model; what is no namespace's (packets, BMP) belongs to the first.
+
+use std::collections::BTreeMap;
+
+use super::told::Teller;
+use crate::correlate::Told;
+use crate::decode::Decoder;
+use crate::detect::Settings;
+use crate::engine::Engine;
+use crate::event::{SourceId, SourceKind, Timestamp};
+use crate::input::live::LiveItem;
+
+struct Room {
+    /// How alerts name it; `None` for the host itself.
+    label: Option<Box<str>>,
+    decoder: Decoder,
+    engine: Engine,
+}
+
+/// All rooms of a live run.
+pub struct Rooms {
+    settings: Settings,
+    rooms: Vec<Room>,
+    /// Which room a source belongs to.
+    of: BTreeMap<SourceId, usize>,
+    told: Vec<Told>,
+}
+
+impl Rooms {
+    /// No rooms yet.
+    pub fn new(settings: &Settings) -> Rooms {
+        Rooms {
+            settings: settings.clone(),
+            rooms: Vec::new(),
+            of: BTreeMap::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// A room for the kernel of a namespace, which `source` tells about.
+    pub fn add(&mut self, source: SourceId, label: Option<&str>) {
+        self.of.insert(source, self.rooms.len());
+        self.rooms.push(Room {
+            label: label.map(Into::into),
+            decoder: Decoder::new(),
+            engine: Engine::new(&self.settings),
+        });
+    }
+
+    fn room_of(&mut self, item: &LiveItem) -> usize {
+        if let LiveItem::Source(info) = item
+            && info.kind == SourceKind::Netlink
+            && !self.of.contains_key(&info.id)
+        {
+            // Another namespace was heard (--all-nsid).
+            self.add(info.id, info.interface.as_deref());
+        }
+        item.source()
+            .and_then(|source| self.of.get(&source).copied())
+            .unwrap_or(0)
+    }
+
+    /// Judges one item.
+    pub fn item(&mut self, item: &LiveItem, teller: &mut Teller) -> anyhow::Result<()> {
+        let index = self.room_of(item);
+        let (Some(room), Some(item)) = (self.rooms.get_mut(index), item.as_item()) else {
+            return Ok(());
+        };
+        let (engine, told) = (&mut room.engine, &mut self.told);
+        room.decoder
+            .item(&item, &mut |event| engine.handle(event, told));
+        if self.told.is_empty() {
+            return Ok(());
+        }
+        teller.tell(room.label.as_deref(), &mut self.told)
+    }
+
+    /// Time goes on to `to` without items.
+    pub fn advance(&mut self, to: Timestamp, teller: &mut Teller) -> anyhow::Result<()> {
+        for room in &mut self.rooms {
+            room.engine.advance(to, &mut self.told);
+            if !self.told.is_empty() {
+                teller.tell(room.label.as_deref(), &mut self.told)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// End of input.
+    pub fn finish(&mut self, teller: &mut Teller) -> anyhow::Result<()> {
+        for room in &mut self.rooms {
+            let (engine, told) = (&mut room.engine, &mut self.told);
+            room.decoder.finish(&mut |event| engine.handle(event, told));
+            room.engine.finish(&mut self.told);
+            teller.tell(room.label.as_deref(), &mut self.told)?;
+        }
+        Ok(())
+    }
+}
