@@ -6,6 +6,7 @@
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
 use crate::correlate::{Correlator, Told};
+use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
 use crate::event::loss::Gap;
 use crate::event::{Classes, Event, EventKind, OwnFeed, SourceId, SourceKind, Timestamp};
@@ -50,6 +51,8 @@ pub struct Engine {
     visibility: Visibility,
     gaps: Vec<(SourceId, Gap)>,
     counts: Counts,
+    /// Which end of a session is the host's own.
+    perspective: Perspective,
 }
 
 impl Engine {
@@ -75,6 +78,7 @@ impl Engine {
             visibility: Visibility::default(),
             gaps: Vec::new(),
             counts: Counts::default(),
+            perspective: Perspective::default(),
         }
     }
 
@@ -305,6 +309,16 @@ impl Engine {
     /// What was watched.
     pub fn visibility(&self) -> &Visibility {
         &self.visibility
+    }
+
+    /// The `top` least stable prefixes, worst first.
+    pub fn prefixes(&self, top: usize) -> Vec<detect::prefix::rows::PrefixRow> {
+        detect::prefix::rows::prefixes(&self.net, self.now, top)
+    }
+
+    /// BGP sessions seen, at most `top`.
+    pub fn sessions(&self, top: usize) -> Vec<detect::prefix::rows::SessionRow> {
+        detect::prefix::rows::sessions(&self.net, &self.perspective, top)
     }
 
     /// DHCP servers seen.

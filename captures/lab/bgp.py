@@ -33,7 +33,7 @@ def link_flap_under_bgp(net, s):
           root=kinds("link.flap", subject="link:pe0$", count=[3, 3]), most=1, affected=40,
           effects=[session(TO_SPA, "link-down")], **{"not": [session(TO_SPB), PREFIX_FLAP]})
 def link_flap_under_bird(net, s):
-    fabric = Fabric(net, s, Plan(leaf="bird"))
+    fabric = Fabric(net, s, Plan(leaf="bird", mid_session=True))
     fabric.record()
     with s.fault():
         flap_link(fabric, 3, 2.0, 6.0)
@@ -64,7 +64,7 @@ def origin_flap(net, s):
 @scenario("origin-flap-slow-ipv6", "a customer's IPv6 prefix flaps 7 times, every 5 s",
           root=kinds("prefix.flap", subject="prefix:3fff:f00:1::/48$", count=[6, 8]), most=1, **{"not": [SESSION, LINK]})
 def origin_flap_slow_ipv6(net, s):
-    fabric = Fabric(net, s)
+    fabric = Fabric(net, s, Plan(mid_session=True))
     fabric.record()
     with s.fault():
         fabric.flap_origin("flap6", 7, 2.0, 3.0)
@@ -75,7 +75,7 @@ def origin_flap_slow_ipv6(net, s):
           root=session(TO_SPA, "hold-timer-expired"), most=1, effects=[],
           **{"not": [LINK, kinds("session.flap", "session.down", subject=TO_SPB), kinds("session.flap", "session.down", reason="admin")]})
 def hold_expiry(net, s):
-    fabric = Fabric(net, s, Plan(hold=6))
+    fabric = Fabric(net, s, Plan(hold=6, mid_session=True))
     fabric.record()
     with s.fault():
         s.did("packet_loss_start", "tcp/179 between leaf and spa over IPv4")

@@ -45,6 +45,8 @@ class Plan:
     bmp: tuple = ("spa",)
     bring_up: bool = True
     graceful: bool = False
+    # The BMP station is there before the recording: the tables were told before it began, as in most captures out there.
+    mid_session: bool = False
 
 
 class Fabric:
@@ -65,7 +67,8 @@ class Fabric:
         net.bridge("mon", "brm", [f"m-{n}" for n in MANAGEMENT])
         net.addr("mon", "brm", f"{STATION}/25")
         net.addr("leaf", "lo", "198.51.100.7/32", "3fff:e1a::7/128")
-        self.start_station()
+        if plan.mid_session:
+            self.start_station()
         scenario.topology = {
             "nodes": {n: {"as": a} for n, a in ASN.items()} | {"mon": {"bmp_station": f"{STATION}:{PORT}"}},
             "links": [[f"{a}:{ap}", f"{b}:{bp}", four(i, 0), four(i, 1), six(i, 0), six(i, 1)] for a, ap, b, bp, i in CABLES],
@@ -178,6 +181,10 @@ class Fabric:
 
     def record(self, *more_ports):
         self.s.record("leaf", ["pe0", "pe1", *more_ports], station=("mon", "brm", PORT))
+        if not self.plan.mid_session:
+            # Routers try again every 1 to 2 s, then tell their whole tables.
+            self.start_station()
+            time.sleep(2.5)
         # Keepalives of every session are seen before anything happens: a capture that starts with the fault knows nothing of what was there.
         time.sleep(self.plan.hold / 3)
 

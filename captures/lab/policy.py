@@ -169,7 +169,7 @@ def link_admin_down_bird(net, s):
 @scenario("bmp-only-admin-reset", "spa's operator clears the leaf's IPv4 session 3 times; only the BMP station's capture is there",
           root=session(TO_SPA4), most=1, inputs=["mon-bmp.pcap"], **{"not": [session(TO_SPA6), session(TO_SPB), LINK]})
 def bmp_only_admin_reset(net, s):
-    fabric = Fabric(net, s, Plan(bmp=("spa", "leaf")))
+    fabric = Fabric(net, s, Plan(bmp=("spa", "leaf"), mid_session=True))
     fabric.record()
     with s.fault():
         for cycle in range(3):

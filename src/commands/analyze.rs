@@ -39,6 +39,9 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     }
     progress.done();
     decoder.finish(&mut |event| engine.handle(event, &mut told));
+    if let Some(until) = inputs.watched_until() {
+        engine.advance(until, &mut told);
+    }
     engine.finish(&mut told);
     tell(&mut told, options.format, &host, &mut out)?;
     inputs::check_readable(&inputs)?;

@@ -28,30 +28,52 @@ const NLMSG_OVERRUN: u16 = 4;
 const NLMSG_TSTAMP: u16 = 15;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
+const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
+const RTM_GETNEIGH: u16 = 30;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
+const RTM_GETRULE: u16 = 34;
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
+const RTM_GETNEXTHOP: u16 = 106;
+const IFLA_EXT_MASK: u8 = 29;
 const NLM_F_MULTI: u16 = 0x02;
 /// The table changed while it was dumped: absence from the dump proves nothing.
 const NLM_F_DUMP_INTR: u16 = 0x10;
+/// The dump lists only what its request's filter let through.
+const NLM_F_DUMP_FILTERED: u16 = 0x20;
 const NLM_F_REPLACE: u16 = 0x100;
+/// `NLM_F_ROOT | NLM_F_MATCH` of a request.
+const NLM_F_DUMP: u16 = 0x300;
 /// Dumps running at once; one socket runs one dump at a time, so this is a bound on sockets, not on tables.
 const MAX_DUMPS: usize = 64;
 /// Octets of a bad message that are shown.
 const HEAD_SHOWN: usize = 32;
 
+/// A running dump.
+#[derive(Copy, Clone, Debug, Default)]
+struct Dump {
+    /// What it lists; `None` until that is known.
+    what: Option<Dumped>,
+    /// The family whose whole table was asked for.
+    family: Option<u8>,
+    /// The table changed meanwhile, or the listing failed: absence proves nothing.
+    broken: bool,
+}
+
 /// Decodes rtnetlink messages of any number of sources.
 #[derive(Debug, Default)]
 pub struct NetlinkDecoder {
-    /// What the dump of this source and sequence lists; `None` once it was interrupted.
-    dumps: BTreeMap<(SourceId, u32), Option<Dumped>>,
+    /// The dumps of this source and sequence.
+    dumps: BTreeMap<(SourceId, u32), Dump>,
     ignored: u64,
 }
 
@@ -94,21 +116,29 @@ impl NetlinkDecoder {
     }
 
     fn message(&mut self, header: &Header, payload: &[u8], stamp: &Stamp, emit: Emit<'_>) {
+        let dump = header.flags & NLM_F_MULTI != 0;
         let meta = Meta {
-            pid: header.pid,
+            pid: if dump { 0 } else { header.pid },
             seq: header.seq,
-            dump: header.flags & NLM_F_MULTI != 0,
+            dump,
             replace: header.flags & NLM_F_REPLACE != 0,
             nsid: None,
         };
         let (dumped, action) = match header.kind {
             NLMSG_DONE => {
-                let what = self.dumps.remove(&(stamp.source, header.seq)).flatten();
-                let interrupted = header.flags & NLM_F_DUMP_INTR != 0;
-                let what = what.filter(|_| !interrupted).unwrap_or(Dumped::Unknown);
+                let dump = self
+                    .dumps
+                    .remove(&(stamp.source, header.seq))
+                    .unwrap_or_default();
+                // A dump that failed ends with an errno.
+                let failed = payload
+                    .first_chunk()
+                    .is_some_and(|status| i32::from_ne_bytes(*status) < 0);
+                let broken = dump.broken || failed || header.flags & NLM_F_DUMP_INTR != 0;
                 let done = DumpDone {
-                    what,
+                    what: dump.what.filter(|_| !broken).unwrap_or(Dumped::Unknown),
                     seq: header.seq,
+                    family: dump.family.filter(|_| !broken),
                 };
                 return emit(&stamp.event(EventKind::DumpDone(done)));
             }
@@ -123,6 +153,8 @@ impl NetlinkDecoder {
                 return emit(&stamp.event(EventKind::Gap(Box::new(gap))));
             }
             NLMSG_TSTAMP => return,
+            RTM_GETLINK | RTM_GETADDR | RTM_GETROUTE | RTM_GETNEIGH | RTM_GETRULE
+            | RTM_GETNEXTHOP => return self.asked(header, payload, stamp.source),
             RTM_NEWLINK => (Dumped::Links, Action::New),
             RTM_DELLINK => (Dumped::Links, Action::Del),
             RTM_NEWADDR => (Dumped::Addresses, Action::New),
@@ -141,7 +173,13 @@ impl NetlinkDecoder {
             }
         };
         if meta.dump {
-            self.remember_dump(dumped, header, stamp.source);
+            let dump = self.dump(header, stamp.source);
+            dump.what = Some(dumped);
+            dump.broken |= header.flags & NLM_F_DUMP_INTR != 0;
+            // What a filter let through is not all.
+            if header.flags & NLM_F_DUMP_FILTERED != 0 {
+                dump.family = None;
+            }
         }
         let event = if dumped == Dumped::Nexthops {
             nexthop::decode(payload, meta, action)
@@ -160,14 +198,45 @@ impl NetlinkDecoder {
         }
     }
 
-    fn remember_dump(&mut self, what: Dumped, header: &Header, source: SourceId) {
+    /// A request for a dump: what will be listed, also if the list is empty.
+    fn asked(&mut self, header: &Header, payload: &[u8], source: SourceId) {
+        if header.flags & NLM_F_DUMP != NLM_F_DUMP {
+            return;
+        }
+        let (what, fixed) = match header.kind {
+            RTM_GETLINK => (Dumped::Links, 16),
+            RTM_GETADDR => (Dumped::Addresses, 8),
+            RTM_GETROUTE => (Dumped::Routes, 12),
+            RTM_GETNEIGH => (Dumped::Neighbors, 12),
+            RTM_GETRULE => (Dumped::Rules, 12),
+            _ => (Dumped::Nexthops, 8),
+        };
+        let attributes = payload.get(fixed..).unwrap_or_default();
+        // A mask of what to leave out of each link is no filter of links.
+        let mask = matches!(
+            attributes,
+            [8, 0, IFLA_EXT_MASK, 0, ..] | [0, 8, 0, IFLA_EXT_MASK, ..]
+        ) && attributes.len() == 8
+            && what == Dumped::Links;
+        let whole = (attributes.is_empty() || mask)
+            && payload
+                .get(1..fixed)
+                .is_some_and(|rest| rest.iter().all(|octet| *octet == 0));
+        let family = payload.first().copied().filter(|_| whole);
+        let dump = self.dump(header, source);
+        *dump = Dump {
+            what: Some(what),
+            family,
+            broken: false,
+        };
+    }
+
+    fn dump(&mut self, header: &Header, source: SourceId) -> &mut Dump {
         let key = (source, header.seq);
-        let interrupted = header.flags & NLM_F_DUMP_INTR != 0;
         if self.dumps.len() >= MAX_DUMPS && !self.dumps.contains_key(&key) {
             self.dumps.pop_first();
         }
-        let dump = self.dumps.entry(key).or_insert(Some(what));
-        *dump = dump.filter(|_| !interrupted).map(|_| what);
+        self.dumps.entry(key).or_default()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Detectors of BGP prefixes: flaps, oscillations, path hunting, moves, origin conflicts; and of whole tables: mass withdrawals,
 //! duplicates, surges, transfers.
 //!
-//! One detector walks the deltas of an UPDATE once and hands each to the books that care. Stages behind it see findings at most twice a
-//! second per subject: a prefix that flaps a thousand times a second must not cost a thousand reports.
+//! One detector walks the deltas of an UPDATE once and hands each to the books that care. Stages behind it see findings at most every two
+//! seconds per subject: a prefix that flaps a thousand times a second must not cost a thousand reports.
 
 mod episodes;
 mod excuse;

@@ -10,7 +10,8 @@ use super::frame::Mac;
 /// What the message header says about the notification.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default, Serialize)]
 pub struct Meta {
-    /// `nlmsg_pid`: 0 is the kernel itself, anything else the port of the process whose request caused this.
+    /// `nlmsg_pid`: 0 is the kernel itself, anything else the port of the process whose request caused this. 0 in dumps, where the header
+    /// names who asked.
     pub pid: u32,
     /// `nlmsg_seq`.
     pub seq: u32,
@@ -250,7 +251,22 @@ pub struct DumpDone {
     /// What the dump listed.
     pub what: Dumped,
     pub seq: u32,
+    /// Address family that was asked for whole (0 is all), where the request was seen: what the dump lacks of it is gone, also when
+    /// the list was empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<u8>,
 }
+
+impl DumpDone {
+    /// Whether all of this family (true is IPv6) was listed.
+    pub fn complete(&self, ipv6: bool) -> bool {
+        self.family
+            .is_some_and(|family| family == 0 || (family == AF_INET6) == ipv6)
+    }
+}
+
+/// `AF_INET6`.
+const AF_INET6: u8 = 10;
 
 /// Tables that can be dumped.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]

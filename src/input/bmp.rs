@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use super::live::{LiveItem, LiveSender, SourceIds, Stop, now};
+use super::station::tap::{Gone, Tap};
 use super::station::{self, Desk, Place};
-use super::synthetic::{End, Gone, MAX_SEGMENT, Packets, Tap};
+use super::synthetic::{SEGMENT, Sender};
 use crate::event::source::OwnFeed;
 use guard::{Fault, Guard};
 
@@ -195,7 +196,7 @@ impl Feed<'_> {
                     return Ok(Over::Cut(Fault::NoPlace));
                 }
                 if buffer.len() == FIRST_READ {
-                    buffer = vec![0; MAX_SEGMENT];
+                    buffer = vec![0; SEGMENT];
                 }
             } else {
                 self.begin.extend_from_slice(octets); // the guard bounds it
@@ -210,7 +211,7 @@ impl Feed<'_> {
     async fn hand_on(&mut self, octets: &[u8]) -> Result<bool, Gone> {
         let at = now();
         match &mut self.tap {
-            Some((_, tap)) => tap.data(at, End::Remote, octets).await?,
+            Some((_, tap)) => tap.data(at, Sender::Remote, octets).await?,
             None => {
                 let Some(mut place) = self.desk.take_place() else {
                     return Ok(false);
@@ -219,16 +220,16 @@ impl Feed<'_> {
                 if let Some(info) = place.announce.take() {
                     out.send(LiveItem::Source(info)).await.map_err(|_| Gone)?;
                 }
-                let packets = Packets::new(self.remote, self.local, place.connection);
-                let tap = Tap::open(packets, place.source, place.number, at, out).await?;
+                let ends = (self.remote, self.local);
+                let tap = Tap::open(ends, place.source, place.number, at, out).await?;
                 let (_, tap) = self.tap.insert((place, tap));
                 let mut begin = std::mem::take(&mut self.begin);
                 begin.extend_from_slice(octets);
                 // Apart from what follows: the decoder knows a BMP connection by its first segment.
                 let first = guard::first_message(&begin).min(begin.len());
                 let (initiation, rest) = begin.split_at(first);
-                tap.data(at, End::Remote, initiation).await?;
-                tap.data(at, End::Remote, rest).await?;
+                tap.data(at, Sender::Remote, initiation).await?;
+                tap.data(at, Sender::Remote, rest).await?;
             }
         }
         Ok(true)
@@ -250,9 +251,9 @@ impl Feed<'_> {
         };
         let number = match over {
             Over::Stopped => return,
-            Over::Closed => tap.close(at, End::Remote, None).await,
-            Over::Broken(error) => tap.close(at, End::Remote, Some(&error.to_string())).await,
-            Over::Cut(fault) => tap.close(at, End::Local, Some(&fault.to_string())).await,
+            Over::Closed => tap.close(at, Sender::Remote, None).await,
+            Over::Broken(error) => tap.close(at, Sender::Remote, Some(&error.to_string())).await,
+            Over::Cut(fault) => tap.close(at, Sender::Local, Some(&fault.to_string())).await,
         };
         if let Ok(number) = number {
             self.desk.leave_place(&place, number);

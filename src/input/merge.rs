@@ -122,6 +122,20 @@ impl InputSet {
                 .all(|info| info.records == 0 && info.gaps > 0)
     }
 
+    /// After the end: up to when the engines watched that made these recordings. Time passes until then although no record tells so;
+    /// captures of others end with their last record.
+    pub fn watched_until(&self) -> Option<Timestamp> {
+        let streams = self.streams.iter().map(|stream| stream.shared.watched);
+        let until = streams.max().flatten()?;
+        self.bounds_hold(until).then_some(until)
+    }
+
+    fn bounds_hold(&self, at: Timestamp) -> bool {
+        self.streams
+            .iter()
+            .all(|stream| stream.shared.bounds.holds(at))
+    }
+
     /// Octets read so far, before decompression.
     pub fn octets_read(&self) -> u64 {
         self.streams

@@ -1,1 +1,528 @@
-//! The flight recorder: everything a live run sees, in one pcapng.
+//! The flight recorder: everything a live run sees, in one pcapng that Wireshark opens and `analyze` replays to the same verdict.
+//!
+//! It stands behind the live merge: what it writes has the order and the times that the engine sees (law 13). A full disk ends the
+//! recording, loudly, and never the engine.
+
+pub mod note;
+pub mod pcapng;
+pub mod ring;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use ring::{Ring, RingError, RingOption};
+
+use self::pcapng::{Origin, Statistics};
+use self::ring::Files;
+use super::synthetic::{self, Connection, Sender};
+use super::{Format, Item, Record};
+use crate::event::loss::Gap;
+use crate::event::source::Unit;
+use crate::event::{Locator, SourceId, SourceInfo, SourceKind, Timestamp};
+
+/// Blocks wait in memory for this much time of records, so that a killed recorder misses little …
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// … and up to this many octets, so that a flood is written in large pieces.
+const FLUSH_OCTETS: usize = 256 << 10;
+
+/// Octets of one frame that readers believe (`WTAP_MAX_PACKET_SIZE_STANDARD`).
+const MAX_FRAME: usize = 262_144;
+
+/// `LINKTYPE_ETHERNET`, `LINKTYPE_NETLINK`.
+const ETHERNET: u16 = 1;
+const NETLINK: u16 = 253;
+
+/// The header of a LINKTYPE_NETLINK frame: packet type "to us" (0), `ARPHRD_NETLINK` (824), no address, family NETLINK_ROUTE (0).
+const NETLINK_HEADER: [u8; 16] = [0, 0, 0x03, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// `struct nlmsghdr`.
+const MESSAGE_HEADER: usize = 16;
+
+/// The port that BMP stations use by custom, for streams whose ends are not known.
+const BMP_PORT: u16 = 11_019;
+
+/// What is recorded where.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `-w`; `-` is standard output.
+    pub path: PathBuf,
+    /// `-b`
+    pub ring: Ring,
+    /// `--freeze-on-alert`: time before an incident that is kept when the ring goes on.
+    pub freeze: Option<Duration>,
+}
+
+/// What was recorded of one source.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Recorded {
+    /// As the file names it.
+    pub name: String,
+    pub frames: u64,
+    /// Frames or messages known to be lost.
+    pub lost: u64,
+}
+
+/// The sum of a recording.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
+pub struct Summary {
+    pub sources: Vec<Recorded>,
+    pub frames: u64,
+    pub files: u32,
+    /// Why it ended early.
+    pub trouble: Option<String>,
+}
+
+/// An interface of the file.
+struct Interface {
+    link_type: u16,
+    name: String,
+    kind: SourceKind,
+    /// In the current section; `None` until it is described there.
+    index: Option<u32>,
+    /// Counters over all files, and of the current one.
+    frames: u64,
+    lost: u64,
+    here: Statistics,
+    /// Told at the next frame, for the eyes of whoever reads it.
+    remark: Option<String>,
+}
+
+/// The recorder.
+pub struct Recorder {
+    files: Files,
+    is_ring: bool,
+    freeze: Option<Duration>,
+    origin: Origin,
+    /// By source and link type: a source may change its (a reopened tunnel).
+    interfaces: BTreeMap<(SourceId, u16), Interface>,
+    infos: BTreeMap<SourceId, SourceInfo>,
+    streams: BTreeMap<SourceId, Connection>,
+    next_index: u32,
+    /// Whole blocks not yet written.
+    blocks: Vec<u8>,
+    frames: u64,
+    flushed: Timestamp,
+    newest: Timestamp,
+    trouble: Option<String>,
+    /// Not told yet.
+    news: Vec<String>,
+}
+
+impl Recorder {
+    /// Opens the file, or tries the folder of a ring.
+    pub fn create(settings: &Settings) -> io::Result<Recorder> {
+        if settings.freeze.is_some() && !settings.ring.is_ring() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "keeping the time before an alert needs a ring: -b filesize:KIB or -b duration:SECONDS",
+            ));
+        }
+        Ok(Recorder {
+            files: Files::create(&settings.path, settings.ring)?,
+            is_ring: settings.ring.is_ring(),
+            freeze: settings.freeze,
+            origin: origin(),
+            interfaces: BTreeMap::new(),
+            infos: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            next_index: 0,
+            blocks: Vec::new(),
+            frames: 0,
+            flushed: Timestamp::MIN,
+            newest: Timestamp::MIN,
+            trouble: None,
+            news: Vec::new(),
+        })
+    }
+
+    /// Records an item as the engine gets it. Returns where it is found in the recording: frames are counted over all its files.
+    pub fn write(&mut self, item: &Item<'_>) -> Option<Locator> {
+        if self.trouble.is_some() {
+            return None;
+        }
+        let before = self.frames;
+        match item {
+            Item::Source(info) => {
+                self.infos.insert(info.id, info.clone());
+                return None;
+            }
+            Item::Record(record) => {
+                self.start(record.at);
+                self.record(record);
+            }
+            Item::Gap {
+                at, source, gap, ..
+            } => {
+                self.start(*at);
+                self.gap(*at, *source, gap);
+            }
+        }
+        self.settle();
+        (self.frames > before && self.trouble.is_none()).then(|| frame(before + 1))
+    }
+
+    /// Nothing more comes from a source.
+    pub fn closed(&mut self, source: SourceId, at: Timestamp) {
+        if let Some(mut stream) = self.streams.remove(&source)
+            && self.trouble.is_none()
+        {
+            self.start(at);
+            for packet in stream.close(Sender::Remote) {
+                self.frame(source, synthetic::LINK_TYPE, at, [&packet, &[]], None);
+            }
+            self.settle();
+        }
+    }
+
+    /// The engine's time has come to `at` without an item. Tell it regularly: what waits is written then.
+    pub fn advance(&mut self, at: Timestamp) {
+        self.newest = self.newest.max(at);
+        self.settle();
+    }
+
+    /// An incident was opened at `at`: writes down how far the engine's time had come, and keeps the segments of the time before.
+    pub fn incident(&mut self, at: Timestamp) {
+        if self.trouble.is_some() {
+            return;
+        }
+        self.newest = self.newest.max(at);
+        let described = self.interfaces.values().find_map(|known| known.index);
+        if let Some(index) = described {
+            pcapng::statistics(&mut self.blocks, index, self.newest, note::WATCHED, None);
+        }
+        self.flush();
+        let Some(time) = self.freeze.filter(|_| self.trouble.is_none()) else {
+            return;
+        };
+        match self.files.freeze(at - time) {
+            Ok(Some(folder)) => self.news.push(format!(
+                "the recording before the incident is kept in {}",
+                folder.display()
+            )),
+            Ok(None) => {}
+            Err(error) => {
+                self.news.push(format!(
+                    "the recording before the incident cannot be kept: {error}"
+                ));
+            }
+        }
+    }
+
+    /// What the user must hear, once: a full disk, segments kept.
+    pub fn news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Ends the recording: counters of each interface, and up to when the engine watched.
+    pub fn finish(&mut self) -> Summary {
+        if self.trouble.is_none() && self.newest != Timestamp::MIN {
+            self.start(self.newest);
+            self.end_section();
+            self.flush();
+        } else if self.trouble.is_none() && !self.is_ring {
+            // Nothing came: still a file that opens.
+            pcapng::section(&mut self.blocks, &self.origin);
+            self.flush();
+        }
+        let sources = self.interfaces.values().map(|interface| Recorded {
+            name: interface.name.clone(),
+            frames: interface.frames,
+            lost: interface.lost,
+        });
+        Summary {
+            sources: sources.collect(),
+            frames: self.frames,
+            files: self.files.begun(),
+            trouble: self.trouble.clone(),
+        }
+    }
+
+    /// Begins the next file when it is time.
+    fn start(&mut self, at: Timestamp) {
+        if !self.files.is_due(at) {
+            self.newest = self.newest.max(at);
+            return;
+        }
+        if self.files.begun() > 0 {
+            self.end_section();
+            self.flush();
+        }
+        self.newest = self.newest.max(at);
+        if let Err(error) = self.files.begin(at) {
+            return self.fail(&error);
+        }
+        self.flushed = at;
+        pcapng::section(&mut self.blocks, &self.origin);
+        // A segment describes the interfaces that are there; others follow with their first frame.
+        self.next_index = 0;
+        let keys: Vec<(SourceId, u16)> = self.interfaces.keys().copied().collect();
+        for interface in self.interfaces.values_mut() {
+            interface.index = None;
+            interface.here = Statistics::default();
+        }
+        for (source, link_type) in keys {
+            self.interface(source, link_type);
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        let (source, at) = (record.source, record.at);
+        match record.format {
+            Format::Packet(link_type) => {
+                let parts = [record.bytes, &[][..]];
+                self.frame(source, link_type, at, parts, Some(record.wire_len));
+            }
+            Format::Netlink => {
+                for messages in frames_of(record.bytes) {
+                    self.frame(source, NETLINK, at, [&NETLINK_HEADER, messages], None);
+                }
+            }
+            Format::BmpStream => {
+                let mut packets = Vec::new();
+                if !self.streams.contains_key(&source) {
+                    let (stream, handshake) = self.stream(source, at);
+                    self.streams.insert(source, stream);
+                    packets = handshake;
+                }
+                if let Some(stream) = self.streams.get_mut(&source) {
+                    packets.extend(stream.data(Sender::Remote, record.bytes));
+                }
+                for packet in packets {
+                    self.frame(source, synthetic::LINK_TYPE, at, [&packet, &[]], None);
+                }
+            }
+            // Comes from files only.
+            Format::Mrt => {}
+        }
+    }
+
+    /// The connection of a byte stream; its router is the source's name where that is an address.
+    fn stream(&self, source: SourceId, at: Timestamp) -> (Connection, Vec<Box<[u8]>>) {
+        let name = self
+            .infos
+            .get(&source)
+            .and_then(|info| info.interface.as_deref());
+        let unknown = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let remote = name
+            .and_then(|name| name.parse().ok())
+            .unwrap_or_else(|| unknown(source.0 as u16));
+        Connection::open(remote, unknown(BMP_PORT), at)
+    }
+
+    fn frame(
+        &mut self,
+        source: SourceId,
+        link_type: u16,
+        at: Timestamp,
+        parts: [&[u8]; 2],
+        wire_len: Option<u32>,
+    ) {
+        let index = self.interface(source, link_type);
+        let [head, body] = parts;
+        let kept = body
+            .get(..MAX_FRAME.saturating_sub(head.len()))
+            .unwrap_or(body);
+        let head = head.get(..MAX_FRAME).unwrap_or(head);
+        let length = head.len().saturating_add(body.len());
+        let wire_len = wire_len.unwrap_or_else(|| u32::try_from(length).unwrap_or(u32::MAX));
+        let mut remark = None;
+        if let Some(interface) = self.interfaces.get_mut(&(source, link_type)) {
+            interface.count(at);
+            remark = interface.remark.take();
+        }
+        self.frames += 1;
+        pcapng::packet(
+            &mut self.blocks,
+            index,
+            at,
+            [head, kept],
+            wire_len,
+            remark.as_deref().unwrap_or_default(),
+        );
+    }
+
+    fn gap(&mut self, at: Timestamp, source: SourceId, gap: &Gap) {
+        let link_type = self
+            .interfaces
+            .keys()
+            .rev()
+            .find(|(known, _)| *known == source)
+            .map(|(_, link_type)| *link_type)
+            .unwrap_or_else(|| match self.infos.get(&source).map(|info| info.kind) {
+                Some(SourceKind::Netlink) => NETLINK,
+                Some(SourceKind::Bmp) => synthetic::LINK_TYPE,
+                _ => ETHERNET,
+            });
+        let index = self.interface(source, link_type);
+        if let Some(interface) = self.interfaces.get_mut(&(source, link_type)) {
+            let lost = gap.lost.unwrap_or_default();
+            interface.lost = interface.lost.saturating_add(lost);
+            interface.here.dropped = interface.here.dropped.saturating_add(lost);
+            interface.remark = Some(format!("lost before this frame: {}", gap.detail));
+        }
+        pcapng::statistics(&mut self.blocks, index, at, &note::gap(gap), None);
+    }
+
+    /// The index of an interface in the current section; it is described when it is new there.
+    fn interface(&mut self, source: SourceId, link_type: u16) -> u32 {
+        let info = self.infos.get(&source);
+        let interface = self
+            .interfaces
+            .entry((source, link_type))
+            .or_insert_with(|| {
+                let kind = info.map_or(SourceKind::Packets, |info| info.kind);
+                let name = info.and_then(|info| info.interface.as_deref());
+                Interface {
+                    link_type,
+                    name: note::interface(kind, name),
+                    kind,
+                    index: None,
+                    frames: 0,
+                    lost: 0,
+                    here: Statistics::default(),
+                    remark: None,
+                }
+            });
+        if let Some(index) = interface.index {
+            return index;
+        }
+        let index = self.next_index;
+        self.next_index = index.saturating_add(1);
+        interface.index = Some(index);
+        pcapng::interface(
+            &mut self.blocks,
+            interface.link_type,
+            &interface.name,
+            &self.origin.os,
+            &note::source(interface.kind),
+        );
+        index
+    }
+
+    /// The counters of the current file.
+    fn end_section(&mut self) {
+        let newest = self.newest;
+        for interface in self.interfaces.values() {
+            if let Some(index) = interface.index {
+                let mut counters = interface.here;
+                if counters.received == 0 {
+                    counters.from = newest;
+                }
+                counters.to = newest;
+                pcapng::statistics(
+                    &mut self.blocks,
+                    index,
+                    newest,
+                    note::WATCHED,
+                    Some(&counters),
+                );
+            }
+        }
+    }
+
+    /// Writes what waits, when it is time or much.
+    fn settle(&mut self) {
+        if self.blocks.len() >= FLUSH_OCTETS || self.newest.since(self.flushed) >= FLUSH_EVERY {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.flushed = self.newest;
+        if self.trouble.is_some() || self.blocks.is_empty() {
+            return;
+        }
+        let result = self.files.write(&self.blocks, self.newest);
+        self.blocks.clear();
+        if let Err(error) = result {
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        let trouble = format!(
+            "{}: {error}; recording has ended, watching goes on",
+            self.files.current().display()
+        );
+        self.blocks = Vec::new();
+        self.news.push(trouble.clone());
+        self.trouble = Some(trouble);
+    }
+}
+
+impl Interface {
+    fn count(&mut self, at: Timestamp) {
+        self.frames += 1;
+        if self.here.received == 0 {
+            self.here.from = at;
+        }
+        self.here.received += 1;
+    }
+}
+
+/// Where frame `number` of a recording is found; the recording is the only input.
+fn frame(number: u64) -> Locator {
+    Locator {
+        input: super::live::LIVE_INPUT,
+        unit: Unit::Frame,
+        number,
+        offset: 0,
+    }
+}
+
+/// Netlink messages as pieces that fit a frame each, cut between messages. Mostly one.
+fn frames_of(mut messages: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let room = MAX_FRAME - NETLINK_HEADER.len();
+    std::iter::from_fn(move || {
+        if messages.is_empty() {
+            return None;
+        }
+        let mut end = messages.len();
+        if end > room {
+            end = 0;
+            while let Some(length) = message_length(messages.get(end..).unwrap_or_default()) {
+                if end > 0 && end + length > room {
+                    break;
+                }
+                end += length;
+            }
+            if end == 0 {
+                end = messages.len(); // no message: for the decoder to say so
+            }
+        }
+        let (piece, rest) = messages.split_at_checked(end)?;
+        messages = rest;
+        Some(piece)
+    })
+}
+
+/// Octets of the first message with its padding.
+fn message_length(messages: &[u8]) -> Option<usize> {
+    let length = u32::from_ne_bytes(*messages.first_chunk()?) as usize;
+    (length >= MESSAGE_HEADER && length <= messages.len())
+        .then(|| length.next_multiple_of(4).min(messages.len()))
+}
+
+/// The host, as far as it says.
+fn origin() -> Origin {
+    let line = |path: &str| {
+        let text = fs::read_to_string(Path::new(path)).unwrap_or_default();
+        text.trim().to_owned()
+    };
+    let cpus = line("/proc/cpuinfo");
+    let model = cpus
+        .lines()
+        .find_map(|text| text.strip_prefix("model name")?.split_once(": "));
+    Origin {
+        hardware: model.map_or_else(String::new, |(_, model)| model.to_owned()),
+        os: format!("Linux {}", line("/proc/sys/kernel/osrelease")),
+        application: format!("{}{}", note::APPLICATION, env!("CARGO_PKG_VERSION")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 //! Each place is one ordered source. A router takes the lowest free place when its first message proved it to be one, and leaves it with
 //! its connection: places are bounded, whatever strangers do.
 
+pub mod tap;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};

@@ -47,8 +47,8 @@ pub fn report(
                 incident: incident.map(str::to_owned),
             })
             .collect(),
-        prefixes: Vec::new(),
-        sessions: Vec::new(),
+        prefixes: engine.prefixes(top).iter().map(row).collect(),
+        sessions: engine.sessions(top.max(TOP)).iter().map(row).collect(),
         servers: engine.servers().iter().map(row).collect(),
         clients: engine
             .clients()

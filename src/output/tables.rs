@@ -14,7 +14,12 @@ pub struct Table {
 
 /// Every table that has rows; at most `top` rows each.
 pub fn all(engine: &Engine, top: usize) -> Vec<Table> {
-    vec![servers(engine, top), clients(engine, top)]
+    vec![
+        prefixes(engine, top),
+        sessions(engine, top),
+        servers(engine, top),
+        clients(engine, top),
+    ]
 }
 
 fn table(
@@ -31,6 +36,84 @@ fn table(
         rows,
         more,
     }
+}
+
+fn prefixes(engine: &Engine, top: usize) -> Table {
+    let rows = engine
+        .prefixes(top)
+        .iter()
+        .map(|row| {
+            let frr = row.damping.first();
+            let until = frr
+                .filter(|d| d.suppressed)
+                .and_then(|d| d.reuse_at)
+                .map(clock);
+            let by: Vec<&str> = row
+                .damping
+                .iter()
+                .filter(|d| d.suppressed)
+                .map(|d| d.profile)
+                .collect();
+            vec![
+                row.prefix.to_string(),
+                row.peer.to_string(),
+                row.withdrawals.to_string(),
+                row.announcements.to_string(),
+                row.attr_changes.to_string(),
+                row.duplicates.to_string(),
+                cell(row.period.map(|p| format!("{p:.1} s")).unwrap_or_default()),
+                frr.map(|d| d.penalty.to_string()).unwrap_or_default(),
+                cell(by.join(",")),
+                cell(until.unwrap_or_default()),
+                cell(row.origin.map(|asn| format!("AS{asn}")).unwrap_or_default()),
+            ]
+        })
+        .collect();
+    let head = &[
+        "prefix",
+        "peer",
+        "withdrawn",
+        "announced",
+        "changed",
+        "duplicates",
+        "every",
+        "penalty (frr)",
+        "damped by",
+        "until (frr)",
+        "origin",
+    ];
+    table(
+        "UNSTABLE PREFIXES (damping in observe mode: what a router with that profile would do)",
+        head,
+        rows,
+        top,
+    )
+}
+
+fn sessions(engine: &Engine, top: usize) -> Table {
+    let named = |asn: Option<u32>| asn.map(|asn| format!("AS{asn}")).unwrap_or_default();
+    let rows = engine
+        .sessions(top.saturating_add(1))
+        .iter()
+        .map(|row| {
+            vec![
+                row.remote.to_string(),
+                cell(named(row.remote_as)),
+                row.local.to_string(),
+                row.state.to_owned(),
+                clock(row.since),
+                row.downs.to_string(),
+                cell(row.hold_time.map(|s| format!("{s} s")).unwrap_or_default()),
+                row.prefixes_received.to_string(),
+                row.prefixes_sent.to_string(),
+                cell(row.observers.join(",")),
+            ]
+        })
+        .collect();
+    let head = &[
+        "peer", "as", "local", "state", "since", "losses", "hold", "received", "sent", "seen by",
+    ];
+    table("BGP SESSIONS", head, rows, top)
 }
 
 fn servers(engine: &Engine, top: usize) -> Table {

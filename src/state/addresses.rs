@@ -121,13 +121,18 @@ impl Addresses {
             }
             EventKind::DumpDone(done) if done.what == Dumped::Addresses => {
                 if self.dump.take() != Some(done.seq) {
-                    return;
+                    if done.family.is_none() {
+                        return;
+                    }
+                    // An empty list.
+                    self.generation = self.generation.wrapping_add(1);
+                    self.dumped = [false; 2];
                 }
                 let gone: Vec<(u32, IpAddr)> = self
                     .addresses
                     .iter()
                     .filter(|((_, addr), address)| {
-                        self.dumped[usize::from(addr.is_ipv6())]
+                        (self.dumped[usize::from(addr.is_ipv6())] || done.complete(addr.is_ipv6()))
                             && address.generation != self.generation
                     })
                     .map(|(key, _)| *key)

@@ -115,9 +115,14 @@ impl Neighbors {
                 }
             }
             // The cache forgets by itself: what a later dump lacks is dropped without a word.
-            EventKind::DumpDone(done)
-                if done.what == Dumped::Neighbors && self.dump.take() == Some(done.seq) =>
-            {
+            EventKind::DumpDone(done) if done.what == Dumped::Neighbors => {
+                if self.dump.take() != Some(done.seq) {
+                    if done.family != Some(0) {
+                        return;
+                    }
+                    // An empty list.
+                    self.generation = self.generation.wrapping_add(1);
+                }
                 let generation = self.generation;
                 self.entries
                     .retain(|_, entry| entry.generation == generation);

@@ -24,7 +24,7 @@ use self::hops::HopSets;
 use self::nexthops::Nexthops;
 use super::addresses::{AddressChange, AddressDelta, Addresses};
 use super::links::{LinkDelta, Links};
-use crate::event::netlink::{Action, Dumped, Hop, RTM_F_CLONED, RouteEvent};
+use crate::event::netlink::{Action, DumpDone, Dumped, Hop, RTM_F_CLONED, RouteEvent};
 use crate::event::{Event, EventKind, Locator, Prefix, Timestamp};
 
 /// Routes tracked at once: three full tables of both families (1.2 M each) with room.
@@ -251,10 +251,18 @@ impl Routes {
                 self.route(route, event, out);
             }
             EventKind::Nexthop(nexthop) => self.nexthop(nexthop, event, out),
-            EventKind::DumpDone(done)
-                if done.what == Dumped::Routes && self.dump.take() == Some(done.seq) =>
-            {
-                self.dump_ended(event, out);
+            EventKind::DumpDone(done) if done.what == Dumped::Routes => {
+                if self.dump.take() == Some(done.seq) {
+                    self.dump_ended(done, event, out);
+                } else if done.family.is_some() {
+                    // An empty list: nothing is of its generation.
+                    self.generation = self.generation.wrapping_add(1);
+                    self.dumped.clear();
+                    self.dump_ended(done, event, out);
+                }
+            }
+            EventKind::DumpDone(done) if done.what == Dumped::Nexthops => {
+                self.nexthops.dump_ended(done);
             }
             _ => {}
         }
@@ -489,13 +497,14 @@ impl Routes {
         }
     }
 
-    fn dump_ended(&mut self, event: &Event, out: &mut Vec<RouteDelta>) {
+    fn dump_ended(&mut self, done: &DumpDone, event: &Event, out: &mut Vec<RouteDelta>) {
         let gone: Vec<RouteKey> = self
             .routes
             .iter()
             .filter(|(key, route)| {
                 route.generation != self.generation
-                    && self.dumped.contains(&(key.prefix.is_ipv6(), key.table))
+                    && (done.complete(key.prefix.is_ipv6())
+                        || self.dumped.contains(&(key.prefix.is_ipv6(), key.table)))
             })
             .map(|(key, _)| *key)
             .collect();
@@ -516,6 +525,9 @@ impl Routes {
         }
         for (v6, _) in std::mem::take(&mut self.dumped) {
             self.baseline[usize::from(v6)] = true;
+        }
+        for v6 in [false, true] {
+            self.baseline[usize::from(v6)] |= done.complete(v6);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Episodes of unstable prefixes: one finding for all copies (packets, BMP, other peers) of one prefix's instability, and for all
 //! prefixes that are unstable together.
 //!
-//! The count is that of the copy that saw most, never a sum. Findings are brought up to date at most twice a second.
+//! The count is that of the copy that saw most, never a sum. Findings are brought up to date at most every two seconds; the first report is immediate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +21,7 @@ const MAX_EPISODES: usize = 1024;
 /// Prefixes named in a finding besides the first.
 const MAX_NAMED: usize = 16;
 /// Between two updates of a finding.
-const REFRESH: Duration = Duration::from_millis(500);
+const REFRESH: Duration = Duration::from_secs(2);
 /// An episode is over after this much quiet (the survey's hysteresis: at least 5 min).
 const QUIET: Duration = Duration::from_secs(300);
 /// Prefixes of one origin that go within this are one episode: one announcement interval of FRR (1 s).

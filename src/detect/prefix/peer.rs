@@ -72,7 +72,8 @@ struct TransferGroup {
 /// `prefix.mass-withdrawal`, `prefix.duplicate-updates`, `prefix.surge`, `prefix.table-transfer`.
 #[derive(Default)]
 pub(super) struct Peers {
-    tables: BTreeMap<RibId, Table>,
+    /// By RIB: its handle is an index.
+    tables: Vec<Table>,
     transfers: BTreeMap<Why, TransferGroup>,
     mass: mass::Masses,
 }
@@ -97,10 +98,14 @@ impl Peers {
 
     /// Looks at one UPDATE's deltas.
     pub fn updates(&mut self, scene: &Scene<'_>, deltas: &[RouteDelta], board: &mut Board) {
-        if !self.tables.contains_key(&scene.id) && self.tables.len() >= MAX_RIBS {
+        let at = scene.id.0 as usize;
+        if at >= MAX_RIBS {
             return;
         }
-        let table = self.tables.entry(scene.id).or_default();
+        if at >= self.tables.len() {
+            self.tables.resize_with(at + 1, Table::default);
+        }
+        let table = &mut self.tables[at];
         let (mut withdrawn, mut duplicates, mut announced, mut new, mut transfer) =
             (0u32, 0u32, 0u32, 0u32, false);
         for delta in deltas {
@@ -140,7 +145,7 @@ impl Peers {
             RibEvent::TransferDone { rib, transfer } => {
                 let frames = self
                     .tables
-                    .get_mut(rib)
+                    .get_mut(rib.0 as usize)
                     .and_then(|table| table.transfer.take());
                 if transfer.prefixes == 0 {
                     return;
@@ -209,12 +214,12 @@ impl Peers {
                 });
             }
             RibEvent::TransferStarted { rib, .. } => {
-                if let Some(table) = self.tables.get_mut(rib) {
+                if let Some(table) = self.tables.get_mut(rib.0 as usize) {
                     table.transfer = None;
                 }
             }
             RibEvent::Lost { rib, .. } => {
-                if let Some(table) = self.tables.get_mut(rib) {
+                if let Some(table) = self.tables.get_mut(rib.0 as usize) {
                     table.storm.forget();
                     table.mass = mass::Window::default();
                 }

@@ -177,7 +177,9 @@ impl Session {
         }
     }
 
-    pub fn state(&self) -> State {
+    /// The state, for tests.
+    #[cfg(test)]
+    fn state(&self) -> State {
         self.state
     }
 

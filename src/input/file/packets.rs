@@ -45,7 +45,18 @@ pub enum Walked {
         block: usize,
         link_type: u16,
         name: Option<String>,
+        /// What it is, where the file says more than the link type.
+        kind: Option<SourceKind>,
     },
+    /// A loss, as a recording of ours tells it.
+    Lost {
+        block: usize,
+        source: u32,
+        at: Timestamp,
+        gap: Box<Gap>,
+    },
+    /// The time up to which a recording's engine watched.
+    Watched { block: usize, at: Timestamp },
     /// The capture lost packets.
     Drops {
         block: usize,
@@ -84,11 +95,13 @@ enum Held {
         number: u64,
         link_type: u16,
         wire_len: u32,
+        tie: u128,
     },
     Gap {
         source: u32,
         number: u64,
         gap: Box<Gap>,
+        tie: u128,
     },
 }
 
@@ -152,17 +165,23 @@ impl Packets {
 
     fn head(&self, key: &Key) -> Option<Head> {
         let (held, _) = self.window.get(key)?;
-        let (source, number, gap) = match held {
-            Held::Frame { source, number, .. } => (*source, *number, None),
+        let (source, number, tie, gap) = match held {
+            Held::Frame {
+                source,
+                number,
+                tie,
+                ..
+            } => (*source, *number, *tie, None),
             Held::Gap {
                 source,
                 number,
                 gap,
-            } => (*source, *number, Some((**gap).clone())),
+                tie,
+            } => (*source, *number, *tie, Some((**gap).clone())),
         };
         Some(Head {
             at: key.at.max(self.floor.unwrap_or(Timestamp(0))),
-            tie: key.tie,
+            tie,
             source,
             number,
             offset: 0,
@@ -203,8 +222,23 @@ impl Packets {
                 block,
                 link_type,
                 name,
+                kind,
             } => {
-                shared.add_source(source_kind(link_type), name);
+                shared.add_source(kind.unwrap_or_else(|| source_kind(link_type)), name);
+                (block, false)
+            }
+            Walked::Lost {
+                block,
+                source,
+                at,
+                gap,
+            } => {
+                self.floor.get_or_insert(at);
+                self.hold_gap(at, source, *gap, shared);
+                (block, true)
+            }
+            Walked::Watched { block, at } => {
+                shared.watched = shared.watched.max(Some(at));
                 (block, false)
             }
             Walked::Drops {
@@ -327,8 +361,10 @@ impl Packets {
             number: self.frames,
             link_type: frame.link_type,
             wire_len: frame.wire_len,
+            tie,
         };
-        self.window.push(at, tie, self.sequence, held, data);
+        let place = self.place(tie);
+        self.window.push(at, place, self.sequence, held, data);
         true
     }
 
@@ -343,8 +379,18 @@ impl Packets {
             source,
             number: self.frames,
             gap: Box::new(gap),
+            tie,
         };
-        self.window.push(at, tie, self.sequence, held, &[]);
+        let place = self.place(tie);
+        self.window.push(at, place, self.sequence, held, &[]);
+    }
+
+    /// What orders records of one time among each other: content, but in our own recordings the order in which they were taken.
+    fn place(&self, tie: u128) -> u128 {
+        match &self.container {
+            Container::PcapNg(walker) if walker.is_recording => 0,
+            _ => tie,
+        }
     }
 
     fn damaged(&mut self, why: &str, bytes: &Bytes, shared: &mut Shared) {

@@ -6,6 +6,7 @@ use super::bytes::{Bytes, MAX_RECORD, Order};
 use super::packets::{Frame, Walked};
 use super::pcap::MAX_PACKET;
 use crate::event::Timestamp;
+use crate::input::record::note;
 
 /// Interfaces of one section that are kept. Real captures have tens; packets of more are counted and not decoded.
 const MAX_INTERFACES: usize = 4096;
@@ -83,6 +84,9 @@ pub struct PcapNg {
     /// Sources of all sections so far.
     sources: u32,
     pub sections: u32,
+    /// The current section is a recording of ours: its frames are in the order in which the live engine took them, and its comments
+    /// say what that engine was told besides.
+    pub is_recording: bool,
 }
 
 /// Whether a section header is there: its type and a byte-order magic.
@@ -128,6 +132,12 @@ impl PcapNg {
         if is_section {
             self.interfaces.clear();
             self.sections = self.sections.saturating_add(1);
+            // Byte-order magic, version, length of the section.
+            let application = options(self.order, body.get(16..).unwrap_or_default())
+                .find(|(code, _)| *code == 4)
+                .map(|(_, text)| text);
+            self.is_recording =
+                application.is_some_and(|text| text.starts_with(note::APPLICATION.as_bytes()));
             return Walked::Skip { block: total };
         }
         match kind {
@@ -152,14 +162,20 @@ impl PcapNg {
         if self.interfaces.len() >= MAX_INTERFACES || self.sources >= MAX_SOURCES {
             return Walked::Skip { block };
         }
-        let (mut name, mut resolution, mut offset) = (None, Resolution::of(6), 0);
+        let (mut name, mut resolution, mut offset, mut kind) = (None, Resolution::of(6), 0, None);
         for (code, value) in options(self.order, body.get(8..).unwrap_or_default()) {
             match (code, value) {
+                (1, text) if self.is_recording => {
+                    kind = str::from_utf8(text).ok().and_then(note::parse_source);
+                }
                 (2, text) => name = Some(String::from_utf8_lossy(text).into_owned()),
                 (9, [octet, ..]) => resolution = Resolution::of(*octet),
                 (14, value) => offset = self.order.u64(value, 0).unwrap_or_default() as i64,
                 _ => {}
             }
+        }
+        if let Some(kind) = kind {
+            name = note::parse_interface(kind, name);
         }
         let source = self.sources;
         self.sources += 1;
@@ -176,6 +192,7 @@ impl PcapNg {
             block,
             link_type,
             name,
+            kind,
         }
     }
 
@@ -296,6 +313,26 @@ impl PcapNg {
         let (Some(interface), Some(at)) = (self.interfaces.get_mut(index as usize), at) else {
             return Walked::Skip { block };
         };
+        if self.is_recording {
+            // Its losses stand in comments, each where it was noticed; the counters say the same again.
+            let mut comments = options(order, body.get(12..).unwrap_or_default())
+                .filter(|(code, _)| *code == 1)
+                .filter_map(|(_, text)| str::from_utf8(text).ok());
+            let source = interface.source;
+            return match comments.next() {
+                Some(note::WATCHED) => Walked::Watched { block, at },
+                Some(text) => match note::parse_gap(text) {
+                    Some(gap) => Walked::Lost {
+                        block,
+                        source,
+                        at,
+                        gap: Box::new(gap),
+                    },
+                    None => Walked::Skip { block },
+                },
+                None => Walked::Skip { block },
+            };
+        }
         let mut dropped = 0u64;
         for (code, value) in options(order, body.get(12..).unwrap_or_default()) {
             // isb_ifdrop and isb_osdrop.

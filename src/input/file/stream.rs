@@ -44,6 +44,8 @@ pub struct Shared {
     pub info: InputInfo,
     pub bounds: Bounds,
     pub sources: Vec<Source>,
+    /// Up to when the engine watched that made this recording; its deadlines until then have passed.
+    pub watched: Option<Timestamp>,
     cut: u64,
     steps: u64,
 }
@@ -311,6 +313,7 @@ impl Stream {
             },
             bounds: options.bounds(),
             sources: Vec::new(),
+            watched: None,
             cut: 0,
             steps: 0,
         };

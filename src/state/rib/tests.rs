@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::bgp::{AS_SEQUENCE, BgpEvent, Direction, Notification, Open};
+use crate::event::bgp::{AS_SEQUENCE, BgpEvent, Direction, Notification, Open, Update};
 use crate::event::frame::Frame;
 use crate::event::source::Unit;
 use crate::event::{InputId, Locator, SourceId};

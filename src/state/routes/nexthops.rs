@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::netlink::{Hop, NexthopEvent};
+use crate::event::netlink::{DumpDone, Hop, NexthopEvent};
 
 /// Objects tracked at once: FRR makes one for each distinct set, which is bounded by peers and their combinations.
 const MAX_NEXTHOPS: usize = 262_144;
@@ -19,6 +19,9 @@ pub struct Nexthop {
 #[derive(Default)]
 pub(super) struct Nexthops {
     objects: BTreeMap<u32, Nexthop>,
+    /// The running dump, and what it or a notification said to exist since it began.
+    dump: Option<u32>,
+    listed: BTreeSet<u32>,
 }
 
 impl Nexthops {
@@ -28,6 +31,13 @@ impl Nexthops {
 
     /// Stores an object; the ids whose meaning changed (itself and the groups that hold it), empty when nothing did.
     pub(super) fn learn(&mut self, seen: &NexthopEvent) -> BTreeSet<u32> {
+        if seen.meta.dump && self.dump != Some(seen.meta.seq) {
+            self.dump = Some(seen.meta.seq);
+            self.listed.clear();
+        }
+        if self.dump.is_some() {
+            self.listed.insert(seen.id);
+        }
         let plain = seen.group.is_empty() && !seen.blackhole;
         let object = Nexthop {
             hop: plain.then_some(Hop {
@@ -39,11 +49,22 @@ impl Nexthops {
             group: seen.group.clone(),
         };
         if self.objects.len() >= MAX_NEXTHOPS && !self.objects.contains_key(&seen.id) {
+            self.listed.remove(&seen.id);
             return BTreeSet::new();
         }
         match self.objects.insert(seen.id, object.clone()) {
             Some(before) if before != object => self.with_groups_of(seen.id),
             _ => BTreeSet::new(),
+        }
+    }
+
+    /// Drops what a finished dump did not list: the kernel removes objects with their carrier without a word. The routes that used
+    /// them are known by their own dump.
+    pub(super) fn dump_ended(&mut self, done: &DumpDone) {
+        let listed = std::mem::take(&mut self.listed);
+        let ran = self.dump.take() == Some(done.seq);
+        if done.family.is_some() && (ran || listed.is_empty()) {
+            self.objects.retain(|id, _| listed.contains(id));
         }
     }
 

@@ -21,7 +21,14 @@ pub(crate) fn event(at: i64, kind: EventKind) -> Event {
 }
 
 pub(crate) fn dump_done(at: i64, what: Dumped, seq: u32) -> Event {
-    event(at, EventKind::DumpDone(DumpDone { what, seq }))
+    event(
+        at,
+        EventKind::DumpDone(DumpDone {
+            what,
+            seq,
+            family: None,
+        }),
+    )
 }
 
 pub(crate) fn link_event(ifindex: u32, name: &str, flags: u32) -> LinkEvent {

@@ -1,0 +1,422 @@
+//! What BGP messages (from packets and MRT) and TCP facts do to a session.
+
+use std::time::Duration;
+
+use super::connection;
+use super::{
+    Current, DownCause, MAX_SOURCES, Observer, REVIVAL, SeenOn, Session, SessionDelta, SessionId,
+    Sessions, State,
+};
+use crate::event::bgp::{BgpEvent, BgpMessage};
+use crate::event::frame::Frame;
+use crate::event::tcp::{TcpEvent, TcpFact};
+use crate::event::{Event, Timestamp};
+
+impl Sessions {
+    pub(super) fn bgp(&mut self, event: &Event, bgp: &BgpEvent, out: &mut Vec<SessionDelta>) {
+        let ends = &bgp.session;
+        let Some((id, sender)) = self.session(ends.from, ends.to, 0, event.at) else {
+            return;
+        };
+        // MRT has no ports.
+        let observer = if ends.from_port == 0 && ends.to_port == 0 {
+            Observer::Mrt
+        } else {
+            Observer::Packets
+        };
+        self.current = Some(Current {
+            session: id,
+            sender,
+            observer,
+            fresh_feed: false,
+        });
+        let session = &mut self.sessions[id.0 as usize];
+        if ends.from_as != 0 {
+            session.ends[sender].asn = ends.from_as;
+        }
+        if ends.to_as != 0 {
+            session.ends[1 - sender].asn = ends.to_as;
+        }
+        if observer == Observer::Mrt {
+            return self.mrt(event, bgp, id, sender, out);
+        }
+        session.note_feed(&self.listener, event.source, sender, ends.from_port);
+        session.note_frame(event, &bgp.frame, sender);
+        let first_contact = !session.views.of(Observer::Packets).seen;
+        session.views.of_mut(Observer::Packets).seen = true;
+        if let Some((gap, hold)) = session.late(sender, event.at) {
+            out.push(SessionDelta::Late {
+                id,
+                end: sender,
+                gap,
+                hold,
+            });
+        }
+        session.heard(
+            sender,
+            event.at,
+            matches!(bgp.message, BgpMessage::Keepalive),
+        );
+        let ports = connection::Ports::new(sender, ends.from_port, ends.to_port);
+        let step = session.message(ports, sender, event.at, &bgp.message);
+        self.take_step(id, sender, event, &bgp.message, first_contact, step, out);
+        self.schedule_hold(id);
+    }
+
+    /// Acts on what a message did to its connection.
+    #[allow(clippy::too_many_arguments)] // one caller; the arguments are one message's facts
+    fn take_step(
+        &mut self,
+        id: SessionId,
+        sender: usize,
+        event: &Event,
+        message: &BgpMessage,
+        first_contact: bool,
+        step: connection::Step,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        use connection::Step;
+        let session = &mut self.sessions[id.0 as usize];
+        match step {
+            Step::Nothing => {
+                if first_contact && session.views.none_but(Observer::Packets) {
+                    out.push(SessionDelta::Appeared {
+                        id,
+                        established: false,
+                    });
+                }
+            }
+            Step::AlreadyUp => {
+                session
+                    .views
+                    .of_mut(Observer::Packets)
+                    .up(event.at, session.downs);
+                let known = session.state == State::Established;
+                if !known {
+                    if session.ups == 0 && session.downs == 0 {
+                        session.mid_stream = true;
+                        session.up_since = Some(event.at);
+                        session.enter(State::Established, event.at);
+                        out.push(SessionDelta::Appeared {
+                            id,
+                            established: true,
+                        });
+                    } else {
+                        self.up(id, event.at, Observer::Packets, out);
+                    }
+                }
+            }
+            Step::Opened { new_connection } => {
+                if session.state == State::Established && new_connection {
+                    let (at, cause) = self.unseen_end(id, event.at);
+                    self.down(id, at, Observer::Packets, cause, out);
+                }
+                let session = &mut self.sessions[id.0 as usize];
+                if let BgpMessage::Open(open) = message {
+                    let end = &mut session.ends[sender];
+                    end.asn = open.asn;
+                    end.router_id = open.router_id;
+                    end.open = Some(open.clone());
+                    session.negotiate();
+                }
+                if session.state != State::Established {
+                    session.enter(State::OpenSent, event.at);
+                }
+            }
+            Step::Established => {
+                if session.state == State::Established && session.views.of(Observer::Packets).up {
+                    let (at, cause) = self.unseen_end(id, event.at);
+                    self.down(id, at, Observer::Packets, cause, out);
+                }
+                self.sessions[id.0 as usize].keep_only_latest_established();
+                self.up(id, event.at, Observer::Packets, out);
+            }
+            Step::Closed { established } => {
+                let BgpMessage::Notification(notification) = message else {
+                    return;
+                };
+                let cause = DownCause::Notification {
+                    from: sender,
+                    notification: notification.clone(),
+                };
+                self.closed(id, established, event.at, cause, out);
+            }
+            Step::Dead => {
+                // Somebody talks on a connection that was declared dead: a last word, or it lives.
+                if let BgpMessage::Notification(notification) = message {
+                    let cause = DownCause::Notification {
+                        from: sender,
+                        notification: notification.clone(),
+                    };
+                    out.push(SessionDelta::DownSeen {
+                        id,
+                        observer: Observer::Packets,
+                        cause,
+                    });
+                } else if session.state != State::Established
+                    && session
+                        .down_at
+                        .is_some_and(|down| event.at.since(down) > REVIVAL)
+                {
+                    session.after_death |= 1 << sender;
+                    if session.after_death == 0b11 {
+                        session.revive();
+                        self.up(id, event.at, Observer::Packets, out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn closed(
+        &mut self,
+        id: SessionId,
+        established: bool,
+        at: Timestamp,
+        cause: DownCause,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        if established {
+            self.down(id, at, Observer::Packets, cause, out);
+        } else {
+            out.push(SessionDelta::Refused { id, cause });
+        }
+    }
+
+    /// When and how a session ended whose end nobody saw, judged at its reopening.
+    fn unseen_end(&self, id: SessionId, now: Timestamp) -> (Timestamp, DownCause) {
+        let Some(session) = self.get(id) else {
+            return (now, DownCause::Superseded);
+        };
+        if let (Some(hold), Some((silent, last))) =
+            (session.hold_time(), session.before_reopening())
+        {
+            let deadline = last + hold;
+            if !hold.is_zero() && deadline <= now {
+                return (deadline, DownCause::Silence { silent, last, hold });
+            }
+        }
+        (now, DownCause::Superseded)
+    }
+
+    fn mrt(
+        &mut self,
+        event: &Event,
+        bgp: &BgpEvent,
+        id: SessionId,
+        sender: usize,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        let session = &mut self.sessions[id.0 as usize];
+        let first_contact = !session.views.of(Observer::Mrt).seen;
+        session.views.of_mut(Observer::Mrt).seen = true;
+        session.ends[1 - sender].reports = true;
+        const ESTABLISHED: u16 = 6; // RFC 6396 §4.4.1
+        match &bgp.message {
+            BgpMessage::StateChange { old, new } => {
+                match (*old == ESTABLISHED, *new == ESTABLISHED) {
+                    (_, true) => self.up(id, event.at, Observer::Mrt, out),
+                    (true, false) => {
+                        let fresh = session.ups == 0
+                            && session.downs == 0
+                            && session.state != State::Established;
+                        if fresh {
+                            session.enter(State::Established, event.at);
+                            session.mid_stream = true;
+                            session.views.of_mut(Observer::Mrt).up(event.at, 0);
+                        }
+                        self.down(
+                            id,
+                            event.at,
+                            Observer::Mrt,
+                            DownCause::StateChange { new: *new },
+                            out,
+                        );
+                    }
+                    _ => {}
+                }
+            }
+            BgpMessage::Open(open) => {
+                let end = &mut session.ends[sender];
+                end.asn = open.asn;
+                end.router_id = open.router_id;
+                end.open = Some(open.clone());
+                session.negotiate();
+            }
+            BgpMessage::Notification(notification) => {
+                let cause = DownCause::Notification {
+                    from: sender,
+                    notification: notification.clone(),
+                };
+                let up = session.state == State::Established;
+                if up {
+                    self.down(id, event.at, Observer::Mrt, cause, out);
+                } else {
+                    out.push(SessionDelta::DownSeen {
+                        id,
+                        observer: Observer::Mrt,
+                        cause,
+                    });
+                }
+            }
+            BgpMessage::Update(_) | BgpMessage::Keepalive | BgpMessage::RouteRefresh { .. } => {
+                if session.state != State::Established {
+                    session
+                        .views
+                        .of_mut(Observer::Mrt)
+                        .up(event.at, session.downs);
+                    if first_contact && session.ups == 0 && session.downs == 0 {
+                        session.mid_stream = true;
+                        session.up_since = Some(event.at);
+                        session.enter(State::Established, event.at);
+                        out.push(SessionDelta::Appeared {
+                            id,
+                            established: true,
+                        });
+                    } else {
+                        self.up(id, event.at, Observer::Mrt, out);
+                    }
+                }
+            }
+            BgpMessage::TableEntry(_) | BgpMessage::Unknown(_) => {}
+        }
+    }
+
+    pub(super) fn tcp(&mut self, event: &Event, tcp: &TcpEvent, out: &mut Vec<SessionDelta>) {
+        /// IANA: bgp. TCP facts of other ports belong to BMP.
+        const BGP_PORT: u16 = 179;
+        if tcp.src.port() != BGP_PORT && tcp.dst.port() != BGP_PORT {
+            return;
+        }
+        let Some((id, sender)) = self.session(tcp.src.ip(), tcp.dst.ip(), 0, event.at) else {
+            return;
+        };
+        let session = &mut self.sessions[id.0 as usize];
+        session.note_feed(&self.listener, event.source, sender, tcp.src.port());
+        session.note_frame(event, &tcp.frame, sender);
+        let first_contact = session.seen_on.is_empty();
+        let ports = connection::Ports::new(sender, tcp.src.port(), tcp.dst.port());
+        match tcp.what {
+            TcpFact::Syn => {
+                session.ends[sender].attempts = session.ends[sender].attempts.saturating_add(1);
+                session.opened(ports, event.at);
+                if session.state == State::Idle {
+                    session.enter(State::Connect, event.at);
+                }
+            }
+            TcpFact::SynAck => {}
+            TcpFact::Fin | TcpFact::Rst => {
+                let reset = matches!(tcp.what, TcpFact::Rst);
+                if let Some(established) = session.tcp_closed(ports) {
+                    self.closed(
+                        id,
+                        established,
+                        event.at,
+                        DownCause::Tcp {
+                            from: sender,
+                            reset,
+                        },
+                        out,
+                    );
+                } else if reset && session.state != State::Established && !first_contact {
+                    out.push(SessionDelta::Refused {
+                        id,
+                        cause: DownCause::Tcp {
+                            from: sender,
+                            reset,
+                        },
+                    });
+                }
+            }
+            TcpFact::Retransmission(_) => {
+                let end = &mut session.ends[sender];
+                end.unanswered.get_or_insert(event.at);
+                end.retransmissions = end.retransmissions.saturating_add(1);
+            }
+            TcpFact::ZeroWindow => {
+                if session.ends[sender].zero_window.is_none() {
+                    session.ends[sender].zero_window = Some(event.at);
+                    out.push(SessionDelta::ZeroWindow { id, end: sender });
+                }
+            }
+            TcpFact::Ack => {
+                let other = &mut session.ends[1 - sender];
+                other.unanswered = None;
+                other.retransmissions = 0;
+                session.ends[sender].zero_window = None;
+            }
+            TcpFact::FullSize(_) => {}
+        }
+    }
+}
+
+impl Session {
+    /// Notes that the session ends at our listener, which answers at port 179.
+    fn note_feed(
+        &mut self,
+        listener: &std::collections::BTreeSet<crate::event::SourceId>,
+        source: crate::event::SourceId,
+        sender: usize,
+        from_port: u16,
+    ) {
+        const BGP_PORT: u16 = 179;
+        if self.feed.is_none() && listener.contains(&source) {
+            self.feed = Some(if from_port == BGP_PORT {
+                1 - sender
+            } else {
+                sender
+            });
+        }
+    }
+
+    fn note_frame(&mut self, event: &Event, frame: &Frame, sender: usize) {
+        self.views.of_mut(Observer::Packets).seen = true;
+        if let Some(mac) = frame.eth_src {
+            self.ends[sender].mac = Some(mac);
+        }
+        if frame.outgoing == Some(true) {
+            self.ends[sender].outgoing = true;
+        }
+        if let Some(last) = self.seen_on.last_mut()
+            && last.source == event.source
+            && last.ifindex == frame.ifindex
+        {
+            last.last = event.at;
+            return;
+        }
+        self.seen_on
+            .retain(|seen| seen.source != event.source || seen.ifindex != frame.ifindex);
+        if self.seen_on.len() == MAX_SOURCES {
+            self.seen_on.remove(0);
+        }
+        self.seen_on.push(SeenOn {
+            source: event.source,
+            input: event.locator.input,
+            ifindex: frame.ifindex,
+            last: event.at,
+        });
+    }
+
+    /// The silence that this message ends, when it took more than two thirds of a negotiated hold time (D26: a third is usual).
+    fn late(&self, sender: usize, at: Timestamp) -> Option<(Duration, Duration)> {
+        let hold = self.hold.filter(|hold| !hold.is_zero())?;
+        let last = self.ends[sender].last_message?;
+        let gap = at.since(last);
+        let inside = self.state == State::Established && self.up_since.is_none_or(|up| last >= up);
+        (inside && gap * 3 > hold * 2 && gap < hold).then_some((gap, hold))
+    }
+
+    fn heard(&mut self, sender: usize, at: Timestamp, keepalive: bool) {
+        let end = &mut self.ends[sender];
+        end.last_message = Some(at);
+        if keepalive {
+            // Gaps across a loss are no interval: only those inside an established session count.
+            if let (Some(before), State::Established) = (end.last_keepalive, self.state)
+                && self.up_since.is_none_or(|up| before >= up)
+            {
+                end.keepalive_gap = end.keepalive_gap.max(Some(at.since(before)));
+            }
+            end.last_keepalive = Some(at);
+        }
+    }
+}
