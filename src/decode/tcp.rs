@@ -215,8 +215,9 @@ fn feed_lost(
             // RFC 9293 §3.5.3: a reset may say why; our stations' resets do.
             format!("{by}: {}", WireText::new(segment.payload))
         }
-        Some((segment, _)) if segment.src == router => "was closed by the router".to_owned(),
-        _ => "ended".to_owned(),
+        // A station that ends a connection resets it: who closes in good order is the router.
+        Some(_) => "was closed by the router".to_owned(),
+        None => "ended".to_owned(),
     };
     let detail = format!("the {what} feed of {} {why}", router.ip());
     stamp.event(EventKind::Gap(Box::new(Gap {

@@ -208,7 +208,7 @@ async fn many_routers_are_served_at_once_and_each_has_its_source() {
     while data < MANY {
         if let LiveItem::Record(record) = receiver.recv().await.unwrap() {
             sources.insert(record.source);
-            data += u8::from(record.bytes.len() > 40);
+            data += u8::from(record.bytes.len() > 44);
         }
     }
     assert_eq!(sources.len(), usize::from(MANY));
@@ -239,7 +239,7 @@ async fn stopping_is_no_loss_of_a_feed() {
     let ((), first) = tokio::join!(serving, async {
         let first = receiver.recv().await;
         // The source, the handshake, the Initiation; then the end.
-        for _ in 0..3 {
+        for _ in 0..4 {
             receiver.recv().await;
         }
         stopper.send(true).unwrap();
