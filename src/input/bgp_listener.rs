@@ -380,6 +380,7 @@ impl Feed<'_> {
         let Some(mut place) = desk.take_place() else {
             return Ok(false);
         };
+        desk.note(self.remote, "is connected").await;
         let at = now();
         let out = desk.out.clone();
         if let Some(info) = place.announce.take() {
@@ -416,17 +417,16 @@ impl Feed<'_> {
         };
         self.room.forget(self.remote.ip(), place.connection);
         let at = now();
-        let number = match over {
+        let (by, why) = match over {
             Over::Stopped => return,
-            Over::Closed => tap.close(at, Sender::Remote, None).await,
-            Over::Broken(why) => tap.close(at, Sender::Remote, Some(&why)).await,
-            Over::Ended(end @ session::End::Sent(_)) => {
-                tap.close(at, Sender::Local, Some(&end.to_string())).await
-            }
-            Over::Ended(end @ session::End::Received(_)) => {
-                tap.close(at, Sender::Remote, Some(&end.to_string())).await
-            }
+            Over::Closed => (Sender::Remote, None),
+            Over::Broken(why) => (Sender::Remote, Some(why)),
+            Over::Ended(end @ session::End::Sent(_)) => (Sender::Local, Some(end.to_string())),
+            Over::Ended(end @ session::End::Received(_)) => (Sender::Remote, Some(end.to_string())),
         };
+        let number = tap.close(at, by, why.as_deref()).await;
+        let why = why.unwrap_or_else(|| "it closed the connection".to_owned());
+        desk.note(self.remote, &format!("is lost: {why}")).await;
         if let Ok(number) = number {
             desk.leave_place(&place, number);
         }

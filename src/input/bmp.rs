@@ -216,6 +216,7 @@ impl Feed<'_> {
                 let Some(mut place) = self.desk.take_place() else {
                     return Ok(false);
                 };
+                self.desk.note(self.remote, "is connected").await;
                 let out = self.desk.out.clone();
                 if let Some(info) = place.announce.take() {
                     out.send(LiveItem::Source(info)).await.map_err(|_| Gone)?;
@@ -249,12 +250,17 @@ impl Feed<'_> {
             }
             return;
         };
-        let number = match over {
+        let (by, why) = match over {
             Over::Stopped => return,
-            Over::Closed => tap.close(at, Sender::Remote, None).await,
-            Over::Broken(error) => tap.close(at, Sender::Remote, Some(&error.to_string())).await,
-            Over::Cut(fault) => tap.close(at, Sender::Local, Some(&fault.to_string())).await,
+            Over::Closed => (Sender::Remote, None),
+            Over::Broken(error) => (Sender::Remote, Some(error.to_string())),
+            Over::Cut(fault) => (Sender::Local, Some(fault.to_string())),
         };
+        let number = tap.close(at, by, why.as_deref()).await;
+        let why = why.unwrap_or_else(|| "it closed the connection".to_owned());
+        self.desk
+            .note(self.remote, &format!("is lost: {why}"))
+            .await;
         if let Ok(number) = number {
             self.desk.leave_place(&place, number);
         }

@@ -208,6 +208,12 @@ impl Desk {
         }
     }
 
+    /// Tells the operator that a router feeds us, or no longer does. Only routers that proved to be some get here.
+    pub async fn note(&self, router: SocketAddr, what: &str) {
+        let text = format!("{}: {} {what}", self.name, router.ip());
+        let _ = self.out.send(LiveItem::Note(text)).await; // nobody is left to tell when the channel is gone
+    }
+
     /// Tells the operator of a connection that was turned away before it was a feed; rarely, strangers decide how many there are.
     pub async fn refused(&self, addr: SocketAddr, why: &str) {
         let now = self.clock.now();

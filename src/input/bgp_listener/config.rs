@@ -121,7 +121,13 @@ mod tests {
         assert!(!format!("{peer:?}").contains("a,b"));
         let plain: Peer = "2001:db8::1".parse().unwrap();
         assert_eq!((plain.asn, plain.password), (None, None));
-        for bad in ["", "r1", "192.0.2.1,as=x", "192.0.2.1,foo", "192.0.2.1,password="] {
+        for bad in [
+            "",
+            "r1",
+            "192.0.2.1,as=x",
+            "192.0.2.1,foo",
+            "192.0.2.1,password=",
+        ] {
             assert!(bad.parse::<Peer>().is_err(), "{bad}");
         }
     }

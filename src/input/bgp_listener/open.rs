@@ -25,15 +25,7 @@ const ADD_PATH: u8 = 69;
 const RECEIVE: u8 = 1;
 
 /// AFI and SAFI of what is decoded to keys: unicast, labeled, VPN, EVPN. The router picks those that it has.
-const FAMILIES: [(u16, u8); 7] = [
-    (1, 1),
-    (2, 1),
-    (1, 4),
-    (2, 4),
-    (1, 128),
-    (2, 128),
-    (25, 70),
-];
+const FAMILIES: [(u16, u8); 7] = [(1, 1), (2, 1), (1, 4), (2, 4), (1, 128), (2, 128), (25, 70)];
 /// IPv4 families whose next hop may be an IPv6 address (RFC 8950 §4).
 const IPV6_NEXT_HOPS: [(u16, u16); 3] = [(1, 1), (1, 4), (1, 128)];
 
@@ -124,11 +116,14 @@ pub fn theirs(body: &[u8], us: &Speaker, expected_as: Option<u32>) -> Result<The
         router_id: Ipv4Addr::new(a, b, c, d),
         extended_messages: false,
     };
-    let extended = length == EXTENDED_PARAMETERS && parameters.first() == Some(&EXTENDED_PARAMETERS);
+    let extended =
+        length == EXTENDED_PARAMETERS && parameters.first() == Some(&EXTENDED_PARAMETERS);
     let mut rest = if extended {
         counted(parameters.get(1..).unwrap_or_default(), true)
     } else {
-        parameters.get(..usize::from(length)).map(|it| (it, &[][..]))
+        parameters
+            .get(..usize::from(length))
+            .map(|it| (it, &[][..]))
     }
     .ok_or_else(malformed)?
     .0;

@@ -277,6 +277,9 @@ mod tests {
         guard.octets(&message(INITIATION, 20), s(6)).unwrap();
         assert_eq!(guard.deadline(), None);
         guard.octets(&[VERSION, 0], s(500)).unwrap();
-        assert_eq!((guard.deadline(), guard.overdue()), (Some(s(530)), Fault::Slow));
+        assert_eq!(
+            (guard.deadline(), guard.overdue()),
+            (Some(s(530)), Fault::Slow)
+        );
     }
 }

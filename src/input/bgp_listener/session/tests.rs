@@ -121,7 +121,11 @@ fn every_message_in_every_state_does_what_the_rfcs_say() {
             .map(|octet| receive(&mut session, &[*octet]))
             .filter(|said| !said.is_empty())
             .collect();
-        assert_eq!(said.join(", "), what, "{from:?} {octets:?} in single octets");
+        assert_eq!(
+            said.join(", "),
+            what,
+            "{from:?} {octets:?} in single octets"
+        );
     }
 }
 
@@ -175,7 +179,9 @@ fn bad_opens_are_refused_with_their_code() {
 
 #[test]
 fn the_extended_format_of_optional_parameters_is_read() {
-    let mut body = vec![4, 0xfd, 0xe9, 0, 30, 192, 0, 2, 1, 255, 255, 0, 5, 2, 0, 2, 6, 0];
+    let mut body = vec![
+        4, 0xfd, 0xe9, 0, 30, 192, 0, 2, 1, 255, 255, 0, 5, 2, 0, 2, 6, 0,
+    ];
     let theirs = open::theirs(&body, &us(), None).unwrap();
     assert!(theirs.extended_messages);
     body.truncate(16);
@@ -214,10 +220,7 @@ fn timers_follow_the_lesser_hold_time() {
     session.tick(s(20), &mut out);
     session.tick(s(30), &mut out);
     session.tick(s(40), &mut out);
-    assert_eq!(
-        told(&out),
-        "send keepalive, send keepalive, send keepalive"
-    );
+    assert_eq!(told(&out), "send keepalive, send keepalive, send keepalive");
     out.clear();
     session.tick(s(45), &mut out);
     assert_eq!(told(&out), "send 4/0, close");
