@@ -108,6 +108,103 @@ async fn a_router_is_heard_and_its_leaving_is_a_gap() {
     );
 }
 
+/// A whole BGP message.
+fn bgp(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut message = vec![0xff; 16];
+    message.extend_from_slice(&(19 + body.len() as u16).to_be_bytes());
+    message.push(kind);
+    message.extend_from_slice(body);
+    message
+}
+
+/// The per-peer header of 192.0.2.9, AS 65009, pre-policy, without a stamp; then `rest`.
+fn of_peer(kind: u8, rest: &[&[u8]]) -> Vec<u8> {
+    let mut body = vec![0; 42];
+    body[22..26].copy_from_slice(&[192, 0, 2, 9]);
+    body[26..30].copy_from_slice(&65_009u32.to_be_bytes());
+    body[30..34].copy_from_slice(&[192, 0, 2, 9]);
+    rest.iter().for_each(|part| body.extend_from_slice(part));
+    message(kind, &body)
+}
+
+fn peer_up() -> Vec<u8> {
+    let open = |asn: u16, id: u8| {
+        let [a, b] = asn.to_be_bytes();
+        let capability = [2, 6, 65, 4, 0, 0, a, b];
+        bgp(
+            1,
+            &[&[4, a, b, 0, 90, 192, 0, 2, id, 8][..], &capability].concat(),
+        )
+    };
+    let mut fixed = vec![0; 16];
+    fixed[12..].copy_from_slice(&[192, 0, 2, 1]);
+    fixed.extend_from_slice(&[0, 179, 0xaf, 0xc8]);
+    of_peer(3, &[&fixed, &open(65_001, 1), &open(65_009, 9)])
+}
+
+/// Kinds of what is found when a router says this.
+async fn found(pieces: &[&[u8]]) -> Vec<crate::detect::Kind> {
+    let (out, mut receiver) = channel();
+    let desk = Desk::new(OwnFeed::Bmp.name(), SourceIds::default(), out);
+    let (_stopper, stop) = watch::channel(false);
+    let (mut router, station) = duplex(1 << 20);
+    router.write_all(&pieces.concat()).await.unwrap();
+    drop(router);
+    let (remote, local) = ("192.0.2.1:40000", "192.0.2.2:11019");
+    serve(
+        station,
+        remote.parse().unwrap(),
+        local.parse().unwrap(),
+        &desk,
+        stop,
+    )
+    .await;
+    let mut decoder = Decoder::new();
+    let mut engine = crate::engine::Engine::new(&crate::detect::Settings::default());
+    let mut told = Vec::new();
+    for item in drained(&mut receiver) {
+        if let Some(item) = item.as_item() {
+            decoder.item(&item, &mut |event| engine.handle(event, &mut told));
+        }
+    }
+    engine.finish(&mut told);
+    engine
+        .findings()
+        .map(|(_, finding, _)| finding.kind)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_feed_of_withdrawals_alone_is_not_believed() {
+    use crate::detect::Kind;
+    let withdrawals: Vec<u8> = (0..1200u16)
+        .flat_map(|n| {
+            let [a, b] = n.to_be_bytes();
+            of_peer(0, &[&bgp(2, &[0, 4, 24, 10, a, b, 0, 0])])
+        })
+        .collect();
+    let kinds = found(&[&initiation(), &peer_up(), &withdrawals]).await;
+    assert!(kinds.contains(&Kind::FeedImplausible), "{kinds:?}");
+    assert!(!kinds.contains(&Kind::PrefixMassWithdrawal), "{kinds:?}");
+    assert!(!kinds.contains(&Kind::PrefixFlap), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn peer_downs_repeated_by_the_router_are_one_loss() {
+    use crate::detect::Kind;
+    let down = of_peer(2, &[&[4]]);
+    let kinds = found(&[&initiation(), &peer_up(), &down, &down, &down]).await;
+    assert!(
+        kinds
+            .iter()
+            .filter(|kind| **kind == Kind::SessionDown)
+            .count()
+            <= 1
+            && !kinds.contains(&Kind::SessionFlap),
+        "{kinds:?}"
+    );
+}
+
 #[tokio::test]
 async fn garbage_cuts_the_feed_off_with_its_reason() {
     let words = told(&[&initiation(), b"garbage", &statistics()]).await;
