@@ -63,9 +63,8 @@ impl Detector for Feeds {
                 _ => {}
             }
         }
-        if let (EventKind::Bmp(_), Some(id)) = (&seen.event.kind, seen.changes.rib.rib)
-            && !seen.changes.rib.routes.is_empty()
-        {
+        // Also where no route changed: withdrawals of what was never announced change none.
+        if let (EventKind::Bmp(_), Some(id)) = (&seen.event.kind, seen.changes.rib.rib) {
             self.plausible(id, seen, net, board);
         }
     }
