@@ -13,6 +13,7 @@ pub mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::detect::finding::MAX_FINDINGS;
 use crate::detect::{Board, FindingKey, Severity};
 use crate::event::Timestamp;
 use explain::Surroundings;
@@ -23,6 +24,9 @@ use incident::{
 
 #[cfg(test)]
 mod tests;
+
+/// Findings on the board from which on old ones are let go: three quarters of what it holds.
+const ROOM: usize = MAX_FINDINGS / 4 * 3;
 
 /// How long after a change the board is looked at: changes of one burst are judged together. Half a second keeps the first alert
 /// within the bar of 2 s.
@@ -54,6 +58,8 @@ struct Case {
     next_update: Timestamp,
     update_step: Duration,
     changed: bool,
+    /// Over for so long that its findings are out of play.
+    retired: bool,
     /// The last snapshot told, kept for incidents whose findings left the board.
     last: Option<Box<Incident>>,
 }
@@ -71,6 +77,8 @@ pub struct Correlator {
     resolve_check: Option<Timestamp>,
     /// Cases that wait to be told.
     waiting: BTreeSet<u32>,
+    /// See [`Correlator::note_waiting`].
+    tell_at: Option<Timestamp>,
 }
 
 impl Correlator {
@@ -81,18 +89,13 @@ impl Correlator {
 
     /// The next time at which [`Correlator::expire`] is wanted.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let waiting = self
-            .waiting
-            .iter()
-            .filter_map(|number| self.cases.get(number))
-            .map(|case| {
-                if case.open_since.is_none() {
-                    case.opens_at
-                } else {
-                    case.next_update
-                }
-            });
-        waiting.chain(self.look_at).chain(self.resolve_check).min()
+        self.look_at.into_iter().chain(self.resolve_check).chain(self.tell_at).min()
+    }
+
+    /// When the next waiting case may be told; kept because it is asked for after every event.
+    fn note_waiting(&mut self) {
+        let waiting = self.waiting.iter().filter_map(|number| self.cases.get(number));
+        self.tell_at = waiting.map(|case| if case.open_since.is_none() { case.opens_at } else { case.next_update }).min();
     }
 
     /// Deadlines at `now`.
@@ -111,6 +114,7 @@ impl Correlator {
         if self.resolve_check.is_some_and(|at| at <= now) {
             self.resolve_quiet(now, board, around, out);
         }
+        self.note_waiting();
     }
 
     /// End of input at `now`: judge what is on the board, open what was waiting. Nothing resolves by this.
@@ -152,11 +156,36 @@ impl Correlator {
         around: &Surroundings<'_>,
         out: &mut Vec<Told>,
     ) {
+        self.make_room(now, board);
         let mut dirty = board.take_dirty();
         self.paths.update(board, &dirty, around.visibility);
         dirty.extend(board.take_dirty());
         for root in self.forest.update(board, &dirty) {
             self.judge(root, now, board, out);
+        }
+    }
+
+    /// Lets findings go that have been over for long and that no open incident holds, when the board fills up: oldest first.
+    fn make_room(&mut self, now: Timestamp, board: &mut Board) {
+        if board.len() < ROOM {
+            return;
+        }
+        let open = |key: &FindingKey| {
+            let case = self.case_of.get(key).and_then(|number| self.cases.get(number));
+            case.is_some_and(|case| case.resolved_at.is_none())
+        };
+        let mut old: Vec<(Timestamp, FindingKey)> = board
+            .iter()
+            .filter(|(key, finding)| finding.ended.is_some_and(|at| at + REOPEN <= now) && !open(key))
+            .map(|(key, finding)| (finding.last, key))
+            .collect();
+        old.sort_unstable();
+        old.truncate(board.len() - ROOM / 2);
+        let gone: Vec<FindingKey> = old.into_iter().map(|(_, key)| key).collect();
+        self.forest.retire(&gone);
+        for key in gone {
+            board.drop_old(key);
+            self.case_of.remove(&key);
         }
     }
 
@@ -201,6 +230,7 @@ impl Correlator {
                         next_update: now,
                         update_step: UPDATE_LEAST,
                         changed: true,
+                        retired: false,
                         last: None,
                     },
                 );
@@ -403,12 +433,11 @@ impl Correlator {
                 out.push(Told::Resolved(snapshot));
             }
         }
-        for case in self
-            .cases
-            .values()
-            .filter(|c| c.resolved_at.is_some_and(|at| at + REOPEN <= now))
-        {
-            retired.extend(self.forest.tree(case.root));
+        for case in self.cases.values_mut() {
+            if !case.retired && case.resolved_at.is_some_and(|at| at + REOPEN <= now) {
+                case.retired = true;
+                retired.extend(self.forest.tree(case.root));
+            }
         }
         self.forest.retire(&retired);
         self.resolve_check = match (self.resolve_check, next) {

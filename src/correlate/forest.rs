@@ -2,9 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hashbrown::HashMap;
+
 use super::join::{self, Fit, SKEW};
-use super::rules::{Grade, RULES, Rule};
+use super::rules::{Grade, Join, RULES, Rule};
+use crate::detect::finding::MAX_PREFIXES;
 use crate::detect::{Board, Finding, FindingKey, Kind};
+use crate::event::Prefix;
+
+/// Prefixes by which one finding can be found: as many as it remembers.
+const MAX_INDEXED: usize = MAX_PREFIXES;
 
 /// A causal link: the finding it belongs to was caused by `cause`.
 #[derive(Clone, Debug)]
@@ -30,6 +37,50 @@ pub struct Forest {
     children: BTreeMap<FindingKey, BTreeSet<FindingKey>>,
     /// Findings in play, by kind: the candidates for causes and effects.
     by_kind: BTreeMap<Kind, BTreeSet<FindingKey>>,
+    /// Findings by the prefixes they are about: candidates where prefixes are what joins. Never iterated.
+    by_prefix: HashMap<Prefix, Vec<FindingKey>, foldhash::fast::RandomState>,
+    /// What a finding looked like when it was judged last.
+    judged: BTreeMap<FindingKey, Look>,
+}
+
+/// What of a finding decides about its links. One more occurrence rarely does: links need half of the occurrences, so a finding is
+/// judged again when it grew by a quarter, not each time it is counted. That keeps a prefix that flaps all day from costing all day.
+#[derive(Clone, PartialEq, Debug)]
+struct Look {
+    kind: Kind,
+    reason: Option<crate::detect::Reason>,
+    first: crate::event::Timestamp,
+    touches: usize,
+    affected: usize,
+    occurrences: usize,
+    over: bool,
+}
+
+impl Look {
+    fn at(finding: &Finding) -> Look {
+        Look {
+            kind: finding.kind,
+            reason: finding.reason,
+            first: finding.first,
+            touches: finding.touches.len(),
+            affected: finding.affected.prefixes.len() + finding.affected.routes.len(),
+            occurrences: finding.occurrences.len(),
+            over: finding.ended.is_some(),
+        }
+    }
+
+    /// Whether links have to be judged again after this change.
+    fn differs(&self, now: &Look) -> bool {
+        let grown =
+            now.occurrences < self.occurrences || now.occurrences * 4 >= self.occurrences * 5;
+        self.kind != now.kind
+            || self.reason != now.reason
+            || self.first != now.first
+            || self.touches != now.touches
+            || now.affected * 4 >= self.affected * 5 && now.affected != self.affected
+            || grown && now.occurrences != self.occurrences
+            || self.over != now.over
+    }
 }
 
 impl Forest {
@@ -54,23 +105,26 @@ impl Forest {
                 });
                 self.by_kind.entry(finding.kind).or_default().insert(key);
             }
+            let look = Look::at(finding);
+            if self
+                .judged
+                .get(&key)
+                .is_some_and(|judged| !judged.differs(&look))
+            {
+                continue;
+            }
+            self.judged.insert(key, look);
+            self.index(key, finding);
             again.insert(key);
             // What it may have caused is judged again too.
             again.extend(self.children.get(&key).into_iter().flatten());
-            for rule in RULES
-                .iter()
-                .filter(|rule| rule.causes.contains(&finding.kind))
-            {
-                for effect in rule
-                    .effects
-                    .iter()
-                    .filter_map(|kind| self.by_kind.get(kind))
-                    .flatten()
-                {
-                    if *effect != key {
-                        again.insert(*effect);
+            for rule in RULES.iter().filter(|rule| rule.causes.contains(&finding.kind)) {
+                self.candidates(rule.effects, rule.join, finding, board, |effect, e| {
+                    // Only those it could have caused: the cheap questions first, so that a thousand unrelated findings cost little.
+                    if effect != key && join::overlaps(rule, finding, e) && join::meets(rule.join, finding, e) {
+                        again.insert(effect);
                     }
-                }
+                });
             }
         }
         for &key in &again {
@@ -111,9 +165,43 @@ impl Forest {
         tree
     }
 
+    /// Calls `each` for every finding of one of `kinds` that can meet `finding` by `join`: those that share a prefix where prefixes
+    /// are what joins, else all of these kinds (links, sessions and servers are few; prefixes are many).
+    fn candidates(&self, kinds: &[Kind], join: Join, finding: &Finding, board: &Board, mut each: impl FnMut(FindingKey, &Finding)) {
+        if join == Join::AffectedPrefix {
+            let mut found: BTreeSet<FindingKey> = BTreeSet::new();
+            for prefix in join::prefixes(finding).take(MAX_INDEXED) {
+                found.extend(self.by_prefix.get(&prefix).into_iter().flatten());
+            }
+            for key in found {
+                if let Some(other) = board.get(key).filter(|other| kinds.contains(&other.kind)) {
+                    each(key, other);
+                }
+            }
+            return;
+        }
+        for &key in kinds.iter().filter_map(|kind| self.by_kind.get(kind)).flatten() {
+            if let Some(other) = board.get(key) {
+                each(key, other);
+            }
+        }
+    }
+
+    /// Makes a finding findable by its prefixes.
+    fn index(&mut self, key: FindingKey, finding: &Finding) {
+        for prefix in join::prefixes(finding).take(MAX_INDEXED) {
+            let keys = self.by_prefix.entry(prefix).or_default();
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+    }
+
     /// Forgets a finding; returns what hung below it.
     fn remove(&mut self, key: FindingKey) -> Vec<FindingKey> {
         self.unlink(key);
+        self.judged.remove(&key);
+        self.forget_prefixes(&BTreeSet::from([key]));
         self.by_kind.values_mut().for_each(|set| {
             set.remove(&key);
         });
@@ -126,9 +214,17 @@ impl Forest {
 
     /// Takes findings out of play: they are over and can neither cause nor be caused any more. Their links stay.
     pub fn retire(&mut self, keys: &[FindingKey]) {
-        for key in keys {
-            self.by_kind.values_mut().for_each(|set| {
-                set.remove(key);
+        let gone: BTreeSet<FindingKey> = keys.iter().copied().collect();
+        self.by_kind.values_mut().for_each(|set| set.retain(|key| !gone.contains(key)));
+        self.judged.retain(|key, _| !gone.contains(key));
+        self.forget_prefixes(&gone);
+    }
+
+    fn forget_prefixes(&mut self, gone: &BTreeSet<FindingKey>) {
+        if !gone.is_empty() {
+            self.by_prefix.retain(|_, keys| {
+                keys.retain(|key| !gone.contains(key));
+                !keys.is_empty()
             });
         }
     }
@@ -149,42 +245,23 @@ impl Forest {
         self.unlink(key);
         let Some(effect) = board.get(key) else { return };
         let mut best: Option<(Edge, Rank)> = None;
-        for (index, rule) in RULES
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.effects.contains(&effect.kind))
-        {
-            for &candidate in rule
-                .causes
-                .iter()
-                .filter_map(|kind| self.by_kind.get(kind))
-                .flatten()
-            {
-                let Some(cause) = board.get(candidate).filter(|_| candidate != key) else {
-                    continue;
-                };
-                if !may_cause(rule, (candidate, cause), (key, effect))
+        for (index, rule) in RULES.iter().enumerate().filter(|(_, rule)| rule.effects.contains(&effect.kind)) {
+            self.candidates(rule.causes, rule.join, effect, board, |candidate, cause| {
+                if candidate == key
+                    || !may_cause(rule, (candidate, cause), (key, effect))
+                    || !join::overlaps(rule, cause, effect)
+                    || !join::meets(rule.join, cause, effect)
                     || self.root_path_contains(candidate, key)
                 {
-                    continue;
+                    return;
                 }
-                if !join::meets(rule.join, cause, effect) {
-                    continue;
-                }
-                let Some(fit) = join::fit(rule, cause, effect) else {
-                    continue;
-                };
-                let edge = Edge {
-                    cause: candidate,
-                    rule: index,
-                    grade: rule.grade,
-                    fit,
-                };
+                let Some(fit) = join::fit(rule, cause, effect) else { return };
+                let edge = Edge { cause: candidate, rule: index, grade: rule.grade, fit };
                 let rank = Rank::of(&edge, index);
                 if best.as_ref().is_none_or(|(_, known)| rank > *known) {
                     best = Some((edge, rank));
                 }
-            }
+            });
         }
         if let Some((edge, _)) = best {
             self.children.entry(edge.cause).or_default().insert(key);

@@ -96,7 +96,7 @@ fn addr_of(touch: &Touch) -> Option<IpAddr> {
 }
 
 /// The prefixes a finding is about: what it affected, and the prefixes it touches.
-fn prefixes(finding: &Finding) -> impl Iterator<Item = Prefix> {
+pub fn prefixes(finding: &Finding) -> impl Iterator<Item = Prefix> {
     let touched = finding.touches.iter().filter_map(|touch| match touch {
         Touch::Prefix(prefix) => Some(*prefix),
         _ => None,
@@ -146,6 +146,18 @@ pub fn reach(rule: &Rule, cause: &Finding, effect: &Finding) -> Duration {
             .fold(least, Duration::max)
             .saturating_add(plus),
     }
+}
+
+/// Whether the two findings' times can fit at all: the cheap half of [`fit`].
+pub fn overlaps(rule: &Rule, cause: &Finding, effect: &Finding) -> bool {
+    let lasted = cause
+        .occurrences
+        .iter()
+        .filter_map(|o| o.until)
+        .max()
+        .unwrap_or(cause.last)
+        .max(cause.last);
+    cause.first <= effect.first + SKEW && effect.first <= lasted + reach(rule, cause, effect) + SKEW
 }
 
 /// Fits the effect's occurrences to the cause's. `None` when most of the effect happened without the cause.

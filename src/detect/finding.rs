@@ -332,6 +332,8 @@ pub struct Board {
     dirty: Vec<FindingKey>,
     /// Findings that were not taken because the board was full.
     pub refused: u64,
+    /// Old findings that were let go to make room.
+    pub evicted: u64,
 }
 
 impl Board {
@@ -363,6 +365,21 @@ impl Board {
         if self.findings.remove(&key).is_some() {
             self.dirty.push(key);
         }
+    }
+
+    /// Lets an old finding go to make room; counted in [`Board::evicted`].
+    pub fn drop_old(&mut self, key: FindingKey) {
+        self.evicted += u64::from(self.findings.remove(&key).is_some());
+    }
+
+    /// Findings on the board.
+    pub fn len(&self) -> usize {
+        self.findings.len()
+    }
+
+    /// Nothing on the board.
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty()
     }
 
     /// A finding by key.

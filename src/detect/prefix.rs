@@ -11,6 +11,7 @@ mod moved;
 mod origin;
 mod peer;
 pub mod rows;
+mod weather;
 
 use crate::event::{Classes, Event, EventKind, Timestamp};
 use crate::state::rib::attributes::What;
@@ -37,12 +38,13 @@ const COMMUNITY_SWITCHES: u32 = 20;
 
 /// Adds this family's detectors.
 pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
+    let weather = weather::Weather::new(settings);
     detectors.push(Box::new(Prefixes {
-        flaps: Book::new(Kind::PrefixFlap),
-        paths: Book::new(Kind::PrefixPathOscillation),
-        attributes: Book::new(Kind::PrefixAttributeOscillation),
+        flaps: Book::new(Kind::PrefixFlap, weather.clone()),
+        paths: Book::new(Kind::PrefixPathOscillation, weather.clone()),
+        attributes: Book::new(Kind::PrefixAttributeOscillation, weather.clone()),
         hunting: hunting::Hunts::default(),
-        moved: moved::Moves::default(),
+        moved: moved::Moves::new(weather),
         origin: origin::Origins::new(settings),
         peer: peer::Peers::default(),
         excuses: excuse::Excuses::default(),
@@ -132,7 +134,7 @@ impl Detector for Prefixes {
 
     fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
         for book in [&mut self.flaps, &mut self.paths, &mut self.attributes] {
-            book.flush(now, net, board);
+            book.flush(now, true, net, board);
         }
         self.peer.finish(now, net, board);
     }

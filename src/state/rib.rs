@@ -275,6 +275,11 @@ impl Ribs {
             .filter_map(|at| Some((RibId(at), self.ribs.get(at as usize)?)))
     }
 
+    /// Number of distinct attribute sets held.
+    pub fn attribute_sets(&self) -> usize {
+        self.attributes.len()
+    }
+
     /// Attributes by id.
     pub fn attributes(&self, id: AttrId) -> Option<&Attributes> {
         self.attributes.get(id)

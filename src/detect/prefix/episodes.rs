@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::detect::finding::Period;
+use hashbrown::HashMap;
+
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
@@ -15,13 +17,19 @@ use crate::state::rib::hot::Hot;
 use crate::state::rib::table::Slot;
 
 use super::Scene;
+use super::weather::Weather;
 
 /// Open episodes of one kind: beyond it the world itself is unstable, and the peers' own findings say so.
 const MAX_EPISODES: usize = 1024;
+/// From so many on, the Internet's weather opens no further ones: the table of unstable prefixes has them all, and what is ours must
+/// find room.
+const MAX_WEATHER: usize = 256;
 /// Prefixes named in a finding besides the first.
 const MAX_NAMED: usize = 16;
 /// Between two updates of a finding.
 const REFRESH: Duration = Duration::from_secs(2);
+/// The same for the Internet's weather, which nobody waits for; there can be thousands of such episodes.
+const REFRESH_WEATHER: Duration = Duration::from_secs(60);
 /// An episode is over after this much quiet (the survey's hysteresis: at least 5 min).
 const QUIET: Duration = Duration::from_secs(300);
 /// Prefixes of one origin that go within this are one episode: one announcement interval of FRR (1 s).
@@ -66,25 +74,32 @@ struct Episode {
     count: u32,
     /// Prefixes and copies changed since the last refresh.
     dirty: bool,
+    /// When its finding was brought up to date last.
+    refreshed: Timestamp,
+    /// Above info.
+    loud: bool,
 }
 
 /// Episodes of one kind.
 pub(super) struct Book {
     kind: Kind,
+    weather: Weather,
     episodes: BTreeMap<u32, Episode>,
     next: u32,
-    by_prefix: BTreeMap<Prefix, u32>,
+    /// Never iterated, so its order is never seen; a sender can choose prefixes, so it is seeded.
+    by_prefix: HashMap<Prefix, u32, foldhash::fast::RandomState>,
     refresh_at: Option<Timestamp>,
     quiet: BTreeSet<(Timestamp, u32)>,
 }
 
 impl Book {
-    pub fn new(kind: Kind) -> Book {
+    pub fn new(kind: Kind, weather: Weather) -> Book {
         Book {
             kind,
+            weather,
             episodes: BTreeMap::new(),
             next: 0,
-            by_prefix: BTreeMap::new(),
+            by_prefix: HashMap::default(),
             refresh_at: None,
             quiet: BTreeSet::new(),
         }
@@ -100,6 +115,10 @@ impl Book {
             return self.known(report);
         }
         let now = scene.event.at;
+        let severity = self.weather.severity(scene.net, prefix, report.hot.origin_as);
+        if severity == Severity::Info && self.episodes.len() >= MAX_WEATHER {
+            return;
+        }
         if let Some(at) = self.companion(report, now) {
             if let Some(episode) = self.episodes.get_mut(&at) {
                 if episode.prefixes.len() < crate::detect::finding::MAX_PREFIXES {
@@ -119,7 +138,7 @@ impl Book {
         }
         let mut finding = Finding::at(
             self.kind,
-            Severity::Warning,
+            severity,
             Subject::Prefix(prefix),
             report.first.min(now),
         );
@@ -156,6 +175,8 @@ impl Book {
             exact: scene.rib.kind.is_exact(),
             count: report.count,
             dirty: false,
+            refreshed: now,
+            loud: finding.severity > Severity::Info,
         };
         describe(&mut finding, self.kind, &episode, scene.net, now);
         episode.key = board.raise(finding);
@@ -265,7 +286,7 @@ impl Book {
 
     pub fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
         if self.refresh_at.is_some_and(|at| at <= now) {
-            self.flush(now, net, board);
+            self.flush(now, false, net, board);
         }
         while let Some((due, at)) = self.quiet.first().copied().filter(|(due, _)| *due <= now) {
             self.quiet.remove(&(due, at));
@@ -287,14 +308,21 @@ impl Book {
     }
 
     /// Brings findings up to date.
-    pub fn flush(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+    pub fn flush(&mut self, now: Timestamp, all: bool, net: &NetState, board: &mut Board) {
         self.refresh_at = None;
-        for episode in self.episodes.values_mut().filter(|episode| episode.dirty) {
+        let due = |episode: &Episode| {
+            let wait = if episode.loud { REFRESH } else { REFRESH_WEATHER };
+            episode.dirty && (all || episode.refreshed + wait <= now)
+        };
+        for episode in self.episodes.values_mut().filter(|episode| due(episode)) {
             episode.dirty = false;
+            episode.refreshed = now;
             let pending = std::mem::take(&mut episode.pending);
             let witnesses = std::mem::take(&mut episode.witnesses);
             let recovered = episode.recovered.take();
             let kind = self.kind;
+            let severity = self.weather.severity(net, episode.lead, episode.origin);
+            episode.loud = severity > Severity::Info;
             board.update(episode.key, |finding| {
                 if let Some(at) = recovered {
                     finding.recovered(at);
@@ -311,6 +339,7 @@ impl Book {
                     }
                 }
                 finding.last = finding.last.max(episode.last_stroke);
+                finding.severity = severity;
                 describe(finding, kind, episode, net, now);
             });
         }

@@ -10,6 +10,7 @@ use crate::state::rib::attributes::What;
 use crate::state::rib::{RouteChange, RouteDelta};
 
 use super::Scene;
+use super::weather::Weather;
 
 /// C39: withdrawal and announcement of one move lie within this; beyond it an outage lies between them.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -27,6 +28,9 @@ struct Sight {
     by: IpAddr,
     /// BGP identifier and AS of the speaker; 0 where unknown.
     speaker: (u32, u32),
+    /// The originating AS, and whether the speaker itself is it.
+    origin: u32,
+    direct: bool,
     locator: Locator,
 }
 
@@ -41,6 +45,11 @@ impl Sight {
                 a_as != 0 && a_as == b_as
             })
     }
+
+    /// One origin seen through two transit neighbors: they pass on its flap one after the other, nothing moved.
+    fn same_distant_origin(&self, other: &Sight) -> bool {
+        self.origin == other.origin && !self.direct && !other.direct
+    }
 }
 
 #[derive(Default)]
@@ -54,12 +63,19 @@ struct Watch {
 }
 
 /// `prefix.moved`, `prefix.move-flap`.
-#[derive(Default)]
 pub(super) struct Moves {
+    weather: Weather,
     watched: BTreeMap<Prefix, Watch>,
 }
 
 impl Moves {
+    pub fn new(weather: Weather) -> Moves {
+        Moves {
+            weather,
+            watched: BTreeMap::new(),
+        }
+    }
+
     pub fn route(&mut self, scene: &Scene<'_>, delta: &RouteDelta, board: &mut Board) {
         let withdrawn = match delta.change {
             RouteChange::Withdrawn => true,
@@ -100,7 +116,11 @@ impl Moves {
                 let end = &session.ends[scene.rib.sender];
                 (end.router_id, end.asn)
             });
+        let attributes = if withdrawn { delta.old } else { delta.new };
+        let digest = scene.net.rib.digest(attributes).copied().unwrap_or_default();
         let sight = Sight {
+            origin: digest.origin_as,
+            direct: digest.hops <= 1,
             at: now,
             by: scene.sender,
             speaker,
@@ -121,6 +141,7 @@ impl Moves {
         let gap = old.at.since(new.at).max(new.at.since(old.at));
         // A re-announcement by the speaker that withdrew is its own affair; a receiver's echo is none.
         if old.same_speaker(&new)
+            || old.same_distant_origin(&new)
             || gap > WITHIN
             || watch
                 .moved_at
@@ -137,11 +158,12 @@ impl Moves {
         match watch.key.filter(|_| back) {
             Some(key) => {
                 let moves = watch.moves;
+                let severity = self.weather.severity(scene.net, prefix, 0);
                 board.update(key, |finding| {
                     finding.again(scene.event);
                     if moves >= PING_PONG {
                         finding.kind = Kind::PrefixMoveFlap;
-                        finding.severity = Severity::Warning;
+                        finding.severity = severity;
                         finding.explain = format!(
                             "{prefix} moved {moves} times in {:.0} s between speakers",
                             finding.last.since(finding.first).as_secs_f64()

@@ -17,6 +17,7 @@ use crate::state::rib::attributes::{AttrId, What};
 use crate::state::rib::{RouteChange, RouteDelta};
 
 use super::Scene;
+use super::weather::Weather;
 
 /// Prefixes whose origin is remembered: one and a half full tables of both families; 32 octets each.
 const MAX_ORIGINS: usize = 2_000_000;
@@ -49,6 +50,7 @@ pub(super) struct Origins {
     findings: BTreeMap<(Prefix, u32), FindingKey>,
     suspects: BTreeMap<(Prefix, u32), BTreeSet<IpAddr>>,
     own: Vec<Prefix>,
+    weather: Weather,
 }
 
 impl Origins {
@@ -60,6 +62,7 @@ impl Origins {
             findings: BTreeMap::new(),
             suspects: BTreeMap::new(),
             own: settings.own_prefixes.clone(),
+            weather: Weather::new(settings),
         }
     }
 
@@ -207,7 +210,7 @@ impl Origins {
         }
         let mut finding = Finding::new(
             Kind::PrefixOriginConflict,
-            Severity::Warning,
+            self.weather.severity(scene.net, prefix, old),
             Subject::Prefix(prefix),
             scene.event,
         );
