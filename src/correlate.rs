@@ -89,13 +89,28 @@ impl Correlator {
 
     /// The next time at which [`Correlator::expire`] is wanted.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.look_at.into_iter().chain(self.resolve_check).chain(self.tell_at).min()
+        self.look_at
+            .into_iter()
+            .chain(self.resolve_check)
+            .chain(self.tell_at)
+            .min()
     }
 
     /// When the next waiting case may be told; kept because it is asked for after every event.
     fn note_waiting(&mut self) {
-        let waiting = self.waiting.iter().filter_map(|number| self.cases.get(number));
-        self.tell_at = waiting.map(|case| if case.open_since.is_none() { case.opens_at } else { case.next_update }).min();
+        let waiting = self
+            .waiting
+            .iter()
+            .filter_map(|number| self.cases.get(number));
+        self.tell_at = waiting
+            .map(|case| {
+                if case.open_since.is_none() {
+                    case.opens_at
+                } else {
+                    case.next_update
+                }
+            })
+            .min();
     }
 
     /// Deadlines at `now`.
@@ -171,12 +186,17 @@ impl Correlator {
             return;
         }
         let open = |key: &FindingKey| {
-            let case = self.case_of.get(key).and_then(|number| self.cases.get(number));
+            let case = self
+                .case_of
+                .get(key)
+                .and_then(|number| self.cases.get(number));
             case.is_some_and(|case| case.resolved_at.is_none())
         };
         let mut old: Vec<(Timestamp, FindingKey)> = board
             .iter()
-            .filter(|(key, finding)| finding.ended.is_some_and(|at| at + REOPEN <= now) && !open(key))
+            .filter(|(key, finding)| {
+                finding.ended.is_some_and(|at| at + REOPEN <= now) && !open(key)
+            })
             .map(|(key, finding)| (finding.last, key))
             .collect();
         old.sort_unstable();

@@ -14,15 +14,18 @@ use std::time::Duration;
 use flapscope::decode::Decoder;
 use flapscope::detect::{Kind, Settings, Severity};
 use flapscope::engine::Engine;
-use flapscope::event::EventKind;
 use flapscope::event::bgp::BgpMessage;
 use flapscope::event::bmp::BmpMessage;
 use flapscope::event::loss::GapKind;
+use flapscope::event::{Event, EventKind};
 use flapscope::input::bgp_listener::BgpListener;
 use flapscope::input::bgp_listener::config::Config;
 use flapscope::input::bmp::BmpStation;
+use flapscope::input::file::OpenOptions;
 use flapscope::input::live::{LiveItem, SourceIds, channel};
+use flapscope::input::merge::InputSet;
 use flapscope::input::paste::{self, Paste};
+use flapscope::input::record::{self, Recorder};
 use tokio::sync::{mpsc, watch};
 
 /// Daemons retry within seconds; a slow machine gets a multiple.
@@ -93,6 +96,9 @@ struct Watch {
     decoder: Decoder,
     engine: Engine,
     seen: Seen,
+    recorder: Recorder,
+    recording: PathBuf,
+    events: Vec<String>,
     _stop: watch::Sender<bool>,
 }
 
@@ -106,14 +112,24 @@ struct Seen {
 }
 
 impl Watch {
-    fn new() -> (
+    fn new(
+        name: &str,
+    ) -> (
         Watch,
         flapscope::input::live::LiveSender,
         watch::Receiver<bool>,
     ) {
         let (out, items) = channel();
         let (stop, stopped) = watch::channel(false);
+        let recording = directory(name).join("feeds.pcapng");
         let watch = Watch {
+            recorder: Recorder::create(&record::Settings {
+                path: recording.clone(),
+                ..record::Settings::default()
+            })
+            .unwrap(),
+            recording,
+            events: Vec::new(),
             items,
             decoder: Decoder::new(),
             engine: Engine::new(&Settings::default()),
@@ -123,16 +139,16 @@ impl Watch {
         (watch, out, stopped)
     }
 
-    fn bmp() -> (Watch, SocketAddr) {
-        let (watch, out, stopped) = Watch::new();
+    fn bmp(name: &str) -> (Watch, SocketAddr) {
+        let (watch, out, stopped) = Watch::new(name);
         let station = BmpStation::bind(&["127.0.0.2:0".parse().unwrap()]).unwrap();
         let address = station.addresses()[0];
         tokio::spawn(station.run(SourceIds::default(), out, stopped));
         (watch, address)
     }
 
-    fn listener() -> (Watch, SocketAddr) {
-        let (watch, out, stopped) = Watch::new();
+    fn listener(name: &str) -> (Watch, SocketAddr) {
+        let (watch, out, stopped) = Watch::new(name);
         let address = ["127.0.0.2:0".parse().unwrap()];
         let listener = BgpListener::bind(&address, Config::new(ASN)).unwrap();
         let address = listener.addresses()[0];
@@ -157,7 +173,9 @@ impl Watch {
 
     fn item(&mut self, item: &LiveItem) {
         let Some(item) = item.as_item() else { return };
+        self.recorder.write(&item);
         let (engine, seen) = (&mut self.engine, &mut self.seen);
+        let events = &mut self.events;
         let mut told = Vec::new();
         self.decoder.item(&item, &mut |event| {
             match &event.kind {
@@ -176,6 +194,7 @@ impl Watch {
                 EventKind::Malformed(malformed) => panic!("{malformed:?}"),
                 _ => {}
             }
+            events.extend(fact(event));
             engine.handle(event, &mut told);
         });
         assert!(told.is_empty(), "an alert about a feed: {told:?}");
@@ -192,7 +211,31 @@ impl Watch {
         assert!(kinds.contains(&Kind::FeedGap), "{kinds:?}");
         assert!(kinds.contains(&Kind::FeedRestarted), "{kinds:?}");
         assert!(kinds.len() <= 4, "a flood: {kinds:?}");
+        self.replay();
     }
+
+    /// The recording holds the same facts at the same times (law 13).
+    fn replay(mut self) {
+        self.recorder.finish();
+        let mut inputs = InputSet::open(&[self.recording], &OpenOptions::default()).unwrap();
+        let mut decoder = Decoder::new();
+        let mut replayed = Vec::new();
+        while let Some(item) = inputs.next() {
+            decoder.item(&item, &mut |event| replayed.extend(fact(event)));
+        }
+        decoder.finish(&mut |event| replayed.extend(fact(event)));
+        assert!(self.events.len() > 4);
+        for (live, replayed) in self.events.iter().zip(&replayed) {
+            assert_eq!(live, replayed);
+        }
+        assert_eq!(self.events.len(), replayed.len());
+    }
+}
+
+/// What an event says, apart from where it is found.
+fn fact(event: &Event) -> Option<String> {
+    let source = matches!(event.kind, EventKind::Source(_));
+    (!source).then(|| format!("{:?} {:?}", event.at, event.kind))
 }
 
 /// BIRD with two routes.
@@ -207,7 +250,7 @@ const BIRD_ARGUMENTS: [&str; 5] = ["-f", "-c", "bird.conf", "-s", "bird.ctl"];
 #[tokio::test]
 async fn bird_feeds_the_listener_and_its_death_is_a_gap() {
     let Some(bird) = program(&BIRD) else { return };
-    let (mut watch, address) = Watch::listener();
+    let (mut watch, address) = Watch::listener("bird-recording");
     let directory = directory("bird");
     let fast = "  connect delay time 1; connect retry time 1; error wait time 1, 2;\n  rr client;";
     let session = lines(&paste::LISTENER, "BIRD", address)
@@ -235,7 +278,7 @@ async fn frr_feeds_the_bmp_station_and_its_death_is_a_gap() {
         return;
     };
     let Some(bird) = program(&BIRD) else { return };
-    let (mut watch, address) = Watch::bmp();
+    let (mut watch, address) = Watch::bmp("frr-bmp-recording");
     let directory = directory("frr-bmp");
     // BIRD is the peer whose routes FRR reports.
     let (far, near) = ("127.0.0.5", "127.0.0.4");
@@ -309,7 +352,7 @@ async fn frr_feeds_the_listener_and_its_death_is_a_gap() {
     let Some(bgpd) = program(&["/usr/lib/frr/bgpd"]) else {
         return;
     };
-    let (mut watch, address) = Watch::listener();
+    let (mut watch, address) = Watch::listener("frr-recording");
     let directory = directory("frr");
     let session = lines(&paste::LISTENER, "FRR", address)
         .replacen(
@@ -362,7 +405,11 @@ async fn gobgp_feeds_both_and_its_death_is_a_gap() {
     };
     let directory = directory("gobgp");
     for bmp in [true, false] {
-        let (mut watch, address) = if bmp { Watch::bmp() } else { Watch::listener() };
+        let (mut watch, address) = if bmp {
+            Watch::bmp("gobgp-bmp-recording")
+        } else {
+            Watch::listener("gobgp-recording")
+        };
         let (pastes, port): (&[Paste], _) = if bmp {
             (&paste::BMP, 0)
         } else {

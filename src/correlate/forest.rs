@@ -118,10 +118,16 @@ impl Forest {
             again.insert(key);
             // What it may have caused is judged again too.
             again.extend(self.children.get(&key).into_iter().flatten());
-            for rule in RULES.iter().filter(|rule| rule.causes.contains(&finding.kind)) {
+            for rule in RULES
+                .iter()
+                .filter(|rule| rule.causes.contains(&finding.kind))
+            {
                 self.candidates(rule.effects, rule.join, finding, board, |effect, e| {
                     // Only those it could have caused: the cheap questions first, so that a thousand unrelated findings cost little.
-                    if effect != key && join::overlaps(rule, finding, e) && join::meets(rule.join, finding, e) {
+                    if effect != key
+                        && join::overlaps(rule, finding, e)
+                        && join::meets(rule.join, finding, e)
+                    {
                         again.insert(effect);
                     }
                 });
@@ -167,7 +173,14 @@ impl Forest {
 
     /// Calls `each` for every finding of one of `kinds` that can meet `finding` by `join`: those that share a prefix where prefixes
     /// are what joins, else all of these kinds (links, sessions and servers are few; prefixes are many).
-    fn candidates(&self, kinds: &[Kind], join: Join, finding: &Finding, board: &Board, mut each: impl FnMut(FindingKey, &Finding)) {
+    fn candidates(
+        &self,
+        kinds: &[Kind],
+        join: Join,
+        finding: &Finding,
+        board: &Board,
+        mut each: impl FnMut(FindingKey, &Finding),
+    ) {
         if join == Join::AffectedPrefix {
             let mut found: BTreeSet<FindingKey> = BTreeSet::new();
             for prefix in join::prefixes(finding).take(MAX_INDEXED) {
@@ -180,7 +193,11 @@ impl Forest {
             }
             return;
         }
-        for &key in kinds.iter().filter_map(|kind| self.by_kind.get(kind)).flatten() {
+        for &key in kinds
+            .iter()
+            .filter_map(|kind| self.by_kind.get(kind))
+            .flatten()
+        {
             if let Some(other) = board.get(key) {
                 each(key, other);
             }
@@ -215,7 +232,9 @@ impl Forest {
     /// Takes findings out of play: they are over and can neither cause nor be caused any more. Their links stay.
     pub fn retire(&mut self, keys: &[FindingKey]) {
         let gone: BTreeSet<FindingKey> = keys.iter().copied().collect();
-        self.by_kind.values_mut().for_each(|set| set.retain(|key| !gone.contains(key)));
+        self.by_kind
+            .values_mut()
+            .for_each(|set| set.retain(|key| !gone.contains(key)));
         self.judged.retain(|key, _| !gone.contains(key));
         self.forget_prefixes(&gone);
     }
@@ -245,7 +264,11 @@ impl Forest {
         self.unlink(key);
         let Some(effect) = board.get(key) else { return };
         let mut best: Option<(Edge, Rank)> = None;
-        for (index, rule) in RULES.iter().enumerate().filter(|(_, rule)| rule.effects.contains(&effect.kind)) {
+        for (index, rule) in RULES
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.effects.contains(&effect.kind))
+        {
             self.candidates(rule.causes, rule.join, effect, board, |candidate, cause| {
                 if candidate == key
                     || !may_cause(rule, (candidate, cause), (key, effect))
@@ -255,8 +278,15 @@ impl Forest {
                 {
                     return;
                 }
-                let Some(fit) = join::fit(rule, cause, effect) else { return };
-                let edge = Edge { cause: candidate, rule: index, grade: rule.grade, fit };
+                let Some(fit) = join::fit(rule, cause, effect) else {
+                    return;
+                };
+                let edge = Edge {
+                    cause: candidate,
+                    rule: index,
+                    grade: rule.grade,
+                    fit,
+                };
                 let rank = Rank::of(&edge, index);
                 if best.as_ref().is_none_or(|(_, known)| rank > *known) {
                     best = Some((edge, rank));

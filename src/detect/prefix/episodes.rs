@@ -115,7 +115,9 @@ impl Book {
             return self.known(report);
         }
         let now = scene.event.at;
-        let severity = self.weather.severity(scene.net, prefix, report.hot.origin_as);
+        let severity = self
+            .weather
+            .severity(scene.net, prefix, report.hot.origin_as);
         if severity == Severity::Info && self.episodes.len() >= MAX_WEATHER {
             return;
         }
@@ -311,7 +313,11 @@ impl Book {
     pub fn flush(&mut self, now: Timestamp, all: bool, net: &NetState, board: &mut Board) {
         self.refresh_at = None;
         let due = |episode: &Episode| {
-            let wait = if episode.loud { REFRESH } else { REFRESH_WEATHER };
+            let wait = if episode.loud {
+                REFRESH
+            } else {
+                REFRESH_WEATHER
+            };
             episode.dirty && (all || episode.refreshed + wait <= now)
         };
         for episode in self.episodes.values_mut().filter(|episode| due(episode)) {

@@ -117,7 +117,12 @@ impl Moves {
                 (end.router_id, end.asn)
             });
         let attributes = if withdrawn { delta.old } else { delta.new };
-        let digest = scene.net.rib.digest(attributes).copied().unwrap_or_default();
+        let digest = scene
+            .net
+            .rib
+            .digest(attributes)
+            .copied()
+            .unwrap_or_default();
         let sight = Sight {
             origin: digest.origin_as,
             direct: digest.hops <= 1,

@@ -4,7 +4,7 @@
 //! Source: G. Huston's BGP update reports (15–20 thousand withdrawals a day at one vantage point for a decade, most of them from few
 //! prefixes); measured: 5 minutes of RIS updates of 2019 hold 175 oscillations and flaps of foreign prefixes.
 
-use crate::detect::{Severity, Settings};
+use crate::detect::{Settings, Severity};
 use crate::event::Prefix;
 use crate::state::NetState;
 
@@ -26,20 +26,36 @@ pub struct Weather {
 
 impl Weather {
     pub fn new(settings: &Settings) -> Weather {
-        Weather { own: settings.own_prefixes.clone(), own_as: settings.own_as.clone() }
+        Weather {
+            own: settings.own_prefixes.clone(),
+            own_as: settings.own_as.clone(),
+        }
     }
 
     /// How loud instability of `prefix` (originated by `origin`, 0 where unknown) is.
     pub fn severity(&self, net: &NetState, prefix: Prefix, origin: u32) -> Severity {
         let ours = prefix.is_default()
-            || prefix.len() > if prefix.is_ipv6() { LONGEST_V6 } else { LONGEST_V4 }
+            || prefix.len()
+                > if prefix.is_ipv6() {
+                    LONGEST_V6
+                } else {
+                    LONGEST_V4
+                }
             || self.own_as.contains(&origin)
-            || self.own.iter().any(|own| own.covers(&prefix) || prefix.covers(own));
-        if ours || !is_internet(net) { Severity::Warning } else { Severity::Info }
+            || self
+                .own
+                .iter()
+                .any(|own| own.covers(&prefix) || prefix.covers(own));
+        if ours || !is_internet(net) {
+            Severity::Warning
+        } else {
+            Severity::Info
+        }
     }
 }
 
 /// Whether what was received is (a good part of) the Internet's table.
 fn is_internet(net: &NetState) -> bool {
-    net.rib.attribute_sets() >= INTERNET_ATTRIBUTE_SETS || net.rib.iter().any(|(_, rib)| rib.known() >= INTERNET_TABLE)
+    net.rib.attribute_sets() >= INTERNET_ATTRIBUTE_SETS
+        || net.rib.iter().any(|(_, rib)| rib.known() >= INTERNET_TABLE)
 }
