@@ -31,6 +31,8 @@ pub enum Command {
     Decode(Decode),
     /// Watch this host: the kernel's links, addresses and routes, and what is asked for besides.
     Live(Live),
+    /// Record packets, netlink and BMP of this host into one pcapng (-w FILE).
+    Record(Live),
     /// What a kind of incident means: logic, thresholds, sources, known false alarms.
     Explain {
         /// A kind like `link.flap`; without it, all are listed.
@@ -143,6 +145,21 @@ pub struct Live {
     /// Record all that is seen into this pcapng file.
     #[arg(short, long = "write", value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Record into a ring of files, as dumpcap: filesize:KIB, duration:SECONDS, files:N (repeatable).
+    #[arg(short = 'b', long = "ring", value_name = "WHAT:N", requires = "write")]
+    pub ring: Vec<crate::input::record::RingOption>,
+    /// Keep what the ring holds of these minutes before each incident.
+    #[arg(long, value_name = "MINUTES", value_parser = minutes, requires = "ring")]
+    pub freeze_on_alert: Option<std::time::Duration>,
+    /// Capture no packets.
+    #[arg(long, conflicts_with = "interface")]
+    pub no_packets: bool,
+    /// Capture frames for other hosts too.
+    #[arg(long)]
+    pub promiscuous: bool,
+    /// A TCP port on which routers speak BMP past this host to another station (repeatable).
+    #[arg(long, value_name = "PORT")]
+    pub bmp_port: Vec<u16>,
     /// No screen, also on a terminal: the text stream (or `--format json`).
     #[arg(long)]
     pub headless: bool,
@@ -164,6 +181,16 @@ pub struct Live {
     /// A DHCP server that is meant to be there (repeatable).
     #[arg(long, value_name = "ADDRESS")]
     pub dhcp_server: Vec<std::net::IpAddr>,
+}
+
+/// Minutes, or a time with its unit.
+fn minutes(given: &str) -> Result<std::time::Duration, String> {
+    let bare = given.bytes().all(|octet| octet.is_ascii_digit());
+    duration(&if bare {
+        format!("{given}m")
+    } else {
+        given.to_owned()
+    })
 }
 
 /// A number with s, m or h behind it (none means seconds).

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, Cut, SchemaOf};
+use crate::cli::{Cli, Command, Cut, Live, SchemaOf};
 use crate::event::{Timestamp, text};
 use crate::input::file::OpenOptions;
 use crate::output::json;
@@ -21,7 +21,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Some(Command::Analyze(analyze)) => analyze::run(&analyze.files, &analyze.options),
         Some(Command::Decode(decode)) => decode::run(&decode),
-        Some(Command::Live(options)) => live::run(&options),
+        Some(Command::Live(options)) => live::run(&options, live::Mode::Tell),
+        Some(Command::Record(options)) => live::run(&options, live::Mode::Record),
         Some(Command::Explain { kind }) => explain::run(kind.as_deref()),
         Some(Command::Schema { of }) => {
             let schema = match of {
@@ -46,9 +47,13 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(0)
         }
         None if !cli.read.is_empty() => analyze::run(&cli.read, &cli.analyze),
+        // Bare: this host, as it is.
         None => {
-            Cli::command().print_help()?;
-            Ok(2)
+            let live = Live {
+                netlink_buffer: crate::input::netlink::BUFFER,
+                ..Live::default()
+            };
+            live::run(&live, live::Mode::Tell)
         }
     }
 }

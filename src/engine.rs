@@ -264,7 +264,7 @@ impl Engine {
                     self.gaps.push((event.source, (**gap).clone()));
                 }
             }
-            EventKind::DumpDone(_) | EventKind::Deadline => {}
+            EventKind::DumpDone(_) | EventKind::Actor(_) | EventKind::Deadline => {}
         }
     }
 

@@ -61,6 +61,8 @@ pub enum EventKind {
     Nexthop(Box<netlink::NexthopEvent>),
     /// End of one rtnetlink dump (`NLMSG_DONE`): what was not repeated in it is gone.
     DumpDone(netlink::DumpDone),
+    /// The process behind a netlink port.
+    Actor(Box<netlink::Actor>),
     /// ARP packet.
     Arp(Box<lan::Arp>),
     /// ICMPv6 router/neighbor discovery or redirect message.
@@ -110,8 +112,9 @@ impl Classes {
     pub const MALFORMED: Classes = Classes(1 << 17);
     /// Deadlines of the model; detectors get them whenever they changed something, without asking.
     pub const DEADLINE: Classes = Classes(1 << 18);
+    pub const ACTOR: Classes = Classes(1 << 19);
     /// Every class.
-    pub const ALL: Classes = Classes((1 << 19) - 1);
+    pub const ALL: Classes = Classes((1 << 20) - 1);
 
     /// The union of two sets.
     pub const fn and(self, other: Classes) -> Classes {
@@ -155,6 +158,7 @@ impl EventKind {
             EventKind::Rule(_) => Classes::RULE,
             EventKind::Nexthop(_) => Classes::NEXTHOP,
             EventKind::DumpDone(_) => Classes::DUMP_DONE,
+            EventKind::Actor(_) => Classes::ACTOR,
             EventKind::Arp(_) => Classes::ARP,
             EventKind::Nd(_) => Classes::ND,
             EventKind::Dhcp4(_) => Classes::DHCP4,

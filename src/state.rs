@@ -2,6 +2,7 @@
 //!
 //! Tables are bounded (law 10) by named constants in their own files. A table learns only from events.
 
+pub mod actors;
 pub mod addresses;
 pub mod hosts;
 pub mod leases;
@@ -78,6 +79,8 @@ pub struct NetState {
     pub leases: leases::Leases,
     /// Routers that advertise (RA).
     pub routers: routers::Routers,
+    /// Names of processes that change the kernel's tables.
+    pub actors: actors::Actors,
     /// Who uses which address with which MAC (ARP, ND).
     pub hosts: hosts::Hosts,
 }
@@ -133,6 +136,7 @@ impl NetState {
                 self.rib
                     .apply(event, &self.sessions, &changes.sessions, &mut changes.rib);
             }
+            EventKind::Actor(actor) => self.actors.learn(actor),
             EventKind::Source(_) | EventKind::Malformed(_) | EventKind::Deadline => {}
         }
     }

@@ -112,12 +112,12 @@ fn a_tiny_buffer_loses_says_so_and_the_shadow_fib_is_right_again_afterwards() {
 fn a_process_and_a_name_lead_into_the_same_namespace() {
     need_namespaces!();
     let host = host("pid");
-    let mut sleeper = host.spawn("sleep", &["30"]);
-    let pid = sleeper.id();
+    let mut inside = host.process();
+    let pid = inside.id();
     let mut watcher = Watcher::of(&pid.to_string(), &host, 1 << 20);
     watcher.until("the baseline", |w| w.equals_kernel());
-    let _ = sleeper.kill();
-    let _ = sleeper.wait();
+    drop(inside.stdin.take());
+    let _ = inside.wait();
 }
 
 /// `flapscope live --format json` and what it prints, with the time of each line.
@@ -256,6 +256,42 @@ fn the_end_is_orderly_on_sigterm_and_sigint_and_what_is_pending_is_told() {
         assert_eq!(alert["incident"]["root"]["kind"], "link.admin-down");
         assert_eq!(live.child.wait().unwrap().code(), Some(code));
     }
+}
+
+#[test]
+fn a_recording_of_the_run_gives_the_same_alerts_offline() {
+    need_namespaces!();
+    let host = host("rec");
+    let file = std::env::temp_dir().join(format!("{}.pcapng", host.name));
+    let path = file.to_str().unwrap();
+    let mut live = Live::start(&["--netns", &host.name, "-w", path]);
+    baseline_is_read(&host);
+    host.far("link set up2 down");
+    host.ip("route del default");
+    host.ip("addr del 192.0.2.1/24 dev up1");
+    let opened = |alert: &Value| alert["type"] == "incident.opened";
+    let mut told = vec![live.wait(opened).expect("an alert").1];
+    live.signal("-TERM");
+    assert_eq!(live.child.wait().unwrap().code(), Some(0));
+    while let Ok((_, alert)) = live.lines.recv() {
+        told.push(alert);
+    }
+    let out = Command::new(env!("CARGO_BIN_EXE_flapscope"))
+        .args(["analyze", "--format", "ndjson", path])
+        .output()
+        .unwrap();
+    let mut offline: Vec<Value> = out
+        .stdout
+        .split(|octet| *octet == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    for alert in told.iter_mut().chain(&mut offline) {
+        // The file does not know the host's name.
+        alert.as_object_mut().unwrap().remove("host");
+    }
+    let _ = std::fs::remove_file(&file);
+    assert_eq!(told, offline);
 }
 
 #[test]

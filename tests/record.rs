@@ -1,6 +1,11 @@
 //! The flight recorder from outside: what was written reads back the same, other programs open it, the ring turns, a full disk is told.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -399,8 +404,8 @@ fn the_minutes_before_an_incident_outlive_the_ring() {
     let mut recorder = Recorder::create(&with_freeze(ring)).unwrap();
     let before = write(&mut recorder, &steps(350, 100_000_000));
     let at = before.last().unwrap().0;
-    recorder.incident(at);
-    recorder.incident(at);
+    recorder.told(at, true);
+    recorder.told(at, true);
     let news = recorder.news();
     assert_eq!(news.len(), 1, "{news:?}");
     let later: Vec<Step> = steps(700, 100_000_000);
@@ -450,52 +455,6 @@ fn write_ignoring(recorder: &mut Recorder) {
             bytes: &[0xee; 60],
             wire_len: 60,
         }));
-    }
-}
-
-#[test]
-fn a_stream_of_ours_is_recorded_as_a_connection() {
-    let path = folder("stream").join("f.pcapng");
-    let mut recorder = Recorder::create(&settings(&path)).unwrap();
-    let router = info(0, SourceKind::Bmp, Some("192.0.2.7:40000"));
-    recorder.write(&Item::Source(router));
-    for (number, bytes) in [&[3u8, 0, 0, 0, 6, 4][..], &[3, 0, 0, 0, 6, 5]]
-        .iter()
-        .enumerate()
-    {
-        recorder.write(&Item::Record(Record {
-            at: START,
-            source: SourceId(0),
-            locator: locator(number as u64),
-            format: Format::BmpStream,
-            bytes,
-            wire_len: bytes.len() as u32,
-        }));
-    }
-    recorder.closed(SourceId(0), START + Duration::from_secs(1));
-    assert_eq!(recorder.finish().frames, 8);
-    opens_elsewhere(&path);
-    if let Some(text) = tshark(
-        &path,
-        &[
-            "-o",
-            "tcp.check_checksum:TRUE",
-            "-T",
-            "fields",
-            "-e",
-            "ip.src",
-            "-e",
-            "tcp.flags.str",
-            "-e",
-            "tcp.checksum.status",
-        ],
-    ) {
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 8, "{text}");
-        assert!(
-            lines[0].starts_with("192.0.2.7") && lines.iter().all(|line| line.ends_with("\t1")),
-            "{text}"
-        );
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Collectors run as tasks and threads, each with a [`LiveSender`]; one loop receives, merges, records, decodes and judges, and writes
 //! alerts out at once. Shutdown is the end of input (law 3): the collectors are told to stop, what they still hand over is merged and
-//! judged, then the engine finishes. A second ^C does not wait for that.
+//! judged, then the engine finishes. A second ^C does not wait for that. `flapscope record` is the same run, told less.
 
+mod desk;
 mod told;
 mod watch;
 
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch as flag};
 use tokio::time::MissedTickBehavior;
 
+use self::desk::Desk;
 use self::told::Teller;
 use self::watch::Rooms;
 use crate::cli::Live;
@@ -23,9 +25,10 @@ use crate::event::text::sanitized;
 use crate::input::bgp_listener::BgpListener;
 use crate::input::bgp_listener::config::Config;
 use crate::input::bmp::BmpStation;
+use crate::input::capture;
 use crate::input::live::{self, LiveItem, LiveSender, SourceIds, Stop, now};
-use crate::input::merge::live::LiveMerge;
 use crate::input::netlink::{self, Namespace};
+use crate::input::record::{self, Recorder, Ring};
 
 /// How often time goes on without items: alerts that wait for quiet are late by this at most.
 const TICK: Duration = Duration::from_millis(50);
@@ -36,15 +39,34 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Exit code after ^C (128 + SIGINT).
 const INTERRUPTED: u8 = 130;
 
+/// How much is told.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Mode {
+    /// Alerts (`flapscope live`).
+    Tell,
+    /// What was recorded (`flapscope record`).
+    Record,
+}
+
 /// Watches until ^C, SIGTERM, hang-up or the end of `--for`.
-pub fn run(options: &Live) -> anyhow::Result<u8> {
+pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
+    if mode == Mode::Record && options.write.is_none() {
+        bail!("say where to record: -w FILE.pcapng");
+    }
+    let to_stdout = options
+        .write
+        .as_deref()
+        .is_some_and(|path| path.as_os_str() == "-");
+    if mode == Mode::Tell && to_stdout {
+        bail!("alerts and -w - both want standard output; `flapscope record -w -` only records");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("flapscope")
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let code = runtime.block_on(watch(options));
+    let code = runtime.block_on(watch(options, mode));
     // Threads that sit in a system call must not keep the program.
     runtime.shutdown_background();
     code
@@ -57,7 +79,7 @@ struct Collectors {
     stop: Stop,
 }
 
-async fn watch(options: &Live) -> anyhow::Result<u8> {
+async fn watch(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let (stop, stopped) = flag::channel(false);
     let (sender, mut items) = live::channel();
     let mut signals = Signals::new()?;
@@ -71,15 +93,18 @@ async fn watch(options: &Live) -> anyhow::Result<u8> {
         own_as: options.own_as.clone(),
         dhcp_servers: options.dhcp_server.clone(),
     };
-    let mut rooms = Rooms::new(&settings);
-    let mut teller = Teller::new(options.format, host_name());
+    let recorder = recorder(options)?;
+    // What nobody reads need not be judged, unless the ring waits for incidents.
+    let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
+    let mut rooms = Rooms::new(judges.then_some(settings));
+    let mut teller = Teller::new(options.format, mode, host_name());
     let watched = open(options, collectors, &mut rooms)?;
     teller.begin(&watched)?;
+    let mut desk = Desk::new(rooms, recorder, teller);
 
-    let mut merge = LiveMerge::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let end = tokio::time::sleep_until(tick_deadline(options.duration));
+    let end = tokio::time::sleep_until(end_of(options.duration));
     tokio::pin!(end);
     let mut batch = Vec::with_capacity(TURN);
     let mut interrupted = false;
@@ -99,13 +124,8 @@ async fn watch(options: &Live) -> anyhow::Result<u8> {
             }
             _ = tick.tick() => {}
         }
-        take(&mut batch, &mut merge, &mut teller)?;
-        let now = now();
-        while let Some(item) = merge.pop(now) {
-            rooms.item(&item, &mut teller)?;
-        }
-        rooms.advance(merge.horizon(now), &mut teller)?;
-        teller.flush()?;
+        desk.take(&mut batch)?;
+        desk.judge(now())?;
     }
     let _ = stop.send(true); // no receiver: no collector is left
     let drained = tokio::select! {
@@ -114,57 +134,43 @@ async fn watch(options: &Live) -> anyhow::Result<u8> {
             // Asked twice: what was told is out, the rest is given up.
             return Ok(if ended == Ended::Interrupt { INTERRUPTED } else { 0 });
         }
-        drained = drain(&mut items, &mut merge, &mut rooms, &mut teller) => drained,
+        drained = drain(&mut items, &mut desk) => drained,
     };
     drained?;
-    rooms.finish(&mut teller)?;
-    teller.end(merge.late())?;
+    desk.finish()?;
     Ok(if interrupted { INTERRUPTED } else { 0 })
 }
 
-/// Takes what the collectors still hand over until the last one has ended, then empties the merge.
-async fn drain(
-    items: &mut mpsc::Receiver<LiveItem>,
-    merge: &mut LiveMerge,
-    rooms: &mut Rooms,
-    teller: &mut Teller,
-) -> anyhow::Result<()> {
+/// Takes what the collectors still hand over until the last one has ended.
+async fn drain(items: &mut mpsc::Receiver<LiveItem>, desk: &mut Desk) -> anyhow::Result<()> {
     let mut batch = Vec::with_capacity(TURN);
     let all = async {
         while items.recv_many(&mut batch, TURN).await > 0 {
-            take(&mut batch, merge, teller)?;
-            let now = now();
-            while let Some(item) = merge.pop(now) {
-                rooms.item(&item, teller)?;
-            }
+            desk.take(&mut batch)?;
+            desk.judge(now())?;
         }
         anyhow::Ok(())
     };
     match tokio::time::timeout(PATIENCE, all).await {
-        Ok(result) => result?,
-        Err(_) => {
-            teller.note("a collector did not end in time; what it still had is not judged")?
-        }
+        Ok(result) => result,
+        Err(_) => desk.note("a collector did not end in time; what it still had is not judged"),
     }
-    while let Some(item) = merge.drain() {
-        rooms.item(&item, teller)?;
-    }
-    Ok(())
 }
 
-/// Moves received items into the merge; notes go to the reader at once.
-fn take(
-    batch: &mut Vec<LiveItem>,
-    merge: &mut LiveMerge,
-    teller: &mut Teller,
-) -> anyhow::Result<()> {
-    for item in batch.drain(..) {
-        match item {
-            LiveItem::Note(text) => teller.note(&text)?,
-            item => merge.push(item),
-        }
-    }
-    Ok(())
+/// The recorder that was asked for; opened first, while there is the right to.
+fn recorder(options: &Live) -> anyhow::Result<Option<Recorder>> {
+    let Some(path) = &options.write else {
+        return Ok(None);
+    };
+    let settings = record::Settings {
+        path: path.clone(),
+        ring: Ring::of(&options.ring)?,
+        freeze: options.freeze_on_alert,
+        host: host_name(),
+    };
+    let recorder = Recorder::create(&settings)
+        .with_context(|| format!("cannot record into {}", path.display()))?;
+    Ok(Some(recorder))
 }
 
 /// Opens everything that was asked for, then lets it run; what is watched, as sentences. Each kind of collector has its place here.
@@ -185,6 +191,12 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         })?;
         kernels.push((namespace, collector));
     }
+    let packets = capture::Options {
+        interfaces: options.interface.clone(),
+        promiscuous: options.promiscuous,
+        tcp_ports: options.bmp_port.clone(),
+    };
+    let captured = open_capture(options, &packets)?;
     let station = (!options.bmp.is_empty())
         .then(|| BmpStation::bind(&options.bmp))
         .transpose()
@@ -210,6 +222,16 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         ));
         watched.extend(notes);
     }
+    if let Some(opened) = captured {
+        watched.extend(packets_watched(&opened));
+        capture::run(
+            opened,
+            packets,
+            collectors.ids.clone(),
+            collectors.sender.clone(),
+            collectors.stop.clone(),
+        )?;
+    }
     if let Some(station) = station {
         for address in station.addresses() {
             watched.push(format!("BMP at {address}"));
@@ -225,6 +247,37 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         tokio::spawn(listener.run(ids, collectors.sender.clone(), stop));
     }
     Ok(watched)
+}
+
+fn packets_watched(opened: &capture::Opened) -> Vec<String> {
+    let mut lines: Vec<String> = opened.choice.iter().map(ToString::to_string).collect();
+    let names: Vec<&str> = opened.handles.iter().map(|h| h.name.as_str()).collect();
+    if opened.choice.is_none() && !names.is_empty() {
+        lines.push(format!("capturing on {}", names.join(", ")));
+    }
+    lines.extend(opened.failed.iter().map(ToString::to_string));
+    lines
+}
+
+/// Opens the interfaces named, or the host's uplinks. Interfaces belong to our own namespace, so another namespace's kernel is
+/// watched without packets (`ip netns exec NAME flapscope live` sees both).
+fn open_capture(
+    options: &Live,
+    packets: &capture::Options,
+) -> anyhow::Result<Option<capture::Opened>> {
+    let named = !packets.interfaces.is_empty();
+    if options.no_packets || (!named && !options.netns.is_empty()) {
+        return Ok(None);
+    }
+    let mut opened = capture::open(packets)?;
+    // What was asked for by name must be there; what the rule chose may be out of reach for us.
+    if named
+        && opened.handles.is_empty()
+        && let Some(error) = opened.failed.pop()
+    {
+        return Err(error.into());
+    }
+    Ok(Some(opened))
 }
 
 /// The BGP listener, where one was asked for.
@@ -243,12 +296,10 @@ fn bgp_listener(options: &Live) -> anyhow::Result<Option<BgpListener>> {
 /// What was asked for and has no collector (yet).
 fn not_wired(options: &Live) -> Option<&'static str> {
     [
-        (!options.interface.is_empty(), "live capture (-i)"),
         (
             options.rtr.is_some() || options.vrps.is_some(),
             "RPKI (--rtr, --vrps)",
         ),
-        (options.write.is_some(), "recording (-w)"),
     ]
     .into_iter()
     .find_map(|(asked, what)| asked.then_some(what))
@@ -269,7 +320,7 @@ fn namespaces(given: &[String]) -> anyhow::Result<Vec<Namespace>> {
 }
 
 /// A day that never comes when no end was asked for.
-fn tick_deadline(duration: Option<Duration>) -> tokio::time::Instant {
+fn end_of(duration: Option<Duration>) -> tokio::time::Instant {
     const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
     #[expect(clippy::disallowed_methods, reason = "--for is measured on the wall")]
     let now = tokio::time::Instant::now();

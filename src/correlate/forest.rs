@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::join::{self, Fit, SKEW};
 use super::rules::{Grade, Join, RULES, Rule};
 use crate::detect::finding::MAX_PREFIXES;
-use crate::detect::{Board, Finding, FindingKey, Kind};
+use crate::detect::{Board, Finding, FindingKey, Kind, Severity};
 use crate::event::Prefix;
 
 /// Prefixes by which one finding can be found: as many as it remembers.
@@ -118,6 +118,9 @@ impl Forest {
             again.insert(key);
             // What it may have caused is judged again too.
             again.extend(self.children.get(&key).into_iter().flatten());
+            if is_weather(finding) {
+                continue;
+            }
             for rule in RULES
                 .iter()
                 .filter(|rule| rule.causes.contains(&finding.kind))
@@ -271,6 +274,7 @@ impl Forest {
         {
             self.candidates(rule.causes, rule.join, effect, board, |candidate, cause| {
                 if candidate == key
+                    || is_weather(cause)
                     || !may_cause(rule, (candidate, cause), (key, effect))
                     || !join::overlaps(rule, cause, effect)
                     || !join::meets(rule.join, cause, effect)
@@ -328,6 +332,13 @@ fn may_cause(
         cause.first <= effect.first + SKEW
     };
     ordered && (rule.when)(cause, effect)
+}
+
+/// An unstable prefix that nobody has to act on explains nothing: the Internet has thousands of them at any time.
+fn is_weather(finding: &Finding) -> bool {
+    finding.severity == Severity::Info
+        && (Kind::PrefixTableTransfer..=Kind::PrefixZombie).contains(&finding.kind)
+        && !finding.planned
 }
 
 /// What makes one explanation better than another: surer, then earlier in the table, then explaining more, then nearer in time.

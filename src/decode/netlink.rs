@@ -14,7 +14,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use super::{Emit, Stamp};
 use crate::event::loss::{Gap, GapKind, Malformed, Protocol};
-use crate::event::netlink::{Action, DumpDone, Dumped, Meta};
+use crate::event::netlink::{ACTOR_MAGIC, Action, Actor, DumpDone, Dumped, Meta, NLMSG_ACTOR};
+use crate::event::text::sanitized;
 use crate::event::{EventKind, SourceId, WireText};
 
 /// `struct nlmsghdr`: length, type, flags, sequence, port (linux/netlink.h).
@@ -55,6 +56,8 @@ const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_DUMP: u16 = 0x300;
 /// Dumps running at once; one socket runs one dump at a time, so this is a bound on sockets, not on tables.
 const MAX_DUMPS: usize = 64;
+/// `TASK_COMM_LEN` less its end.
+const MAX_NAME: usize = 15;
 /// Octets of a bad message that are shown.
 const HEAD_SHOWN: usize = 32;
 
@@ -153,6 +156,13 @@ impl NetlinkDecoder {
                 return emit(&stamp.event(EventKind::Gap(Box::new(gap))));
             }
             NLMSG_TSTAMP => return,
+            NLMSG_ACTOR => {
+                match actor(payload) {
+                    Some(actor) => emit(&stamp.event(EventKind::Actor(Box::new(actor)))),
+                    None => self.ignored = self.ignored.saturating_add(1),
+                }
+                return;
+            }
             RTM_GETLINK | RTM_GETADDR | RTM_GETROUTE | RTM_GETNEIGH | RTM_GETRULE
             | RTM_GETNEXTHOP => return self.asked(header, payload, stamp.source),
             RTM_NEWLINK => (Dumped::Links, Action::New),
@@ -278,6 +288,18 @@ impl Header {
             pid: u32::from_ne_bytes([p0, p1, p2, p3]),
         })
     }
+}
+
+/// What the live collector noted about a port.
+fn actor(payload: &[u8]) -> Option<Actor> {
+    let (pid, name) = payload
+        .strip_prefix(ACTOR_MAGIC)?
+        .split_first_chunk::<4>()?;
+    let name = String::from_utf8_lossy(name.get(..MAX_NAME).unwrap_or(name));
+    Some(Actor {
+        pid: u32::from_ne_bytes(*pid),
+        name: sanitized(&name).into(),
+    })
 }
 
 fn malformed(why: &str, bytes: &[u8], stamp: &Stamp, emit: Emit<'_>) {

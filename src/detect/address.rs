@@ -160,7 +160,7 @@ impl AddressDetector {
             // What an operator or program takes away once is meant to be away.
             finding.broken.subject = delta.by == 0 || finding.count > 1;
             finding.planned = delta.by != 0 && finding.count == 1;
-            finding.actor = Some(actor(delta.by, None));
+            finding.actor = Some(actor(net, delta.by, None));
             for touch in touches {
                 finding.touch(touch.clone());
             }
@@ -168,7 +168,7 @@ impl AddressDetector {
                 finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
             }
             finding.period = period(&finding.occurrences);
-            finding.explain = explain(finding, delta, &name);
+            finding.explain = explain(finding, delta, &name, net);
             let name = quoted(&name);
             finding.advice = vec![
                 format!("ip address show dev {name}"),
@@ -178,13 +178,13 @@ impl AddressDetector {
     }
 }
 
-fn explain(finding: &Finding, delta: &AddressDelta, name: &str) -> String {
+fn explain(finding: &Finding, delta: &AddressDelta, name: &str, net: &NetState) -> String {
     let last = finding.occurrences.last().map_or(finding.last, |o| o.at);
     let how_often = times(finding.count, finding.first, last);
     let why = match (delta.expired, delta.by) {
         (true, _) => "its lifetime ran out and nobody renewed it".to_owned(),
         (false, 0) => "by the kernel".to_owned(),
-        (false, pid) => format!("by {}", actor(pid, None)),
+        (false, pid) => format!("by {}", actor(net, pid, None)),
     };
     let and = match (delta.last, delta.addr.is_ipv6()) {
         (true, false) => {

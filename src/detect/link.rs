@@ -162,7 +162,7 @@ impl LinkDetector {
             }
             finding.broken.subject = true;
             if delta.by != 0 {
-                finding.actor = Some(actor(delta.by, None));
+                finding.actor = Some(actor(net, delta.by, None));
             }
             touch(finding, delta, net);
             describe(finding, watch, &delta.name);

@@ -281,3 +281,19 @@ pub enum Dumped {
     /// The recording does not tell.
     Unknown,
 }
+
+/// Who is behind a netlink port (`nlmsg_pid`), as the live collector found it in /proc. In a recording it is a control message of type
+/// [`NLMSG_ACTOR`] before the messages that it explains.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct Actor {
+    /// `nlmsg_pid`.
+    pub pid: u32,
+    /// The process's name (`/proc/PID/comm`), sanitised.
+    pub name: Box<str>,
+}
+
+/// Message type of an [`Actor`]: below `NLMSG_MIN_TYPE` (16) are control messages, of which the kernel uses 1 to 4 and rtmon 15.
+/// Payload: [`ACTOR_MAGIC`], the port in host byte order, the name up to the end.
+pub const NLMSG_ACTOR: u16 = 14;
+/// Tells our message from whoever else may use its type.
+pub const ACTOR_MAGIC: &[u8; 8] = b"flapscop";

@@ -9,8 +9,6 @@ pub mod filter;
 mod reader;
 mod supervisor;
 
-use std::sync::Arc;
-
 use pcap::{Active, Capture, Precision, TimestampType};
 
 pub use devices::{Choice, Device, Why};
@@ -36,9 +34,6 @@ pub struct Options {
     /// TCP ports besides BGP's that pass: those on which BMP is spoken.
     pub tcp_ports: Vec<u16>,
 }
-
-/// Sentences for the user (stderr, log): what came, went, failed.
-pub type Tell = Arc<dyn Fn(String) + Send + Sync>;
 
 /// Why packets cannot be captured.
 #[derive(Debug, thiserror::Error)]

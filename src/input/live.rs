@@ -67,6 +67,15 @@ impl LiveItem {
         }
     }
 
+    /// Tells where its bytes are found again.
+    pub fn place(&mut self, place: Locator) {
+        match self {
+            LiveItem::Record(record) => record.locator = place,
+            LiveItem::Gap { locator, .. } => *locator = place,
+            _ => {}
+        }
+    }
+
     /// Its time; sources have none of their own, promises are about the time to come.
     pub fn at(&self) -> Option<Timestamp> {
         match self {

@@ -4,6 +4,7 @@
 //! dump never brings back what was deleted while it ran. Requests are handed over like everything else: they tell the decoder what a
 //! dump was about to list, also when the list turns out empty, and a recording replays to the same (law 13).
 
+mod actor;
 pub mod dump;
 mod scan;
 pub mod socket;
@@ -17,8 +18,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use self::actor::Actors;
 use self::dump::Dumps;
-use self::scan::Scan;
+use self::scan::{Found, Scan};
 pub use self::socket::{BUFFER, Namespace};
 use self::socket::{NetlinkSocket, Opened, Received};
 use super::Format;
@@ -34,6 +36,11 @@ const DATAGRAM: usize = 64 << 10;
 const DATAGRAM_MOST: usize = 4 << 20;
 /// How often due dumps are looked for and the merge is told that nothing waits.
 const TICK: Duration = Duration::from_millis(100);
+/// After so many wake-ups in a row, each within [`PACE`] of the last, …
+const HOT: u32 = 16;
+/// … the socket is left to fill for this long before it is read again: a flood is then read in large pieces. A wake-up for each
+/// message costs more than the message (measured). Its buffer holds a hundred times more; stamps are late by at most this.
+const PACE: Duration = Duration::from_millis(2);
 /// Batches read before stop and due dumps are looked at again.
 const TURN: usize = 64;
 /// Other namespaces that are told apart by id.
@@ -107,6 +114,7 @@ impl Collector {
             others: BTreeMap::new(),
             dumps: Dumps::default(),
             scan: Scan::default(),
+            actors: Actors::default(),
             buffer: vec![0; DATAGRAM],
             heard: None,
         };
@@ -165,6 +173,7 @@ struct Task {
     others: BTreeMap<i32, Lane>,
     dumps: Dumps,
     scan: Scan,
+    actors: Actors,
     buffer: Vec<u8>,
     /// When the last datagram was read: a loss lies between then and its report.
     heard: Option<Timestamp>,
@@ -183,6 +192,7 @@ impl Task {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut more = false;
+        let (mut hot, mut last) = (0u32, Timestamp::MIN);
         loop {
             tokio::select! {
                 biased;
@@ -197,6 +207,16 @@ impl Task {
                 },
                 _ = tick.tick() => {}
             }
+            let woken = now();
+            hot = if woken.since(last) < PACE {
+                hot.saturating_add(1)
+            } else {
+                0
+            };
+            if hot > HOT {
+                // Waits for the stop, which need not come.
+                let _ = tokio::time::timeout(PACE, stop.wait_for(|stop| *stop)).await;
+            }
             match self.step().await {
                 Ok(Ok(waits)) => more = waits,
                 Ok(Err(Unwanted)) => return Ok(()),
@@ -205,6 +225,7 @@ impl Task {
                     break;
                 }
             }
+            last = now();
         }
         // What the kernel has queued already belongs to the time before the stop.
         if result.is_ok() {
@@ -277,7 +298,7 @@ impl Task {
     /// Reads up to [`BATCH`] octets of one namespace into a record; whether more may wait.
     fn batch(&mut self, items: &mut Vec<LiveItem>) -> io::Result<bool> {
         let mut used = 0;
-        let mut notes = Vec::new();
+        let mut found = Found::default();
         let mut at = None;
         let more = loop {
             let room = self.buffer.get_mut(used..).unwrap_or_default();
@@ -296,7 +317,12 @@ impl Task {
                         self.other(nsid, stamp, &other, items);
                     } else {
                         self.scan
-                            .messages(datagram, stamp, &mut self.dumps, &mut notes);
+                            .messages(datagram, stamp, &mut self.dumps, &mut found);
+                        if let Some(port) = found.port.take().filter(|port| *port != self.port)
+                            && let Some(note) = self.actors.introduce(port, stamp)
+                        {
+                            items.push(self.own.record(stamp, &note));
+                        }
                         used = end.next_multiple_of(4);
                     }
                     if used >= BATCH || items.len() >= 16 {
@@ -337,7 +363,7 @@ impl Task {
             }
         };
         self.flush(at, used, items);
-        items.extend(notes.into_iter().map(LiveItem::Note));
+        items.extend(found.notes.into_iter().map(LiveItem::Note));
         Ok(more)
     }
 

@@ -10,7 +10,6 @@ pub mod ring;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ pub use ring::{Ring, RingError, RingOption};
 
 use self::pcapng::{Origin, Statistics};
 use self::ring::Files;
-use super::synthetic::{self, Connection, Sender};
 use super::{Format, Item, Record};
 use crate::event::loss::Gap;
 use crate::event::source::Unit;
@@ -42,9 +40,6 @@ const NETLINK_HEADER: [u8; 16] = [0, 0, 0x03, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 /// `struct nlmsghdr`.
 const MESSAGE_HEADER: usize = 16;
 
-/// The port that BMP stations use by custom, for streams whose ends are not known.
-const BMP_PORT: u16 = 11_019;
-
 /// What is recorded where.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -54,6 +49,8 @@ pub struct Settings {
     pub ring: Ring,
     /// `--freeze-on-alert`: time before an incident that is kept when the ring goes on.
     pub freeze: Option<Duration>,
+    /// The name of this host, as alerts bear it.
+    pub host: Option<String>,
 }
 
 /// What was recorded of one source.
@@ -100,13 +97,14 @@ pub struct Recorder {
     /// By source and link type: a source may change its (a reopened tunnel).
     interfaces: BTreeMap<(SourceId, u16), Interface>,
     infos: BTreeMap<SourceId, SourceInfo>,
-    streams: BTreeMap<SourceId, Connection>,
     next_index: u32,
     /// Whole blocks not yet written.
     blocks: Vec<u8>,
     frames: u64,
     flushed: Timestamp,
     newest: Timestamp,
+    /// Up to where the engine was told that time has passed; records from which nothing was decoded do not move it.
+    watched: Timestamp,
     trouble: Option<String>,
     /// Not told yet.
     news: Vec<String>,
@@ -125,15 +123,15 @@ impl Recorder {
             files: Files::create(&settings.path, settings.ring)?,
             is_ring: settings.ring.is_ring(),
             freeze: settings.freeze,
-            origin: origin(),
+            origin: origin(settings.host.as_deref()),
             interfaces: BTreeMap::new(),
             infos: BTreeMap::new(),
-            streams: BTreeMap::new(),
             next_index: 0,
             blocks: Vec::new(),
             frames: 0,
             flushed: Timestamp::MIN,
             newest: Timestamp::MIN,
+            watched: Timestamp::MIN,
             trouble: None,
             news: Vec::new(),
         })
@@ -162,40 +160,35 @@ impl Recorder {
             }
         }
         self.settle();
-        (self.frames > before && self.trouble.is_none()).then(|| frame(before + 1))
-    }
-
-    /// Nothing more comes from a source.
-    pub fn closed(&mut self, source: SourceId, at: Timestamp) {
-        if let Some(mut stream) = self.streams.remove(&source)
-            && self.trouble.is_none()
-        {
-            self.start(at);
-            for packet in stream.close(Sender::Remote) {
-                self.frame(source, synthetic::LINK_TYPE, at, [&packet, &[]], None);
-            }
-            self.settle();
+        if self.trouble.is_some() {
+            return None;
         }
+        let is_frame = self.frames > before;
+        // A loss stands behind the frame before it, as readers count it.
+        Some(frame(if is_frame { before + 1 } else { before }))
     }
 
     /// The engine's time has come to `at` without an item. Tell it regularly: what waits is written then.
     pub fn advance(&mut self, at: Timestamp) {
+        self.watched = self.watched.max(at);
         self.newest = self.newest.max(at);
         self.settle();
     }
 
-    /// An incident was opened at `at`: writes down how far the engine's time had come, and keeps the segments of the time before.
-    pub fn incident(&mut self, at: Timestamp) {
+    /// The engine said something at its time `at`: writes that time down, so that a replay comes as far even if this recorder is
+    /// killed. When an incident was `opened`, the segments of the time before are kept.
+    pub fn told(&mut self, at: Timestamp, opened: bool) {
         if self.trouble.is_some() {
             return;
         }
+        self.watched = self.watched.max(at);
         self.newest = self.newest.max(at);
         let described = self.interfaces.values().find_map(|known| known.index);
         if let Some(index) = described {
-            pcapng::statistics(&mut self.blocks, index, self.newest, note::WATCHED, None);
+            pcapng::statistics(&mut self.blocks, index, self.watched, note::WATCHED, None);
         }
         self.flush();
-        let Some(time) = self.freeze.filter(|_| self.trouble.is_none()) else {
+        let Some(time) = self.freeze.filter(|_| opened && self.trouble.is_none()) else {
             return;
         };
         match self.files.freeze(at - time) {
@@ -281,36 +274,9 @@ impl Recorder {
                     self.frame(source, NETLINK, at, [&NETLINK_HEADER, messages], None);
                 }
             }
-            Format::BmpStream => {
-                let mut packets = Vec::new();
-                if !self.streams.contains_key(&source) {
-                    let (stream, handshake) = self.stream(source, at);
-                    self.streams.insert(source, stream);
-                    packets = handshake;
-                }
-                if let Some(stream) = self.streams.get_mut(&source) {
-                    packets.extend(stream.data(Sender::Remote, record.bytes));
-                }
-                for packet in packets {
-                    self.frame(source, synthetic::LINK_TYPE, at, [&packet, &[]], None);
-                }
-            }
-            // Comes from files only.
-            Format::Mrt => {}
+            // Come from files only: stations of ours hand their streams over as packets.
+            Format::BmpStream | Format::Mrt => {}
         }
-    }
-
-    /// The connection of a byte stream; its router is the source's name where that is an address.
-    fn stream(&self, source: SourceId, at: Timestamp) -> (Connection, Vec<Box<[u8]>>) {
-        let name = self
-            .infos
-            .get(&source)
-            .and_then(|info| info.interface.as_deref());
-        let unknown = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let remote = name
-            .and_then(|name| name.parse().ok())
-            .unwrap_or_else(|| unknown(source.0 as u16));
-        Connection::open(remote, unknown(BMP_PORT), at)
     }
 
     fn frame(
@@ -354,7 +320,6 @@ impl Recorder {
             .map(|(_, link_type)| *link_type)
             .unwrap_or_else(|| match self.infos.get(&source).map(|info| info.kind) {
                 Some(SourceKind::Netlink) => NETLINK,
-                Some(SourceKind::Bmp) => synthetic::LINK_TYPE,
                 _ => ETHERNET,
             });
         let index = self.interface(source, link_type);
@@ -413,13 +378,12 @@ impl Recorder {
                     counters.from = newest;
                 }
                 counters.to = newest;
-                pcapng::statistics(
-                    &mut self.blocks,
-                    index,
-                    newest,
-                    note::WATCHED,
-                    Some(&counters),
-                );
+                let (at, comment) = if self.watched == Timestamp::MIN {
+                    (newest, "")
+                } else {
+                    (self.watched, note::WATCHED)
+                };
+                pcapng::statistics(&mut self.blocks, index, at, comment, Some(&counters));
             }
         }
     }
@@ -508,7 +472,7 @@ fn message_length(messages: &[u8]) -> Option<usize> {
 }
 
 /// The host, as far as it says.
-fn origin() -> Origin {
+fn origin(host: Option<&str>) -> Origin {
     let line = |path: &str| {
         let text = fs::read_to_string(Path::new(path)).unwrap_or_default();
         text.trim().to_owned()
@@ -521,6 +485,7 @@ fn origin() -> Origin {
         hardware: model.map_or_else(String::new, |(_, model)| model.to_owned()),
         os: format!("Linux {}", line("/proc/sys/kernel/osrelease")),
         application: format!("{}{}", note::APPLICATION, env!("CARGO_PKG_VERSION")),
+        comment: note::host(host),
     }
 }
 

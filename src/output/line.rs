@@ -141,6 +141,7 @@ fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
             }
             Ok(())
         }
+        EventKind::Actor(actor) => write!(line, "ACTOR pid {} is {}", actor.pid, actor.name),
         EventKind::DumpDone(done) => write!(line, "DUMP-DONE {}", tag(&done.what)),
         EventKind::Arp(a) => match a.op {
             1 if a.is_probe() => write!(line, "ARP probe {} by {}", a.target_ip, a.sender_mac),

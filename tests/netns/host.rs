@@ -1,6 +1,6 @@
 //! A host made of two namespaces: its own, and one that holds the far ends of its links. Both go when it is dropped.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 
 /// Whether namespaces can be made here; says so when not.
@@ -82,13 +82,26 @@ impl Host {
         assert!(child.wait().unwrap().success());
     }
 
-    /// A process inside.
-    pub fn spawn(&self, program: &str, args: &[&str]) -> Child {
-        Command::new("ip")
-            .args(["netns", "exec", &self.name, program])
-            .args(args)
+    /// A process inside, which is there when this returns; it ends with its standard input.
+    pub fn process(&self) -> Child {
+        let mut child = Command::new("ip")
+            .args([
+                "netns",
+                "exec",
+                &self.name,
+                "sh",
+                "-c",
+                "echo here; exec cat",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
-            .unwrap()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "here\n");
+        child
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::io::{self, Write};
 
+use super::Mode;
 use crate::cli::LiveFormat;
 use crate::commands::analyze::style;
 use crate::correlate::Told;
+use crate::input::record::Summary;
 use crate::output::alert::{Alert, AlertKind, Host, severity};
 use crate::output::report::{self, Style};
 
 /// Writes alerts.
 pub struct Teller {
     format: LiveFormat,
+    mode: Mode,
     host: Option<String>,
     style: Style,
     out: io::BufWriter<io::Stdout>,
@@ -20,9 +23,10 @@ pub struct Teller {
 
 impl Teller {
     /// For this host.
-    pub fn new(format: LiveFormat, host: Option<String>) -> Teller {
+    pub fn new(format: LiveFormat, mode: Mode, host: Option<String>) -> Teller {
         Teller {
             format,
+            mode,
             host,
             style: style(),
             out: io::BufWriter::new(io::stdout()),
@@ -35,6 +39,10 @@ impl Teller {
     pub fn begin(&mut self, watched: &[String]) -> io::Result<()> {
         let host = self.host.as_deref().unwrap_or("this host").to_owned();
         match self.format {
+            // A recording may go to standard output.
+            _ if self.mode == Mode::Record => watched
+                .iter()
+                .try_for_each(|line| self.note(&format!("recording {line}"))),
             LiveFormat::Text => {
                 writeln!(self.out, "flapscope watches {host} (^C ends):")?;
                 for line in watched {
@@ -65,6 +73,10 @@ impl Teller {
 
     /// Writes alerts of one room and empties the list.
     pub fn tell(&mut self, room: Option<&str>, told: &mut Vec<Told>) -> anyhow::Result<()> {
+        if self.mode == Mode::Record {
+            told.clear();
+            return Ok(());
+        }
         for said in told.drain(..) {
             self.told += 1;
             self.dirty = true;
@@ -122,11 +134,26 @@ impl Teller {
     }
 
     /// The last words.
-    pub fn end(&mut self, late: u64) -> io::Result<()> {
-        if self.format == LiveFormat::Text && self.told == 0 {
+    pub fn end(&mut self, late: u64, recorded: Option<&Summary>) -> io::Result<()> {
+        let silent = self.mode == Mode::Tell && self.told == 0;
+        if self.format == LiveFormat::Text && silent {
             writeln!(self.out, "nothing happened that is worth an alert")?;
         }
         self.out.flush()?;
+        if let Some(summary) = recorded {
+            self.note(&format!(
+                "recorded {} frames of {} sources in {} file(s)",
+                summary.frames,
+                summary.sources.len(),
+                summary.files
+            ))?;
+            for source in summary.sources.iter() {
+                self.note(&format!(
+                    "{}: {} frames, {} known to be lost",
+                    source.name, source.frames, source.lost
+                ))?;
+            }
+        }
         if late > 0 {
             self.note(&format!(
                 "{late} records came later than {} ms and were judged when they came",

@@ -10,6 +10,7 @@ use crate::detect::Settings;
 use crate::engine::Engine;
 use crate::event::{SourceId, SourceKind, Timestamp};
 use crate::input::live::LiveItem;
+use crate::input::record::Recorder;
 
 struct Room {
     /// How alerts name it; `None` for the host itself.
@@ -20,7 +21,8 @@ struct Room {
 
 /// All rooms of a live run.
 pub struct Rooms {
-    settings: Settings,
+    /// `None`: nothing is judged.
+    settings: Option<Settings>,
     rooms: Vec<Room>,
     /// Which room a source belongs to.
     of: BTreeMap<SourceId, usize>,
@@ -28,10 +30,10 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// No rooms yet.
-    pub fn new(settings: &Settings) -> Rooms {
+    /// No rooms yet. Without settings there will be none, and nothing is judged.
+    pub fn new(settings: Option<Settings>) -> Rooms {
         Rooms {
-            settings: settings.clone(),
+            settings,
             rooms: Vec::new(),
             of: BTreeMap::new(),
             told: Vec::new(),
@@ -40,11 +42,14 @@ impl Rooms {
 
     /// A room for the kernel of a namespace, which `source` tells about.
     pub fn add(&mut self, source: SourceId, label: Option<&str>) {
+        let Some(settings) = &self.settings else {
+            return;
+        };
         self.of.insert(source, self.rooms.len());
         self.rooms.push(Room {
             label: label.map(Into::into),
             decoder: Decoder::new(),
-            engine: Engine::new(&self.settings),
+            engine: Engine::new(settings),
         });
     }
 
@@ -62,7 +67,12 @@ impl Rooms {
     }
 
     /// Judges one item.
-    pub fn item(&mut self, item: &LiveItem, teller: &mut Teller) -> anyhow::Result<()> {
+    pub fn item(
+        &mut self,
+        item: &LiveItem,
+        recorder: Option<&mut Recorder>,
+        teller: &mut Teller,
+    ) -> anyhow::Result<()> {
         let index = self.room_of(item);
         let (Some(room), Some(item)) = (self.rooms.get_mut(index), item.as_item()) else {
             return Ok(());
@@ -70,31 +80,56 @@ impl Rooms {
         let (engine, told) = (&mut room.engine, &mut self.told);
         room.decoder
             .item(&item, &mut |event| engine.handle(event, told));
-        if self.told.is_empty() {
-            return Ok(());
-        }
-        teller.tell(room.label.as_deref(), &mut self.told)
+        tell(room, &mut self.told, recorder, teller)
     }
 
     /// Time goes on to `to` without items.
-    pub fn advance(&mut self, to: Timestamp, teller: &mut Teller) -> anyhow::Result<()> {
+    pub fn advance(
+        &mut self,
+        to: Timestamp,
+        mut recorder: Option<&mut Recorder>,
+        teller: &mut Teller,
+    ) -> anyhow::Result<()> {
         for room in &mut self.rooms {
             room.engine.advance(to, &mut self.told);
-            if !self.told.is_empty() {
-                teller.tell(room.label.as_deref(), &mut self.told)?;
-            }
+            tell(room, &mut self.told, recorder.as_deref_mut(), teller)?;
         }
         Ok(())
     }
 
     /// End of input.
-    pub fn finish(&mut self, teller: &mut Teller) -> anyhow::Result<()> {
+    pub fn finish(
+        &mut self,
+        mut recorder: Option<&mut Recorder>,
+        teller: &mut Teller,
+    ) -> anyhow::Result<()> {
         for room in &mut self.rooms {
             let (engine, told) = (&mut room.engine, &mut self.told);
             room.decoder.finish(&mut |event| engine.handle(event, told));
             room.engine.finish(&mut self.told);
-            teller.tell(room.label.as_deref(), &mut self.told)?;
+            tell(room, &mut self.told, recorder.as_deref_mut(), teller)?;
         }
         Ok(())
     }
+}
+
+/// Hands over what a room has to say; the recorder keeps the minutes before an incident.
+fn tell(
+    room: &Room,
+    told: &mut Vec<Told>,
+    recorder: Option<&mut Recorder>,
+    teller: &mut Teller,
+) -> anyhow::Result<()> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    if let Some(recorder) = recorder {
+        for said in told.iter() {
+            let opened = matches!(said, Told::Opened(_));
+            let (Told::Opened(incident) | Told::Updated(incident) | Told::Resolved(incident)) =
+                said;
+            recorder.told(incident.updated_at, opened);
+        }
+    }
+    teller.tell(room.label.as_deref(), told)
 }

@@ -221,3 +221,71 @@ fn time_stamps_and_foreign_types_are_no_events() {
     assert!(decode(&mut decoder, &bytes).is_empty());
     assert_eq!(decoder.ignored(), 1);
 }
+
+fn done(decoder: &mut NetlinkDecoder, request: &[Vec<u8>], kind: u16, answer: &[u8]) -> DumpDone {
+    let ask = message(kind, NLM_F_DUMP | 1, 9, request);
+    assert!(decode(decoder, &ask).is_empty());
+    match decode(decoder, answer)
+        .last()
+        .map(|event| event.kind.clone())
+    {
+        Some(EventKind::DumpDone(done)) => done,
+        other => panic!("no end: {other:?}"),
+    }
+}
+
+#[test]
+fn the_request_tells_what_an_empty_dump_would_have_listed() {
+    let end = message(NLMSG_DONE, NLM_F_MULTI, 9, &[vec![0; 4]]);
+    let mut decoder = NetlinkDecoder::new();
+    let whole = vec![10u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let v6 = done(
+        &mut decoder,
+        std::slice::from_ref(&whole),
+        RTM_GETROUTE,
+        &end,
+    );
+    assert_eq!((v6.what, v6.family), (Dumped::Routes, Some(10)));
+    assert!(v6.complete(true) && !v6.complete(false));
+    let links = [vec![0; 16], attribute(29, &8u32.to_ne_bytes())];
+    let links = done(&mut decoder, &links, RTM_GETLINK, &end);
+    assert!(links.complete(true) && links.complete(false));
+    // A filter: by table, or by an attribute.
+    let mut table = whole.clone();
+    table[4] = 254;
+    assert_eq!(
+        done(&mut decoder, &[table], RTM_GETROUTE, &end).family,
+        None
+    );
+    let by_link = [whole.clone(), attribute(4, &3u32.to_ne_bytes())];
+    assert_eq!(
+        done(&mut decoder, &by_link, RTM_GETROUTE, &end).family,
+        None
+    );
+    // The kernel's refusal, and a table that changed meanwhile, prove nothing.
+    let refused = message(
+        NLMSG_DONE,
+        NLM_F_MULTI,
+        9,
+        &[(-95i32).to_ne_bytes().to_vec()],
+    );
+    let broken = message(NLMSG_DONE, NLM_F_MULTI | NLM_F_DUMP_INTR, 9, &[vec![0; 4]]);
+    for end in [refused, broken] {
+        let end = done(
+            &mut decoder,
+            std::slice::from_ref(&whole),
+            RTM_GETROUTE,
+            &end,
+        );
+        assert_eq!((end.what, end.family), (Dumped::Unknown, None));
+    }
+}
+
+#[test]
+fn who_asks_for_a_dump_is_not_who_made_what_it_lists() {
+    let listed = message(RTM_NEWROUTE, NLM_F_MULTI, 9, &[route_header(2, 0, 4)]);
+    let told = message(RTM_NEWROUTE, 0, 9, &[route_header(2, 0, 4)]);
+    let mut decoder = NetlinkDecoder::new();
+    assert_eq!(route(&decode(&mut decoder, &listed)[0]).meta.pid, 0);
+    assert_eq!(route(&decode(&mut decoder, &told)[0]).meta.pid, 77);
+}

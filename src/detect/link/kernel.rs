@@ -35,15 +35,21 @@ pub(in crate::detect) fn is_container(name: &str) -> bool {
     })
 }
 
-/// Who acted, from `nlmsg_pid` and, where routes are concerned, their owner.
-pub(in crate::detect) fn actor(pid: u32, protocol: Option<u8>) -> String {
+/// Who acted, from `nlmsg_pid`, the name behind it where the collector found it, and, where routes are concerned, their owner.
+pub(in crate::detect) fn actor(net: &NetState, pid: u32, protocol: Option<u8>) -> String {
     let owner = protocol.map(protocol_name);
-    match (pid, owner) {
-        (0, _) => "the kernel".to_owned(),
-        (pid, None) if pid <= PID_MAX => format!("pid {pid}"),
-        (pid, None) => format!("a process (netlink port {pid})"),
-        (pid, Some(owner)) if pid <= PID_MAX => format!("pid {pid} ({owner} routes)"),
-        (_, Some(owner)) => format!("the owner of the {owner} routes"),
+    let process = net
+        .actors
+        .name(pid)
+        .map(|name| format!("{name} (pid {pid})"));
+    match (pid, process, owner) {
+        (0, _, _) => "the kernel".to_owned(),
+        (_, Some(process), None) => process,
+        (_, Some(process), Some(owner)) => format!("{process}, {owner} routes"),
+        (pid, None, None) if pid <= PID_MAX => format!("pid {pid}"),
+        (pid, None, None) => format!("a process (netlink port {pid})"),
+        (pid, None, Some(owner)) if pid <= PID_MAX => format!("pid {pid} ({owner} routes)"),
+        (_, None, Some(owner)) => format!("the owner of the {owner} routes"),
     }
 }
 

@@ -8,11 +8,6 @@ use crate::detect::{Settings, Severity};
 use crate::event::Prefix;
 use crate::state::NetState;
 
-/// A table from which on it is the Internet's: networks of one operator have thousands of routes, the Internet about a million.
-const INTERNET_TABLE: usize = 50_000;
-/// Distinct attribute sets from which on routes come from the Internet, also where only its updates are seen: an operator's own routes
-/// share few paths and communities (the 360 prefixes of our labs come with under 20 sets), five minutes of RIS bring 100,000.
-const INTERNET_ATTRIBUTE_SETS: usize = 4_096;
 /// The longest prefixes that cross operators' borders (common practice, RIPE-399, MANRS): longer ones are the operator's own.
 const LONGEST_V4: u8 = 24;
 const LONGEST_V6: u8 = 48;
@@ -46,16 +41,10 @@ impl Weather {
                 .own
                 .iter()
                 .any(|own| own.covers(&prefix) || prefix.covers(own));
-        if ours || !is_internet(net) {
+        if ours || !net.rib.is_internet() {
             Severity::Warning
         } else {
             Severity::Info
         }
     }
-}
-
-/// Whether what was received is (a good part of) the Internet's table.
-fn is_internet(net: &NetState) -> bool {
-    net.rib.attribute_sets() >= INTERNET_ATTRIBUTE_SETS
-        || net.rib.iter().any(|(_, rib)| rib.known() >= INTERNET_TABLE)
 }

@@ -74,7 +74,7 @@ impl Detector for ChurnDetector {
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
         for delta in &seen.changes.routes {
             if delta.change == RouteChange::Reasserted {
-                self.prefixes.reasserted(delta, board);
+                self.prefixes.reasserted(delta, net, board);
             } else if judged(delta, net) {
                 self.collect(delta, net, board);
             }
@@ -189,7 +189,7 @@ impl ChurnDetector {
         if batch.removed * 2 >= n {
             self.withdrawn(key, &batch, &ways, net, board);
         } else if batch.replaced * 2 >= n && !ways.lost.is_empty() {
-            self.moved(key, &batch, &ways, board);
+            self.moved(key, &batch, &ways, net, board);
         }
     }
 
@@ -233,7 +233,14 @@ impl ChurnDetector {
     }
 
     /// Many routes lost a next hop and kept others, or got others.
-    fn moved(&mut self, (protocol, by): (u8, u32), batch: &Batch, ways: &Ways, board: &mut Board) {
+    fn moved(
+        &mut self,
+        (protocol, by): (u8, u32),
+        batch: &Batch,
+        ways: &Ways,
+        net: &NetState,
+        board: &mut Board,
+    ) {
         let lost = ranked(&ways.lost);
         let Some(first) = lost.first().copied() else {
             return;
@@ -287,7 +294,7 @@ impl ChurnDetector {
                 finding.also(Subject::Nexthop(*gateway));
                 finding.touch(Touch::Gateway(*gateway));
             }
-            common(finding, batch, ways, protocol, by);
+            common(finding, batch, ways, protocol, by, net);
             let onto = if won.is_empty() {
                 "the remaining ones carry the traffic".to_owned()
             } else {
@@ -384,7 +391,7 @@ impl ChurnDetector {
             finding.also(Subject::Prefix(sample));
             finding.broken.subject = true;
             finding.broken.last_path = no_way;
-            common(finding, batch, ways, protocol, by);
+            common(finding, batch, ways, protocol, by, net);
             let replaced = batch.missing.len() - missing.len();
             finding.explain = format!(
                 "{total} routes of {} were deleted {}: {}{}.",
@@ -400,7 +407,14 @@ impl ChurnDetector {
     }
 }
 
-fn common(finding: &mut Finding, batch: &Batch, ways: &Ways, protocol: u8, by: u32) {
+fn common(
+    finding: &mut Finding,
+    batch: &Batch,
+    ways: &Ways,
+    protocol: u8,
+    by: u32,
+    net: &NetState,
+) {
     for (_, prefix) in &batch.prefixes {
         if finding.affected.routes.len() < MAX_PREFIXES {
             finding.affected.routes.insert(*prefix);
@@ -414,7 +428,7 @@ fn common(finding: &mut Finding, batch: &Batch, ways: &Ways, protocol: u8, by: u
     for name in &ways.interfaces {
         finding.touch(Touch::Interface(name.clone()));
     }
-    finding.actor = Some(actor(by, Some(protocol)));
+    finding.actor = Some(actor(net, by, Some(protocol)));
     finding.period = period(&finding.occurrences);
     finding.advice = vec![
         format!("ip route show proto {protocol}"),

@@ -128,7 +128,7 @@ impl Watch {
                 finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
             }
             finding.actor = Some(match delta.cause {
-                Cause::Notified => actor(delta.by, Some(old.protocol)),
+                Cause::Notified => actor(net, delta.by, Some(old.protocol)),
                 _ => "the kernel, without a notification".to_owned(),
             });
             touch(finding, delta, old, net);
@@ -217,7 +217,7 @@ impl Watch {
             .chain(to.iter().copied())
             .collect();
         board.update(key, |finding| {
-            finding.actor = Some(actor(delta.by, Some(new.protocol)));
+            finding.actor = Some(actor(net, delta.by, Some(new.protocol)));
             touch(finding, delta, old, net);
             touch(finding, delta, new, net);
             finding.recovered(delta.at);

@@ -135,10 +135,10 @@ impl ForeignDetector {
                 }
             }
             finding.broken.subject = true;
-            finding.actor = Some(actor(delta.by, None));
+            finding.actor = Some(actor(net, delta.by, None));
             finding.explain = format!(
                 "{} deleted {} routes of {} that another process had installed: {}.",
-                actor(delta.by, None),
+                actor(net, delta.by, None),
                 finding.count,
                 protocol_name(owner),
                 list(&prefixes, 4),

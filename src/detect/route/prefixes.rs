@@ -371,7 +371,7 @@ impl Prefixes {
     }
 
     /// The same route was written again.
-    pub(super) fn reasserted(&mut self, delta: &RouteDelta, board: &mut Board) {
+    pub(super) fn reasserted(&mut self, delta: &RouteDelta, net: &NetState, board: &mut Board) {
         let Some(new) = &delta.new else { return };
         let record = self.record((delta.key.table, delta.key.prefix), delta.at);
         if record.reasserts == 0 || delta.at.since(record.reasserts_since) > REASSERT_WINDOW {
@@ -394,7 +394,7 @@ impl Prefixes {
         board.update(key, |finding| {
             finding.support(&event);
             finding.count = writes;
-            finding.actor = Some(actor(delta.by, Some(new.protocol)));
+            finding.actor = Some(actor(net, delta.by, Some(new.protocol)));
             finding.explain = format!(
                 "Route {} of {} was written {writes} times within a minute without a change.",
                 delta.key.prefix,
@@ -471,7 +471,7 @@ fn describe(finding: &mut Finding, delta: &RouteDelta, route: &Route, net: &NetS
     for name in interfaces(net, route) {
         finding.touch(Touch::Interface(name));
     }
-    finding.actor = Some(actor(delta.by, Some(route.protocol)));
+    finding.actor = Some(actor(net, delta.by, Some(route.protocol)));
     finding.period = period(&finding.occurrences);
     let prefix = delta.key.prefix;
     finding.affected.routes.insert(prefix);

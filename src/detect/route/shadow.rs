@@ -142,7 +142,7 @@ impl ShadowDetector {
             for name in interfaces(net, new) {
                 finding.touch(Touch::Interface(name));
             }
-            finding.actor = Some(actor(delta.by, Some(new.protocol)));
+            finding.actor = Some(actor(net, delta.by, Some(new.protocol)));
             finding.explain = format!(
                 "{prefix} {} of {} takes the traffic of {} {} of {}, {how}{}.",
                 way(net, new),

@@ -156,13 +156,12 @@ fn pick(devices: &[Device], virtual_too: bool) -> Choice {
         .collect();
     let mut choice = Choice::default();
     for device in devices {
-        let why = alone(device, virtual_too).or_else(|| {
-            let master = device.master.as_deref()?;
-            // A VRF or Open vSwitch's datapath is no carrier: its ports are captured themselves.
-            carriers
-                .contains(master)
-                .then(|| Why::PortOf(master.to_owned()))
-        });
+        // A VRF or Open vSwitch's datapath is no carrier: its ports are captured themselves.
+        let master = device.master.as_deref();
+        let why = master
+            .filter(|master| carriers.contains(master))
+            .map(|master| Why::PortOf(master.to_owned()))
+            .or_else(|| alone(device, virtual_too));
         match why {
             None => choice.chosen.push(device.name.clone()),
             Some(why) => choice.left_out.push((device.name.clone(), why)),

@@ -62,12 +62,19 @@ impl Reader {
             floor: Timestamp::MIN,
         };
         let mut ended = self.begin(source, started, &mut counted);
+        // Told to stop: what was captured before that is still handed over. A break may come with packets waiting, a second one
+        // without any in between does not.
+        let (mut until, mut broken) = (None, false);
         while ended.is_none() {
             ended = match self.handle.capture.next_packet() {
                 Ok(packet) => {
                     let time = packet.header.ts;
                     // With nanosecond precision the field of microseconds holds nanoseconds.
                     let at = Timestamp::from_parts(time.tv_sec, time.tv_usec);
+                    broken = false;
+                    if until.is_none() && self.stop.load(Ordering::Relaxed) {
+                        until = Some(now());
+                    }
                     counted.packets += 1;
                     counted.floor = counted.floor.max(at);
                     let record = LiveRecord {
@@ -79,7 +86,7 @@ impl Reader {
                         wire_len: packet.header.len,
                     };
                     let sent = self.sender.blocking_send(LiveItem::Record(record));
-                    if sent.is_err() || self.stop.load(Ordering::Relaxed) {
+                    if sent.is_err() || until.is_some_and(|until| at >= until) {
                         Some(Ended::Stopped)
                     } else if at.since(counted.at) >= COUNT_EVERY {
                         self.count(source, at, &mut counted)
@@ -89,10 +96,13 @@ impl Reader {
                 }
                 // A tick, or the end.
                 Err(Error::NoMorePackets | Error::TimeoutExpired) => {
-                    if self.stop.load(Ordering::Relaxed) {
+                    if !self.stop.load(Ordering::Relaxed) {
+                        self.idle(source, &mut counted)
+                    } else if std::mem::replace(&mut broken, true) {
                         Some(Ended::Stopped)
                     } else {
-                        self.idle(source, &mut counted)
+                        until = until.or(Some(now()));
+                        None
                     }
                 }
                 Err(error) => Some(Ended::Failed(error)),

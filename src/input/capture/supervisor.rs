@@ -15,9 +15,9 @@ use std::time::Duration;
 use pcap::BreakLoop;
 
 use super::reader::{Ended, Reader};
-use super::{Choice, Handle, OpenError, Opened, Options, Tell, Why, devices, open_one, wanted};
+use super::{Choice, Handle, OpenError, Opened, Options, Why, devices, open_one, wanted};
 use crate::event::{SourceKind, Timestamp};
-use crate::input::live::{LiveSender, SourceIds, Stop, now};
+use crate::input::live::{LiveItem, LiveSender, SourceIds, Stop, now};
 
 /// How often readers look up. Promises of silence let the merge move on within its watermark of half a second.
 const TICK: Duration = Duration::from_millis(250);
@@ -64,7 +64,6 @@ struct Supervisor {
     ids: SourceIds,
     /// `None` once stopped: then the channel closes with the last reader.
     sender: Option<LiveSender>,
-    tell: Tell,
     inbox: Receiver<Message>,
     outbox: Sender<Message>,
     running: BTreeMap<String, Running>,
@@ -85,7 +84,6 @@ pub fn run(
     ids: SourceIds,
     sender: LiveSender,
     mut stop: Stop,
-    tell: Tell,
 ) -> io::Result<Control> {
     let (outbox, inbox) = mpsc::channel();
     let control = Control(outbox.clone());
@@ -93,7 +91,6 @@ pub fn run(
         options,
         ids,
         sender: Some(sender),
-        tell,
         inbox,
         outbox,
         running: BTreeMap::new(),
@@ -185,10 +182,17 @@ impl Supervisor {
         }
     }
 
+    /// A sentence for whoever runs the program.
+    fn tell(&self, text: String) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.blocking_send(LiveItem::Note(text));
+        }
+    }
+
     fn ended(&mut self, name: String, ended: Ended) {
         self.running.remove(&name);
         if let Ended::Failed(error) = ended {
-            (self.tell)(format!("{name}: capture ended ({error})"));
+            self.tell(format!("{name}: capture ended ({error})"));
             self.gone.insert(name.clone(), now());
             // It may be down, not gone: then it is looked after until it is up.
             self.down.push(name);
@@ -219,7 +223,7 @@ impl Supervisor {
                     .and_then(|choice| choice.left_out.iter().find(|(left, _)| left == name));
                 // Down is no reason to close: it comes back.
                 if let Some((_, why)) = why.filter(|(_, why)| *why != Why::Down) {
-                    (self.tell)(format!("{name}: no longer captured ({why})"));
+                    self.tell(format!("{name}: no longer captured ({why})"));
                     running.stop.store(true, Ordering::Relaxed);
                     running.breaker.breakloop();
                 }
@@ -232,14 +236,14 @@ impl Supervisor {
             }
             match open_one(&name, &self.options) {
                 Ok(handle) => {
-                    (self.tell)(format!("{name}: captured from now on"));
+                    self.tell(format!("{name}: captured from now on"));
                     if let Err(error) = self.start(handle) {
-                        (self.tell)(format!("{name}: {error}"));
+                        self.tell(format!("{name}: {error}"));
                     }
                 }
                 Err(error) => {
                     if !matches!(error, OpenError::Down(_)) && self.refused.insert(name) {
-                        (self.tell)(error.to_string());
+                        self.tell(error.to_string());
                     }
                     failed.push(error);
                 }

@@ -94,6 +94,19 @@ pub fn is_section_header(head: &[u8]) -> bool {
     head.starts_with(&SECTION.to_be_bytes()) && byte_order(head).is_some()
 }
 
+/// The host that made a recording of ours, as its first section says: the head of the file is enough.
+pub fn recorded_on(head: &[u8]) -> Option<String> {
+    let order = byte_order(head).filter(|_| is_section_header(head))?;
+    let total = order.u32(head, 4)? as usize;
+    let body = head.get(8 + 16..total.checked_sub(4)?)?;
+    let text = |wanted: u16| {
+        let mut all = options(order, body).filter(move |(code, _)| *code == wanted);
+        all.find_map(|(_, text)| str::from_utf8(text).ok())
+    };
+    text(4).filter(|application| application.starts_with(note::APPLICATION))?;
+    note::parse_host(text(1)?).map(str::to_owned)
+}
+
 fn byte_order(block: &[u8]) -> Option<Order> {
     match Order::Big.u32(block, 8)? {
         0x1a2b_3c4d => Some(Order::Big),

@@ -11,7 +11,7 @@ use super::compress::{Compression, unpack};
 use super::detect::{Container, PEEK, recognise};
 use super::packets::{self, Packets};
 use super::pcap;
-use super::pcapng::PcapNg;
+use super::pcapng::{self, PcapNg};
 use super::prefilter::{FNV_BASIS, FNV_PRIME};
 use super::{Bounds, InputInfo, InputKind, OpenError, OpenOptions};
 use crate::event::loss::{Gap, GapKind};
@@ -304,7 +304,10 @@ impl Stream {
                     compression,
                 },
                 role: role.and_then(|role| role.role),
-                host: role.map(|role| sanitized(&role.host).into()),
+                host: role
+                    .map(|role| role.host.clone())
+                    .or_else(|| pcapng::recorded_on(bytes.data()))
+                    .map(|host| sanitized(&host).into()),
                 from: None,
                 to: None,
                 records: 0,

@@ -32,20 +32,32 @@ pub struct Scan {
     interrupted: bool,
 }
 
+/// What a look at messages found.
+#[derive(Default)]
+pub struct Found {
+    /// Sentences about what went wrong.
+    pub notes: Vec<String>,
+    /// The port of a process that changed something, the last one of the datagram.
+    pub port: Option<u32>,
+}
+
 impl Scan {
-    /// Looks at a datagram of our own namespace; sentences about what went wrong go to `notes`.
+    /// Looks at a datagram of our own namespace.
     pub fn messages(
         &mut self,
         mut rest: &[u8],
         at: Timestamp,
         dumps: &mut Dumps,
-        notes: &mut Vec<String>,
+        found: &mut Found,
     ) {
         while let Some((length, kind, flags, seq)) = header(rest) {
             let Some(payload) = rest.get(HEADER..length) else {
                 return;
             };
             let dump = flags & NLM_F_MULTI != 0;
+            if !dump && kind >= RTM_NEWLINK {
+                found.port = word(rest, 12).filter(|port| *port != 0).or(found.port);
+            }
             if dump {
                 self.interrupted |= flags & NLM_F_DUMP_INTR != 0;
                 dumps.heard(seq, at);
@@ -56,7 +68,7 @@ impl Scan {
                     match word(payload, 0).map(|status| status as i32) {
                         Some(status) if status < 0 => {
                             let text = reason(status, flags, payload.get(4..), false);
-                            refuse(dumps, seq, &text, notes);
+                            refuse(dumps, seq, &text, &mut found.notes);
                         }
                         _ => dumps.done(seq, interrupted, at),
                     }
@@ -66,13 +78,12 @@ impl Scan {
                         && status != 0
                     {
                         let text = reason(status, flags, payload.get(4..), true);
-                        refuse(dumps, seq, &text, notes);
+                        refuse(dumps, seq, &text, &mut found.notes);
                     }
                 }
-                RTM_NEWLINK | RTM_DELLINK => {
-                    if self.link_changed(kind, payload) && !dump {
-                        dumps.touched(at);
-                    }
+                // Dumped ones are remembered too.
+                RTM_NEWLINK | RTM_DELLINK if self.link_changed(kind, payload) && !dump => {
+                    dumps.touched(at);
                 }
                 RTM_NEWADDR | RTM_DELADDR | RTM_DELNEXTHOP if !dump => dumps.touched(at),
                 _ => {}
@@ -192,7 +203,7 @@ mod tests {
 
     fn due(scan: &mut Scan, bytes: &[u8]) -> bool {
         let mut dumps = Dumps::default();
-        scan.messages(bytes, Timestamp(0), &mut dumps, &mut Vec::new());
+        scan.messages(bytes, Timestamp(0), &mut dumps, &mut Found::default());
         !dumps.is_settled()
     }
 
@@ -222,8 +233,9 @@ mod tests {
         payload.extend(NLMSGERR_ATTR_MSG.to_ne_bytes());
         payload.extend(b"no\x1bpe\0");
         let error = message(NLMSG_ERROR, NLM_F_CAPPED | NLM_F_ACK_TLVS, seq, &payload);
-        let mut notes = Vec::new();
-        Scan::default().messages(&error, Timestamp(0), &mut dumps, &mut notes);
+        let mut found = Found::default();
+        Scan::default().messages(&error, Timestamp(0), &mut dumps, &mut found);
+        let notes = found.notes;
         assert_eq!(notes.len(), 1);
         assert!(
             notes[0].starts_with("the kernel does not list links: no"),

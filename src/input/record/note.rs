@@ -12,6 +12,7 @@ pub const APPLICATION: &str = "flapscope ";
 /// The end of time as the engine saw it.
 pub const WATCHED: &str = "flapscope watched";
 
+const HOST: &str = "flapscope host ";
 const SOURCE: &str = "flapscope source ";
 const GAP: &str = "flapscope gap ";
 
@@ -33,6 +34,16 @@ const LOSSES: [(GapKind, &str); 7] = [
     (GapKind::ClockStep, "clock-step"),
     (GapKind::StateFull, "state-full"),
 ];
+
+/// The comment of a section: the name of the host that alerts bear.
+pub fn host(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!("{HOST}{name}"))
+}
+
+/// Reads [`host`].
+pub fn parse_host(comment: &str) -> Option<&str> {
+    comment.strip_prefix(HOST)
+}
 
 /// The comment of an interface.
 pub fn source(kind: SourceKind) -> String {

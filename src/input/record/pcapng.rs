@@ -42,6 +42,7 @@ pub struct Origin {
     pub hardware: String,
     pub os: String,
     pub application: String,
+    pub comment: String,
 }
 
 /// Counters of an interface.
@@ -62,6 +63,7 @@ pub fn section(out: &mut Vec<u8>, origin: &Origin) {
         out.extend(VERSION.0.to_le_bytes());
         out.extend(VERSION.1.to_le_bytes());
         out.extend(LENGTH_UNKNOWN.to_le_bytes());
+        text(out, option::COMMENT, &origin.comment);
         text(out, option::SHB_HARDWARE, &origin.hardware);
         text(out, option::SHB_OS, &origin.os);
         text(out, option::SHB_APPLICATION, &origin.application);
@@ -161,8 +163,11 @@ fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
 
 fn text(out: &mut Vec<u8>, code: u16, value: &str) {
     if !value.is_empty() {
-        let whole = value.floor_char_boundary(MAX_OPTION);
-        put(out, code, value.get(..whole).unwrap_or_default().as_bytes());
+        // Longer than an option may be: cut between characters.
+        let whole = (0..=value.len().min(MAX_OPTION))
+            .rev()
+            .find_map(|end| value.get(..end));
+        put(out, code, whole.unwrap_or_default().as_bytes());
     }
 }
 

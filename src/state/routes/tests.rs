@@ -288,3 +288,66 @@ fn hop_sets_that_nobody_uses_are_forgotten() {
     }
     assert_eq!(net.routes.gateways_via(3).len(), 1);
 }
+
+#[test]
+fn an_empty_dump_of_a_whole_family_takes_all_of_it_and_nothing_of_the_other() {
+    let mut net = host();
+    for prefix in ["198.51.100.0/24", "2001:db8:1::/48"] {
+        let mut route = route_event(Action::New, prefix, BGP, &[]);
+        route.meta.dump = true;
+        route.meta.seq = 1;
+        run(&mut net, 0, EventKind::Route(Box::new(route)));
+    }
+    run(&mut net, 0, dump_done(0, Dumped::Routes, 1).kind);
+    let end = |family| {
+        EventKind::DumpDone(DumpDone {
+            what: Dumped::Routes,
+            seq: 2,
+            family,
+        })
+    };
+    assert!(run(&mut net, MS, end(None)).is_empty());
+    let gone = run(&mut net, 2 * MS, end(Some(2)));
+    assert_eq!(gone.len(), 1);
+    assert_eq!(gone[0].key.prefix.to_string(), "198.51.100.0/24");
+    assert_eq!(gone[0].cause, Cause::DumpDiff);
+    assert_eq!(net.routes.len(), 1);
+}
+
+#[test]
+fn nexthop_objects_that_a_whole_dump_lacks_are_forgotten() {
+    let mut net = host();
+    let object = |id, dump| {
+        EventKind::Nexthop(Box::new(NexthopEvent {
+            meta: crate::event::netlink::Meta {
+                dump,
+                seq: 5,
+                ..Default::default()
+            },
+            action: Action::New,
+            id,
+            group: Vec::new(),
+            gateway: None,
+            ifindex: Some(3),
+            blackhole: false,
+            protocol: BGP,
+            flags: 0,
+        }))
+    };
+    let end = || {
+        EventKind::DumpDone(DumpDone {
+            what: Dumped::Nexthops,
+            seq: 5,
+            family: Some(0),
+        })
+    };
+    run(&mut net, 0, object(1, false));
+    run(&mut net, 0, object(2, false));
+    run(&mut net, MS, object(2, true));
+    run(&mut net, MS, object(3, false));
+    run(&mut net, MS, end());
+    let known = |net: &NetState| [1, 2, 3].map(|id| net.routes.nexthop_object(id).is_some());
+    assert_eq!(known(&net), [false, true, true]);
+    run(&mut net, 2 * MS, end());
+    assert_eq!(known(&net), [false; 3]);
+}

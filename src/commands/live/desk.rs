@@ -1,0 +1,87 @@
+//! The desk where a live run comes together: merge, recorder, rooms and teller, in this order.
+
+use super::told::Teller;
+use super::watch::Rooms;
+use crate::event::Timestamp;
+use crate::input::live::LiveItem;
+use crate::input::merge::live::LiveMerge;
+use crate::input::record::Recorder;
+
+/// Everything behind the collectors' channel.
+pub struct Desk {
+    merge: LiveMerge,
+    rooms: Rooms,
+    recorder: Option<Recorder>,
+    teller: Teller,
+}
+
+impl Desk {
+    /// An empty desk.
+    pub fn new(rooms: Rooms, recorder: Option<Recorder>, teller: Teller) -> Desk {
+        Desk {
+            merge: LiveMerge::default(),
+            rooms,
+            recorder,
+            teller,
+        }
+    }
+
+    /// Moves received items into the merge; notes go to the reader at once.
+    pub fn take(&mut self, batch: &mut Vec<LiveItem>) -> anyhow::Result<()> {
+        for item in batch.drain(..) {
+            match item {
+                LiveItem::Note(text) => self.teller.note(&text)?,
+                item => self.merge.push(item),
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges what is ripe at wall clock time `now`, and lets time go on.
+    pub fn judge(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        while let Some(item) = self.merge.pop(now) {
+            self.item(item)?;
+        }
+        let horizon = self.merge.horizon(now);
+        self.rooms
+            .advance(horizon, self.recorder.as_mut(), &mut self.teller)?;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.advance(horizon);
+            for news in recorder.news() {
+                self.teller.note(&news)?;
+            }
+        }
+        self.teller.flush()?;
+        Ok(())
+    }
+
+    fn item(&mut self, mut item: LiveItem) -> anyhow::Result<()> {
+        if let Some(recorder) = &mut self.recorder
+            && let Some(place) = item.as_item().and_then(|seen| recorder.write(&seen))
+        {
+            // Evidence is where the recording has it (law 13).
+            item.place(place);
+        }
+        self.rooms
+            .item(&item, self.recorder.as_mut(), &mut self.teller)
+    }
+
+    /// A sentence for whoever runs the program.
+    pub fn note(&mut self, text: &str) -> anyhow::Result<()> {
+        Ok(self.teller.note(text)?)
+    }
+
+    /// End of input: the merge is emptied, the engine concludes, the recording is closed, all is written out.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        while let Some(item) = self.merge.drain() {
+            self.item(item)?;
+        }
+        self.rooms
+            .finish(self.recorder.as_mut(), &mut self.teller)?;
+        let summary = self.recorder.as_mut().map(Recorder::finish);
+        for news in self.recorder.iter_mut().flat_map(Recorder::news) {
+            self.teller.note(&news)?;
+        }
+        Ok(self.teller.end(self.merge.late(), summary.as_ref())?)
+    }
+}
