@@ -295,12 +295,10 @@ fn bgp_listener(options: &Live) -> anyhow::Result<Option<BgpListener>> {
 
 /// What was asked for and has no collector (yet).
 fn not_wired(options: &Live) -> Option<&'static str> {
-    [
-        (
-            options.rtr.is_some() || options.vrps.is_some(),
-            "RPKI (--rtr, --vrps)",
-        ),
-    ]
+    [(
+        options.rtr.is_some() || options.vrps.is_some(),
+        "RPKI (--rtr, --vrps)",
+    )]
     .into_iter()
     .find_map(|(asked, what)| asked.then_some(what))
 }

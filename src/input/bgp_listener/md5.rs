@@ -83,3 +83,28 @@ pub fn expect(listener: &TcpListener, peer: IpAddr, password: &Password) -> io::
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::bgp_listener::config::Peer;
+
+    #[test]
+    fn the_kernel_takes_the_structure() {
+        assert_eq!(std::mem::size_of::<Signature>(), 216);
+        let peer: Peer = "127.0.0.9,password=secret".parse().unwrap();
+        let password = peer.password.unwrap();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else {
+                continue; // no IPv6 here
+            };
+            let other = "::2".parse().unwrap();
+            for peer in [peer.addr, other] {
+                // A kernel without the option says so; it never finds the structure wrong.
+                if let Err(error) = expect(&listener, peer, &password) {
+                    assert_ne!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+                }
+            }
+        }
+    }
+}
