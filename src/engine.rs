@@ -9,7 +9,7 @@ use crate::correlate::{Correlator, Told};
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
 use crate::event::loss::Gap;
-use crate::event::{Classes, Event, EventKind, SourceId, SourceKind, Timestamp};
+use crate::event::{Classes, Event, EventKind, OwnFeed, SourceId, SourceKind, Timestamp};
 use crate::state::{Changes, NetState, Observation};
 
 /// Losses remembered for reports; later ones are counted. A capture with more holes than this has no use for the list.
@@ -218,8 +218,9 @@ impl Engine {
         match &event.kind {
             EventKind::Source(info) => {
                 seen.kernel |= info.kind == SourceKind::Netlink;
-                seen.packets |= info.kind == SourceKind::Packets;
-                seen.bmp |= info.kind == SourceKind::Bmp;
+                let own = info.own_feed();
+                seen.packets |= info.kind == SourceKind::Packets && own.is_none();
+                seen.bmp |= info.kind == SourceKind::Bmp || own == Some(OwnFeed::Bmp);
                 seen.mrt |= info.kind == SourceKind::Mrt;
             }
             EventKind::Link(_)
