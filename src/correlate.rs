@@ -427,9 +427,10 @@ impl Correlator {
             });
             let quiet_at = last + QUIET;
             if broken {
-                // Looked at again when something changes, or after another quiet time.
-                next = Some(next.map_or(now + QUIET, |at: Timestamp| at.min(now + QUIET)));
-            } else if quiet_at > now {
+                // Asked again when something about it changes: a session that stays down for a year costs nothing.
+                continue;
+            }
+            if quiet_at > now {
                 next = Some(next.map_or(quiet_at, |at: Timestamp| at.min(quiet_at)));
             } else {
                 self.waiting.remove(&number);

@@ -16,7 +16,7 @@ use crate::state::{Changes, NetState, Observation};
 const MAX_GAPS: usize = 1024;
 
 /// Deadlines fired between two events at most: a host that is quiet for a day fires a few hundred.
-const MAX_FIRED: u32 = 200_000;
+const MAX_FIRED: u32 = 20_000;
 
 /// What was handled so far.
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
