@@ -90,6 +90,12 @@ pub enum LeaseDelta {
         /// When it had been confirmed before.
         before: Timestamp,
     },
+    /// A client that holds a lease asked for one anew, and was served: it forgot what it had. Once for each exchange.
+    Restarted {
+        scope: ScopeId,
+        client: ClientId,
+        addr: IpAddr,
+    },
     /// The same server gives the same client another configuration than before.
     Reconfigured {
         scope: ScopeId,
@@ -217,6 +223,7 @@ impl Leases {
             Verb::Offer | Verb::Ack => self.given(scope, event, m, out),
             Verb::Nak => {
                 client.answered(event.at, m.xid);
+                client.refused = Some(event.at);
                 let held = client.lease.map(Prefix::host);
                 let holder = held.and_then(|prefix| self.leases.get(&(scope, prefix)));
                 if let (Some(lease), Some(server)) = (holder, &m.server)
@@ -249,10 +256,25 @@ impl Leases {
             {
                 exchange.offered = Some((server.clone(), grant.prefix.addr()));
             }
-            exchange.verb
+            (exchange.verb, exchange.began)
         });
         if m.grants.is_empty() || m.proxy {
             return;
+        }
+        if m.verb == Verb::Ack
+            && let Some((Verb::Discover | Verb::Select | Verb::Reboot, began)) = asked
+            && let Some(addr) = client.lease
+            && let Some(held) = self.leases.get(&(scope, Prefix::host(addr)))
+            && held.client == m.client
+            // Confirmed by this very exchange (a repeated ACK, a second server's), or taken away by a refusal: no restart.
+            && held.renewed < began
+            && client.refused.is_none_or(|refused| refused < held.renewed)
+        {
+            out.push(LeaseDelta::Restarted {
+                scope,
+                client: m.client.clone(),
+                addr,
+            });
         }
         let before = client.configured(event.at, &server, &m.config);
         if m.verb == Verb::Ack
@@ -275,6 +297,7 @@ impl Leases {
                     prefix: grant.prefix,
                 });
             } else if grant.valid > 0 {
+                let asked = asked.map(|(verb, _)| verb);
                 self.grant(scope, event.at, m, &server, grant, asked, out);
             } else {
                 self.remove(scope, grant.prefix);

@@ -1,7 +1,8 @@
-//! `dhcp.client-churn`: a client takes a lease and gives it back, in a loop.
+//! `dhcp.client-churn`: a client takes a lease and gives it back, or forgets it and asks anew, in a loop.
 //!
 //! A crash-looping virtual machine, a container that is restarted, an interface that is brought up and down by two managers. One
-//! RELEASE is a shutdown. A cycle is a lease followed by its holder's RELEASE.
+//! RELEASE is a shutdown. A cycle is a lease followed by its holder's RELEASE, or (what dies in a crash gives nothing back) by a whole
+//! new exchange of its holder while the lease still runs, where a healthy client would renew it.
 
 use std::time::Duration;
 
@@ -50,15 +51,15 @@ impl Detector for ClientChurn {
             return;
         };
         let m = &heard.message;
-        // `held`: it had been granted the lease, and had not given it back yet.
-        let Some(LeaseDelta::Released {
-            addr, held: true, ..
-        }) = seen
-            .changes
-            .leases
-            .iter()
-            .find(|delta| matches!(delta, LeaseDelta::Released { .. }))
-        else {
+        let cycle = seen.changes.leases.iter().find_map(|delta| match delta {
+            // `held`: it had been granted the lease, and had not given it back yet.
+            LeaseDelta::Released {
+                addr, held: true, ..
+            } => Some((*addr, true)),
+            LeaseDelta::Restarted { addr, .. } => Some((Some(*addr), false)),
+            _ => None,
+        });
+        let Some((addr, gave_back)) = cycle else {
             return;
         };
         let Some(hits) = self
@@ -83,13 +84,18 @@ impl Detector for ClientChurn {
             touch_all(finding, seen.event, m, net);
             super::known::explain(finding, heard, seen.event, net);
             if let Some(addr) = addr {
-                finding.touch(Touch::Address(*addr));
+                finding.touch(Touch::Address(addr));
             }
             finding.affected.clients.insert(client_subject(&m.client));
             let seconds = finding.last.since(finding.first).as_secs_f64();
             finding.explain = format!(
-                "Client {} took a lease and gave it back {} times, every {:.1} s: it restarts in a loop.",
+                "Client {} took a lease and {} {} times, every {:.1} s: it restarts in a loop.",
                 m.client,
+                if gave_back {
+                    "gave it back"
+                } else {
+                    "asked for one anew, as if it had none,"
+                },
                 finding.count,
                 seconds / (finding.count.max(2) - 1) as f64,
             );

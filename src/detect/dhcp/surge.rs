@@ -33,10 +33,13 @@ pub struct Newcomer {
     /// Port of the relay (option 82 circuit) as a hash, where there is one.
     pub circuit: Option<u64>,
     pub fingerprint: u64,
+    pub v6: bool,
     pub named: bool,
     pub boots: bool,
     pub offered: bool,
     pub granted: bool,
+    /// The detector that keeps this list has counted it in a finding.
+    pub told: bool,
 }
 
 /// Newcomers of one scope, oldest first.
@@ -110,10 +113,12 @@ impl Surge {
             sender: m.frame.eth_src.filter(|_| m.is_direct()),
             circuit,
             fingerprint: m.fingerprint,
+            v6: m.v6,
             named: m.named,
             boots: m.boots,
             offered: false,
             granted: false,
+            told: false,
         });
     }
 
@@ -179,9 +184,9 @@ impl Surge {
         self.granted
     }
 
-    /// The newcomers that one tool seems to have invented: no two of one vendor, all asking exactly alike, none with a name. Real crowds
+    /// The newcomers (by position) that one tool seems to have invented: no two of one vendor, all asking exactly alike, none with a name. Real crowds
     /// share vendors (a rack), or differ in what they ask for (visitors), or say who they are.
-    pub fn invented(&self) -> Vec<&Newcomer> {
+    pub fn invented(&self) -> Vec<usize> {
         let mut alike: BTreeMap<u64, usize> = BTreeMap::new();
         for newcomer in &self.newcomers {
             *alike.entry(newcomer.fingerprint).or_default() += 1;
@@ -189,14 +194,15 @@ impl Surge {
         let Some((fingerprint, _)) = alike.into_iter().max_by_key(|(print, n)| (*n, *print)) else {
             return Vec::new();
         };
-        let suspects: Vec<&Newcomer> = self
+        let suspects: Vec<(usize, &Newcomer)> = self
             .newcomers
             .iter()
-            .filter(|n| n.fingerprint == fingerprint && !n.named && !n.boots)
+            .enumerate()
+            .filter(|(_, n)| n.fingerprint == fingerprint && !n.named && !n.boots)
             .collect();
         let vendors: BTreeSet<[u8; 3]> = suspects
             .iter()
-            .filter_map(|n| n.mac)
+            .filter_map(|(_, n)| n.mac)
             .map(|Mac([a, b, c, ..])| [a, b, c])
             .collect();
         // Nine of ten, so that a few bystanders do not hide it; vendors of random addresses collide rarely (birthday: 70 in 2^16).
@@ -204,6 +210,6 @@ impl Surge {
         {
             return Vec::new();
         }
-        suspects
+        suspects.into_iter().map(|(at, _)| at).collect()
     }
 }

@@ -637,5 +637,92 @@ fn a_client_that_asks_without_pause_is_a_storm_unless_it_is_served() {
     for nth in 0..40 {
         lab.lease(nth * 500, mac(1), 1, 101, 60);
     }
-    assert_eq!(lab.loud(), []);
+    assert_eq!(lab.loud(), [Kind::DhcpClientChurn]);
+}
+
+#[test]
+fn asking_anew_while_the_lease_runs_is_churn_from_the_fifth_time_on_and_a_boot_chain_is_not() {
+    for same_xid in [false, true] {
+        let mut lab = Lab::new();
+        for nth in 0..14 {
+            let ms = nth * 1000;
+            let xid = if same_xid { 7 } else { nth as u32 };
+            lab.hear(ms, message(MessageType::Discover, mac(1), xid));
+            lab.hear(ms + 1, answer(MessageType::Offer, mac(1), xid, 1, 101, 600));
+            for again in 0..2 {
+                let ms = ms + 10 + 20 * again;
+                lab.hear(ms, select(mac(1), xid, 1, 101));
+                lab.hear(ms + 1, answer(MessageType::Ack, mac(1), xid, 1, 101, 600));
+            }
+            assert_eq!(lab.loud().len(), usize::from(nth >= 5), "after {nth}");
+        }
+        assert_eq!(lab.one(Kind::DhcpClientChurn).count, 13);
+    }
+}
+
+#[test]
+fn a_client_that_confirms_its_remembered_address_again_and_again_is_churn_too() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    for nth in 1..10 {
+        let mut m = message(MessageType::Request, mac(1), nth as u32);
+        m.requested_ip = Some(server(101));
+        lab.hear(nth * 2000, m);
+        let ack = answer(MessageType::Ack, mac(1), nth as u32, 1, 101, 600);
+        lab.hear(nth * 2000 + 1, ack);
+    }
+    assert_eq!(lab.one(Kind::DhcpClientChurn).count, 9);
+}
+
+#[test]
+fn a_client_that_starts_over_because_it_was_refused_or_its_lease_ended_is_no_churn() {
+    let mut lab = Lab::new();
+    for nth in 0..10_i64 {
+        lab.lease(nth * 10_000, mac(1), 1, 101, 600);
+        let xid = 500 + nth as u32;
+        lab.hear(nth * 10_000 + 5000, renewal(mac(1), xid, 1, 101));
+        let nak = answer(MessageType::Nak, mac(1), xid, 1, 0, 0);
+        lab.hear(nth * 10_000 + 5001, nak);
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpNakStorm]);
+    let mut lab = Lab::new();
+    for nth in 0..10_i64 {
+        lab.lease(nth * 10_000, mac(1), 1, 101, 5);
+    }
+    assert!(!lab.loud().contains(&Kind::DhcpClientChurn));
+}
+
+#[test]
+fn one_sender_that_empties_the_pool_in_the_name_of_random_clients_is_one_finding() {
+    for (clients, served) in [(45_u8, 31_u8), (20, 8), (12, 4)] {
+        let mut lab = Lab::new();
+        for nth in 0..clients {
+            let (ms, xid) = (i64::from(nth) * 150, u32::from(nth));
+            let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+            let mut ask = message(MessageType::Discover, client, xid);
+            ask.frame.eth_src = Some(mac(66));
+            lab.hear(ms, ask);
+            if nth < served {
+                let offer = answer(MessageType::Offer, client, xid, 1, 100 + nth, 600);
+                lab.hear(ms + 1, offer);
+                let mut take = select(client, xid, 1, 100 + nth);
+                take.frame.eth_src = Some(mac(66));
+                lab.hear(ms + 2, take);
+                let ack = answer(MessageType::Ack, client, xid, 1, 100 + nth, 600);
+                lab.hear(ms + 3, ack);
+            }
+        }
+        for retry in 0..4 {
+            lab.hear(
+                20_000 + retry * 2000,
+                message(MessageType::Discover, mac(9), 99),
+            );
+        }
+        lab.advance(Timestamp(60_000_000_000));
+        lab.finish();
+        let found = lab.one(Kind::DhcpStarvation);
+        assert_eq!(found.subjects[0], Subject::Mac(mac(66)));
+        assert_eq!(found.count, u64::from(clients));
+        assert_eq!(lab.board.of_kind(Kind::DhcpBootStorm).count(), 0);
+    }
 }
