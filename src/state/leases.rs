@@ -22,7 +22,7 @@ use hashbrown::HashMap;
 use crate::event::{Event, Prefix, Timestamp};
 use client::Clients;
 use message::{ClientId, Config, Grant, Message, ServerId, Verb};
-use scope::{ScopeId, Scopes};
+use scope::{Placed, ScopeId, Scopes};
 use server::Servers;
 
 /// Leases held. A /16 of clients; beyond it the lease that ends first makes room.
@@ -146,6 +146,8 @@ pub struct Seen {
     pub message: Message,
     /// Another sight of a packet that was already counted.
     pub copy: bool,
+    /// It was heard on the other side of a relay as well: what is counted there must not be counted here again.
+    pub twin: bool,
 }
 
 /// The tables.
@@ -166,7 +168,7 @@ impl Leases {
         let Some(message) = Message::of(event) else {
             return;
         };
-        let (scope, copy) = self.scopes.place(event, &message);
+        let Placed { scope, copy, twin } = self.scopes.place(event, &message);
         if copy {
             out.push(LeaseDelta::Duplicate);
         } else {
@@ -176,6 +178,7 @@ impl Leases {
             scope,
             message,
             copy,
+            twin,
         }));
     }
 

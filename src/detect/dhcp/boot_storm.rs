@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::surge::{Newcomer, Surges};
 use super::watch::{Quiet, Watched};
-use super::{DHCP, heard};
+use super::{DHCP, heard_once};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::{Classes, Timestamp};
 use crate::state::leases::scope::ScopeId;
@@ -53,7 +53,7 @@ impl Detector for BootStorm {
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, _board: &mut Board) {
-        let Some(heard) = heard(seen, net) else {
+        let Some(heard) = heard_once(seen, net) else {
             return;
         };
         if let Some((surge, new)) = self.surges.observe(seen, heard, net)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::surge::{NO_OFFER, Newcomer, Surge, Surges};
 use super::watch::{Quiet, Watched};
-use super::{DHCP, client_subject, heard};
+use super::{DHCP, client_subject, heard_once};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::{Classes, Locator, Timestamp};
@@ -73,7 +73,7 @@ impl Detector for Starvation {
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
-        let Some(heard) = heard(seen, net) else {
+        let Some(heard) = heard_once(seen, net) else {
             return;
         };
         let m = &heard.message;
@@ -232,11 +232,14 @@ impl Starvation {
                     "that share no vendor, ask exactly alike and tell no name: one tool invents them".into()
                 }
             };
-            f.explain = format!(
-                "{} new clients in {:.1} s {how}; {granted} of them took an address.",
-                f.count,
-                f.last.since(f.first).as_secs_f64(),
-            );
+            let seconds = f.last.since(f.first).as_secs_f64();
+            // Before a relay only the questions are seen, not what they got.
+            let took = if granted > 0 {
+                format!("; {granted} of them took an address")
+            } else {
+                String::new()
+            };
+            f.explain = format!("{} new clients in {seconds:.1} s {how}{took}.", f.count);
         });
     }
 }

@@ -726,3 +726,164 @@ fn one_sender_that_empties_the_pool_in_the_name_of_random_clients_is_one_finding
         assert_eq!(lab.board.of_kind(Kind::DhcpBootStorm).count(), 0);
     }
 }
+
+#[test]
+fn an_outage_of_a_few_seconds_shows_in_brisk_renewals_but_not_in_a_conflict_check() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    for ms in [10_000, 11_000, 12_000, 13_000] {
+        assert_eq!(lab.loud(), []);
+        lab.hear(ms, renewal(mac(1), 9, 1, 101));
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpServerUnresponsive]);
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    for ms in [10_000, 11_000, 12_000, 13_000] {
+        lab.hear(ms, message(MessageType::Discover, mac(1), 9));
+    }
+    lab.hear(13_100, answer(MessageType::Offer, mac(1), 9, 1, 101, 600));
+    assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn of_two_servers_the_one_that_came_while_the_other_served_is_the_rogue() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 60);
+    lab.hear(4000, message(MessageType::Discover, mac(2), 5));
+    // It loses the race, and differs in the name server only.
+    lab.hear(4001, answer(MessageType::Offer, mac(2), 5, 1, 102, 60));
+    let mut offer = answer(MessageType::Offer, mac(2), 5, 66, 200, 60);
+    offer.routers = vec![server(1)];
+    lab.hear(4002, offer);
+    lab.hear(4003, select(mac(2), 5, 1, 102));
+    lab.hear(4004, answer(MessageType::Ack, mac(2), 5, 1, 102, 60));
+    lab.finish();
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert_eq!(found.subjects[0], Subject::Server(v4(66)));
+    assert!(!found.subjects.contains(&Subject::Server(v4(1))));
+}
+
+#[test]
+fn invented_clients_are_starvation_even_when_they_are_few_slow_and_inconsistent() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 99, 600);
+    for nth in 0..20_u8 {
+        let (ms, xid) = (5000 + i64::from(nth) * 2000, u32::from(nth));
+        let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+        let frame = Mac([6, nth.wrapping_mul(91), nth, 5, 5, nth]);
+        let mut ask = message(MessageType::Discover, client, xid);
+        ask.frame.eth_src = Some(frame);
+        lab.hear(ms, ask);
+        if nth < 12 {
+            lab.hear(
+                ms + 1,
+                answer(MessageType::Offer, client, xid, 1, 100 + nth, 600),
+            );
+            let mut take = select(client, xid, 1, 100 + nth);
+            take.frame.eth_src = Some(frame);
+            lab.hear(ms + 2, take);
+            lab.hear(
+                ms + 3,
+                answer(MessageType::Ack, client, xid, 1, 100 + nth, 600),
+            );
+        }
+    }
+    lab.advance(Timestamp(60_000_000_000));
+    lab.finish();
+    assert!(lab.one(Kind::DhcpStarvation).count >= 18);
+}
+
+/// The relay of the tests, whose both sides are captured, on the clients' link.
+const RELAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 250);
+
+/// A client's message on both sides of the relay.
+fn up(lab: &mut Lab, ms: i64, mut m: Dhcp4, source: Mac) {
+    m.frame.eth_src = Some(source);
+    lab.hear(ms, m.clone());
+    m.frame.eth_src = Some(mac(250));
+    m.frame.ip_src = Some(RELAY.into());
+    m.frame.ip_dst = Some(v4(1));
+    (m.giaddr, m.hops) = (RELAY, 1);
+    lab.frame += 1;
+    let forwarded = event(ms + 1, 1, lab.frame, m);
+    lab.handle(forwarded);
+}
+
+/// A server's answer on both sides of the relay.
+fn down(lab: &mut Lab, ms: i64, mut m: Dhcp4) {
+    m.giaddr = RELAY;
+    let mut at_relay = m.clone();
+    at_relay.dst_port = 67;
+    lab.frame += 1;
+    let first = event(ms, 1, lab.frame, at_relay);
+    lab.handle(first);
+    m.frame.eth_src = Some(mac(250));
+    m.frame.ip_src = Some(RELAY.into());
+    lab.hear(ms + 1, m);
+}
+
+/// An exchange through the relay; without an address it ends behind the DISCOVER.
+fn relayed(lab: &mut Lab, ms: i64, client: Mac, source: Mac, xid: u32, addr: Option<u8>) {
+    let ask = message(MessageType::Discover, client, xid);
+    up(lab, ms, ask, source);
+    if let Some(addr) = addr {
+        down(
+            lab,
+            ms + 2,
+            answer(MessageType::Offer, client, xid, 1, addr, 600),
+        );
+        up(lab, ms + 4, select(client, xid, 1, addr), source);
+        down(
+            lab,
+            ms + 6,
+            answer(MessageType::Ack, client, xid, 1, addr, 600),
+        );
+    }
+}
+
+#[test]
+fn both_sides_of_a_relay_tell_a_fault_once() {
+    let mut lab = Lab::new();
+    for nth in 0..14 {
+        relayed(&mut lab, nth * 1000, mac(1), mac(1), nth as u32, Some(101));
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpClientChurn]);
+    assert_eq!(lab.one(Kind::DhcpClientChurn).count, 13);
+
+    let mut lab = Lab::new();
+    for nth in 0..8_u32 {
+        let ms = i64::from(nth) * 1000;
+        let mut ask = message(MessageType::Request, mac(1), nth);
+        ask.requested_ip = Some(Ipv4Addr::new(198, 51, 100, 9));
+        up(&mut lab, ms, ask, mac(1));
+        down(
+            &mut lab,
+            ms + 2,
+            answer(MessageType::Nak, mac(1), nth, 1, 0, 0),
+        );
+        let mut decline = select(mac(2), 50 + nth, 1, 101);
+        decline.message_type = Some(MessageType::Decline);
+        up(&mut lab, ms + 500, decline, mac(2));
+    }
+    assert_eq!(lab.one(Kind::DhcpNakStorm).count, 8);
+    assert_eq!(lab.one(Kind::DhcpDeclineLoop).count, 8);
+
+    let mut lab = Lab::new();
+    for nth in 0..40_u8 {
+        let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+        let addr = (nth < 25).then_some(100 + nth);
+        relayed(
+            &mut lab,
+            i64::from(nth) * 150,
+            client,
+            mac(66),
+            u32::from(nth),
+            addr,
+        );
+    }
+    lab.advance(Timestamp(60_000_000_000));
+    lab.finish();
+    let found = lab.one(Kind::DhcpStarvation);
+    assert_eq!(found.subjects[0], Subject::Mac(mac(66)));
+    assert_eq!(found.count, 40);
+}
