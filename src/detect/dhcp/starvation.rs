@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::surge::{NO_OFFER, Newcomer, Surge, Surges};
+use super::surge::{Newcomer, Surge, Surges};
 use super::watch::{Quiet, Watched};
 use super::{DHCP, client_subject, heard_once};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
@@ -134,11 +134,8 @@ impl Starvation {
             return;
         };
         surge.due = None;
-        // Those who came within the last second have not waited long enough: another look.
-        if surge
-            .newcomers
-            .back()
-            .is_some_and(|newcomer| now.since(newcomer.at) < NO_OFFER)
+        // Those who came just now have not waited long enough: another look.
+        if surge.undecided(now)
             && let Some(at) = surge.look_later(now)
         {
             self.checks.insert((at, scope));

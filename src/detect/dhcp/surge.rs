@@ -16,6 +16,9 @@ use crate::state::{NetState, Observation};
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// A server that has an address offers it within milliseconds, Kea's conflict checks (ping) within half a second.
 pub const NO_OFFER: Duration = Duration::from_secs(1);
+/// A server that has addresses offers one to somebody within this time: dnsmasq handles one DISCOVER after the other and waits 3 s for a
+/// ping each. One that offers nobody anything for longer has none left.
+const EMPTY_AFTER: Duration = Duration::from_secs(4);
 /// Newcomers kept of one scope; a flood of more is as clear as this many.
 const MAX_NEWCOMERS: usize = 512;
 
@@ -47,6 +50,8 @@ pub struct Newcomer {
 pub struct Surge {
     pub newcomers: VecDeque<Newcomer>,
     granted: usize,
+    /// The last offer to one of them.
+    offer: Timestamp,
     /// A look at it is due then (one at a time: a look walks all newcomers).
     pub due: Option<Timestamp>,
     /// Where they were seen.
@@ -83,8 +88,8 @@ impl Surges {
                     surge.interface = super::interface(seen.event, net);
                     new = true;
                 }
-                LeaseDelta::Offered { client, .. } => surge.mark(client, false),
-                LeaseDelta::Granted { client, .. } => surge.mark(client, true),
+                LeaseDelta::Offered { client, .. } => surge.mark(client, false, seen.event.at),
+                LeaseDelta::Granted { client, .. } => surge.mark(client, true, seen.event.at),
                 _ => {}
             }
         }
@@ -122,7 +127,7 @@ impl Surge {
         });
     }
 
-    fn mark(&mut self, client: &ClientId, granted: bool) {
+    fn mark(&mut self, client: &ClientId, granted: bool, at: Timestamp) {
         // Answers follow at once: the newcomer is near the end.
         if let Some(newcomer) = self
             .newcomers
@@ -132,6 +137,7 @@ impl Surge {
             .find(|n| n.client == *client)
         {
             newcomer.offered = true;
+            self.offer = self.offer.max(at);
             if granted && !newcomer.granted {
                 newcomer.granted = true;
                 self.granted += 1;
@@ -166,16 +172,29 @@ impl Surge {
         }
     }
 
-    /// The newest newcomers that were offered nothing, back to the last one who was; only those who waited long enough.
+    /// Whether another look is due, because somebody has not waited long enough yet.
+    pub fn undecided(&self, now: Timestamp) -> bool {
+        self.newcomers
+            .back()
+            .is_some_and(|n| !n.offered && now.since(n.at.max(self.offer)) < EMPTY_AFTER)
+    }
+
+    /// The newest newcomers that were offered nothing, back to the last one who was; only those who waited long enough, and nobody
+    /// until the server had its time.
     pub fn left_out(&self, now: Timestamp) -> impl Iterator<Item = &Newcomer> {
         let served = self
             .newcomers
             .iter()
             .rposition(|newcomer| newcomer.offered)
             .map_or(0, |at| at + 1);
+        let patient = self
+            .newcomers
+            .get(served)
+            .is_some_and(|first| now.since(first.at.max(self.offer)) >= EMPTY_AFTER);
         self.newcomers
             .iter()
             .skip(served)
+            .take(if patient { usize::MAX } else { 0 })
             .filter(move |newcomer| now.since(newcomer.at) >= NO_OFFER)
     }
 

@@ -887,3 +887,43 @@ fn both_sides_of_a_relay_tell_a_fault_once() {
     assert_eq!(found.subjects[0], Subject::Mac(mac(66)));
     assert_eq!(found.count, 40);
 }
+
+#[test]
+fn a_server_that_pings_before_each_offer_is_slow_and_not_empty() {
+    let mut lab = Lab::new();
+    let client = |nth: u8| Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+    for nth in 0..20_u8 {
+        let m = message(MessageType::Discover, client(nth), u32::from(nth));
+        lab.hear(i64::from(nth) * 20, m);
+    }
+    for nth in 0..20_u8 {
+        // Six pings of 3 s, then it is busy enough to leave them out.
+        let ms = 3000 + i64::from(nth.min(5)) * 3000 + i64::from(nth) * 10;
+        let (xid, addr) = (u32::from(nth), 100 + nth);
+        lab.hear(
+            ms,
+            answer(MessageType::Offer, client(nth), xid, 1, addr, 600),
+        );
+        lab.hear(ms + 1, select(client(nth), xid, 1, addr));
+        lab.hear(
+            ms + 2,
+            answer(MessageType::Ack, client(nth), xid, 1, addr, 600),
+        );
+    }
+    lab.advance(Timestamp(60_000_000_000));
+    lab.finish();
+    assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn a_client_that_takes_no_offer_is_a_storm_early() {
+    let mut lab = Lab::new();
+    for nth in 0..10 {
+        let xid = nth as u32;
+        lab.hear(nth * 1000, message(MessageType::Discover, mac(1), xid));
+        let offer = answer(MessageType::Offer, mac(1), xid, 1, 101, 600);
+        lab.hear(nth * 1000 + 1, offer);
+        assert_eq!(lab.loud().len(), usize::from(nth >= 7), "after {nth}");
+    }
+    assert_eq!(lab.one(Kind::DhcpRequestStorm).count, 10);
+}
