@@ -95,6 +95,8 @@ pub enum LeaseDelta {
         scope: ScopeId,
         client: ClientId,
         addr: IpAddr,
+        /// It knew its address still (INIT-REBOOT).
+        remembered: bool,
     },
     /// The same server gives the same client another configuration than before.
     Reconfigured {
@@ -265,10 +267,12 @@ impl Leases {
             return;
         }
         if m.verb == Verb::Ack
-            && let Some((Verb::Discover | Verb::Select | Verb::Reboot, began)) = asked
+            && let Some((verb @ (Verb::Discover | Verb::Select | Verb::Reboot), began)) = asked
             && let Some(addr) = client.lease
             && let Some(held) = self.leases.get(&(scope, Prefix::host(addr)))
             && held.client == m.client
+            // Containers may share one link-layer address under client ids of their own; each gets another address.
+            && m.grants.iter().any(|grant| grant.prefix == Prefix::host(addr))
             // Confirmed by this very exchange (a repeated ACK, a second server's), or taken away by a refusal: no restart.
             && held.renewed < began
             && client.refused.is_none_or(|refused| refused < held.renewed)
@@ -277,6 +281,7 @@ impl Leases {
                 scope,
                 client: m.client.clone(),
                 addr,
+                remembered: verb == Verb::Reboot,
             });
         }
         let before = client.configured(event.at, &server, &m.config);

@@ -17,6 +17,8 @@ use crate::state::{NetState, Observation};
 
 /// Cycles within [`WINDOW`]: a PXE ROM, its boot loader and the installer each may release once (at most 4 in 2 minutes).
 const ENOUGH: usize = 5;
+/// … of a client that remembers its address and has it confirmed, as phones do whenever they roam to another access point.
+const ENOUGH_REMEMBERED: usize = 8;
 /// The time in which they must fall: five in ten minutes is a restart every two minutes.
 const WINDOW: Duration = Duration::from_secs(600);
 /// Crash loops back off to 5 minutes (Kubernetes' limit); quiet for longer is over.
@@ -55,11 +57,20 @@ impl Detector for ClientChurn {
             // `held`: it had been granted the lease, and had not given it back yet.
             LeaseDelta::Released {
                 addr, held: true, ..
-            } => Some((*addr, true)),
-            LeaseDelta::Restarted { addr, .. } => Some((Some(*addr), false)),
+            } => Some((*addr, true, ENOUGH)),
+            LeaseDelta::Restarted {
+                addr, remembered, ..
+            } => {
+                let enough = if *remembered {
+                    ENOUGH_REMEMBERED
+                } else {
+                    ENOUGH
+                };
+                Some((Some(*addr), false, enough))
+            }
             _ => None,
         });
-        let Some((addr, gave_back)) = cycle else {
+        let Some((addr, gave_back, enough)) = cycle else {
             return;
         };
         let Some(hits) = self
@@ -68,7 +79,7 @@ impl Detector for ClientChurn {
         else {
             return;
         };
-        let hit = hits.hit(seen.event, WINDOW, ENOUGH, board, |first| {
+        let hit = hits.hit(seen.event, WINDOW, enough, board, |first| {
             Finding::at(
                 Kind::DhcpClientChurn,
                 Severity::Warning,

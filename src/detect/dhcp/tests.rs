@@ -670,8 +670,15 @@ fn a_client_that_confirms_its_remembered_address_again_and_again_is_churn_too() 
         lab.hear(nth * 2000, m);
         let ack = answer(MessageType::Ack, mac(1), nth as u32, 1, 101, 600);
         lab.hear(nth * 2000 + 1, ack);
+        assert_eq!(lab.loud().len(), usize::from(nth >= 8));
     }
     assert_eq!(lab.one(Kind::DhcpClientChurn).count, 9);
+    // Containers behind one link-layer address: each has an address of its own.
+    let mut lab = Lab::new();
+    for nth in 0..14_u8 {
+        lab.lease(i64::from(nth) * 1000, mac(1), 1, 100 + nth, 600);
+    }
+    assert_eq!(lab.loud(), []);
 }
 
 #[test]
@@ -926,4 +933,34 @@ fn a_client_that_takes_no_offer_is_a_storm_early() {
         assert_eq!(lab.loud().len(), usize::from(nth >= 7), "after {nth}");
     }
     assert_eq!(lab.one(Kind::DhcpRequestStorm).count, 10);
+}
+
+#[test]
+fn dhcpv6_identities_of_one_source_are_starvation_and_one_identity_is_not() {
+    for (identities, found) in [(20_u8, 1), (1, 0)] {
+        let mut lab = Lab::new();
+        for nth in 0..20_u8 {
+            lab.frame += 1;
+            let mut solicit = crate::state::leases::tests::v6(1, u32::from(nth), 0);
+            solicit.addresses.clear();
+            solicit.frame.eth_src = Some(mac(66));
+            solicit.client = Some(crate::event::dhcp6::Duid(Box::new([
+                0,
+                3,
+                0,
+                1,
+                2,
+                nth % identities,
+            ])));
+            let mut e = event(
+                i64::from(nth) * 4000,
+                0,
+                lab.frame,
+                message(MessageType::Discover, mac(1), 1),
+            );
+            e.kind = EventKind::Dhcp6(Box::new(solicit));
+            lab.handle(e);
+        }
+        assert_eq!(lab.board.of_kind(Kind::DhcpStarvation).count(), found);
+    }
 }
