@@ -128,9 +128,7 @@ impl Pool {
         };
         surge.due = None;
         // Those who came just now have not waited long enough: another look.
-        if surge.undecided(now)
-            && let Some(at) = surge.look_later(now)
-        {
+        if let Some(at) = surge.look_again(now) {
             self.checks.insert((at, scope));
         }
         if matches!(self.told.get_mut(&scope), Some(Some(_))) {

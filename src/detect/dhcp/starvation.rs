@@ -135,9 +135,7 @@ impl Starvation {
         };
         surge.due = None;
         // Those who came just now have not waited long enough: another look.
-        if surge.undecided(now)
-            && let Some(at) = surge.look_later(now)
-        {
+        if let Some(at) = surge.look_again(now) {
             self.checks.insert((at, scope));
         }
         if !told && surge.left_out(now).count() < LEFT_OUT {

@@ -17,8 +17,11 @@ pub const WINDOW: Duration = Duration::from_secs(60);
 /// A server that has an address offers it within milliseconds, Kea's conflict checks (ping) within half a second.
 pub const NO_OFFER: Duration = Duration::from_secs(1);
 /// A server that has addresses offers one to somebody within this time: dnsmasq handles one DISCOVER after the other and waits 3 s for a
-/// ping each. One that offers nobody anything for longer has none left.
-const EMPTY_AFTER: Duration = Duration::from_secs(4);
+/// ping each. One that offers nobody anything for longer has none left. Below the 4 s behind which silence is an outage, so that an
+/// empty pool is not taken for one.
+const EMPTY_AFTER: Duration = Duration::from_millis(3500);
+/// How soon an undecided crowd is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Newcomers kept of one scope; a flood of more is as clear as this many.
 const MAX_NEWCOMERS: usize = 512;
 
@@ -161,6 +164,16 @@ impl Surge {
         Some(at)
     }
 
+    /// The same at a look that could not decide.
+    pub fn look_again(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.due.is_some() || !self.undecided(now) {
+            return None;
+        }
+        let at = now + LOOK_AGAIN;
+        self.due = Some(at);
+        Some(at)
+    }
+
     /// Forgets what is too old.
     pub fn forget(&mut self, now: Timestamp) {
         while self
@@ -173,7 +186,7 @@ impl Surge {
     }
 
     /// Whether another look is due, because somebody has not waited long enough yet.
-    pub fn undecided(&self, now: Timestamp) -> bool {
+    fn undecided(&self, now: Timestamp) -> bool {
         self.newcomers
             .back()
             .is_some_and(|n| !n.offered && now.since(n.at.max(self.offer)) < EMPTY_AFTER)

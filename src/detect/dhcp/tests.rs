@@ -964,3 +964,19 @@ fn dhcpv6_identities_of_one_source_are_starvation_and_one_identity_is_not() {
         assert_eq!(lab.board.of_kind(Kind::DhcpStarvation).count(), found);
     }
 }
+
+#[test]
+fn an_empty_pool_is_not_told_as_an_outage_although_the_left_out_retry() {
+    let mut lab = Lab::new();
+    for nth in 0..12_u8 {
+        lab.lease(i64::from(nth) * 100, mac(nth), 1, 100 + nth, 600);
+    }
+    for round in 0..6 {
+        for nth in 20..25_u8 {
+            let ms = 2000 + round * 2000 + i64::from(nth) * 10;
+            lab.hear(ms, message(MessageType::Discover, mac(nth), 7));
+        }
+    }
+    lab.advance(Timestamp(60_000_000_000));
+    assert_eq!(lab.loud(), [Kind::DhcpPoolExhausted]);
+}
