@@ -203,7 +203,7 @@ pub fn headline(finding: &Finding) -> String {
         Kind::DhcpLeaseExpired => format!("lease of {subject} ran out"),
         Kind::DhcpNakStorm => format!("{subject} was refused{times}"),
         Kind::DhcpDeclineLoop => format!("{subject} declined its address{times}"),
-        Kind::DhcpClientChurn => format!("{subject} took and gave back its lease{times}"),
+        Kind::DhcpClientChurn => format!("{subject} takes its lease anew in a loop{times}"),
         Kind::DhcpRouteInjection => format!("{subject} hands out routes that take over traffic"),
         Kind::DhcpGatewayChanged => format!("{subject} handed out another gateway{times}"),
         Kind::DhcpStarvation => format!("{subject} takes addresses in the name of {n} clients"),

@@ -70,6 +70,11 @@ fn heard<'a>(seen: &Observation<'_>, net: &'a NetState) -> Option<&'a Seen> {
     }
 }
 
+/// The same, unless the message was counted on the other side of its relay.
+fn heard_once<'a>(seen: &Observation<'_>, net: &'a NetState) -> Option<&'a Seen> {
+    heard(seen, net).filter(|seen| !seen.twin)
+}
+
 /// The interface on which an event was captured.
 fn interface(event: &Event, net: &NetState) -> Option<Touch> {
     let name = net.sources.get(&event.source)?.interface.as_deref()?;

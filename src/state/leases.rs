@@ -22,7 +22,7 @@ use hashbrown::HashMap;
 use crate::event::{Event, Prefix, Timestamp};
 use client::Clients;
 use message::{ClientId, Config, Grant, Message, ServerId, Verb};
-use scope::{ScopeId, Scopes};
+use scope::{Placed, ScopeId, Scopes};
 use server::Servers;
 
 /// Leases held. A /16 of clients; beyond it the lease that ends first makes room.
@@ -90,6 +90,14 @@ pub enum LeaseDelta {
         /// When it had been confirmed before.
         before: Timestamp,
     },
+    /// A client that holds a lease asked for one anew, and was served: it forgot what it had. Once for each exchange.
+    Restarted {
+        scope: ScopeId,
+        client: ClientId,
+        addr: IpAddr,
+        /// It knew its address still (INIT-REBOOT).
+        remembered: bool,
+    },
     /// The same server gives the same client another configuration than before.
     Reconfigured {
         scope: ScopeId,
@@ -140,6 +148,8 @@ pub struct Seen {
     pub message: Message,
     /// Another sight of a packet that was already counted.
     pub copy: bool,
+    /// It was heard on the other side of a relay as well: what is counted there must not be counted here again.
+    pub twin: bool,
 }
 
 /// The tables.
@@ -160,7 +170,7 @@ impl Leases {
         let Some(message) = Message::of(event) else {
             return;
         };
-        let (scope, copy) = self.scopes.place(event, &message);
+        let Placed { scope, copy, twin } = self.scopes.place(event, &message);
         if copy {
             out.push(LeaseDelta::Duplicate);
         } else {
@@ -170,6 +180,7 @@ impl Leases {
             scope,
             message,
             copy,
+            twin,
         }));
     }
 
@@ -217,6 +228,7 @@ impl Leases {
             Verb::Offer | Verb::Ack => self.given(scope, event, m, out),
             Verb::Nak => {
                 client.answered(event.at, m.xid);
+                client.refused = Some(event.at);
                 let held = client.lease.map(Prefix::host);
                 let holder = held.and_then(|prefix| self.leases.get(&(scope, prefix)));
                 if let (Some(lease), Some(server)) = (holder, &m.server)
@@ -249,10 +261,28 @@ impl Leases {
             {
                 exchange.offered = Some((server.clone(), grant.prefix.addr()));
             }
-            exchange.verb
+            (exchange.verb, exchange.began)
         });
         if m.grants.is_empty() || m.proxy {
             return;
+        }
+        if m.verb == Verb::Ack
+            && let Some((verb @ (Verb::Discover | Verb::Select | Verb::Reboot), began)) = asked
+            && let Some(addr) = client.lease
+            && let Some(held) = self.leases.get(&(scope, Prefix::host(addr)))
+            && held.client == m.client
+            // Containers may share one link-layer address under client ids of their own; each gets another address.
+            && m.grants.iter().any(|grant| grant.prefix == Prefix::host(addr))
+            // Confirmed by this very exchange (a repeated ACK, a second server's), or taken away by a refusal: no restart.
+            && held.renewed < began
+            && client.refused.is_none_or(|refused| refused < held.renewed)
+        {
+            out.push(LeaseDelta::Restarted {
+                scope,
+                client: m.client.clone(),
+                addr,
+                remembered: verb == Verb::Reboot,
+            });
         }
         let before = client.configured(event.at, &server, &m.config);
         if m.verb == Verb::Ack
@@ -275,6 +305,7 @@ impl Leases {
                     prefix: grant.prefix,
                 });
             } else if grant.valid > 0 {
+                let asked = asked.map(|(verb, _)| verb);
                 self.grant(scope, event.at, m, &server, grant, asked, out);
             } else {
                 self.remove(scope, grant.prefix);

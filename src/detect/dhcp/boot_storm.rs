@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::surge::Surges;
+use super::surge::{Newcomer, Surges};
 use super::watch::{Quiet, Watched};
-use super::{DHCP, heard};
+use super::{DHCP, heard_once};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::{Classes, Timestamp};
 use crate::state::leases::scope::ScopeId;
@@ -53,7 +53,7 @@ impl Detector for BootStorm {
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, _board: &mut Board) {
-        let Some(heard) = heard(seen, net) else {
+        let Some(heard) = heard_once(seen, net) else {
             return;
         };
         if let Some((surge, new)) = self.surges.observe(seen, heard, net)
@@ -101,6 +101,11 @@ impl BootStorm {
         }
         if !surge.invented().is_empty() {
             return; // `dhcp.starvation` judges those
+        }
+        // Machines speak for themselves; where most do not, one sender asks in their names, which is no boot either.
+        let lent = |n: &&Newcomer| n.circuit.is_none() && n.sender.is_some() && n.sender != n.mac;
+        if surge.newcomers.iter().filter(lent).count() * 2 > all {
+            return;
         }
         let Some(storm) = self.storms.at(scope, now) else {
             return;

@@ -1,12 +1,13 @@
-//! `dhcp.client-churn`: a client takes a lease and gives it back, in a loop.
+//! `dhcp.client-churn`: a client takes a lease and gives it back, or forgets it and asks anew, in a loop.
 //!
 //! A crash-looping virtual machine, a container that is restarted, an interface that is brought up and down by two managers. One
-//! RELEASE is a shutdown. A cycle is a lease followed by its holder's RELEASE.
+//! RELEASE is a shutdown. A cycle is a lease followed by its holder's RELEASE, or (what dies in a crash gives nothing back) by a whole
+//! new exchange of its holder while the lease still runs, where a healthy client would renew it.
 
 use std::time::Duration;
 
 use super::watch::{Hits, Quiet, Watched};
-use super::{DHCP, client_subject, heard, touch_all};
+use super::{DHCP, client_subject, heard_once, touch_all};
 use crate::detect::{Board, Detector, Finding, Kind, Severity, Touch};
 use crate::event::{Classes, Timestamp};
 use crate::state::leases::LeaseDelta;
@@ -16,6 +17,8 @@ use crate::state::{NetState, Observation};
 
 /// Cycles within [`WINDOW`]: a PXE ROM, its boot loader and the installer each may release once (at most 4 in 2 minutes).
 const ENOUGH: usize = 5;
+/// … of a client that remembers its address and has it confirmed, as phones do whenever they roam to another access point.
+const ENOUGH_REMEMBERED: usize = 8;
 /// The time in which they must fall: five in ten minutes is a restart every two minutes.
 const WINDOW: Duration = Duration::from_secs(600);
 /// Crash loops back off to 5 minutes (Kubernetes' limit); quiet for longer is over.
@@ -46,19 +49,28 @@ impl Detector for ClientChurn {
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
-        let Some(heard) = heard(seen, net) else {
+        let Some(heard) = heard_once(seen, net) else {
             return;
         };
         let m = &heard.message;
-        // `held`: it had been granted the lease, and had not given it back yet.
-        let Some(LeaseDelta::Released {
-            addr, held: true, ..
-        }) = seen
-            .changes
-            .leases
-            .iter()
-            .find(|delta| matches!(delta, LeaseDelta::Released { .. }))
-        else {
+        let cycle = seen.changes.leases.iter().find_map(|delta| match delta {
+            // `held`: it had been granted the lease, and had not given it back yet.
+            LeaseDelta::Released {
+                addr, held: true, ..
+            } => Some((*addr, true, ENOUGH)),
+            LeaseDelta::Restarted {
+                addr, remembered, ..
+            } => {
+                let enough = if *remembered {
+                    ENOUGH_REMEMBERED
+                } else {
+                    ENOUGH
+                };
+                Some((Some(*addr), false, enough))
+            }
+            _ => None,
+        });
+        let Some((addr, gave_back, enough)) = cycle else {
             return;
         };
         let Some(hits) = self
@@ -67,7 +79,7 @@ impl Detector for ClientChurn {
         else {
             return;
         };
-        let hit = hits.hit(seen.event, WINDOW, ENOUGH, board, |first| {
+        let hit = hits.hit(seen.event, WINDOW, enough, board, |first| {
             Finding::at(
                 Kind::DhcpClientChurn,
                 Severity::Warning,
@@ -83,13 +95,18 @@ impl Detector for ClientChurn {
             touch_all(finding, seen.event, m, net);
             super::known::explain(finding, heard, seen.event, net);
             if let Some(addr) = addr {
-                finding.touch(Touch::Address(*addr));
+                finding.touch(Touch::Address(addr));
             }
             finding.affected.clients.insert(client_subject(&m.client));
             let seconds = finding.last.since(finding.first).as_secs_f64();
             finding.explain = format!(
-                "Client {} took a lease and gave it back {} times, every {:.1} s: it restarts in a loop.",
+                "Client {} took a lease and {} {} times, every {:.1} s: it restarts in a loop.",
                 m.client,
+                if gave_back {
+                    "gave it back"
+                } else {
+                    "asked for one anew, as if it had none,"
+                },
                 finding.count,
                 seconds / (finding.count.max(2) - 1) as f64,
             );

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::watch::{Hits, Quiet, Watched};
-use super::{DHCP, client_subject, heard, touch_all};
+use super::{DHCP, client_subject, heard_once, touch_all};
 use crate::detect::{Board, Detector, Finding, Kind, Severity, Touch};
 use crate::event::{Classes, Timestamp};
 use crate::state::leases::LeaseDelta;
@@ -56,7 +56,7 @@ impl Detector for DeclineLoop {
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
-        let Some(heard) = heard(seen, net) else {
+        let Some(heard) = heard_once(seen, net) else {
             return;
         };
         let m = &heard.message;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::watch::{Quiet, Watched};
-use super::{DHCP, client_subject, heard, plural, touch_all};
+use super::{DHCP, client_subject, heard_once, plural, touch_all};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject};
 use crate::event::dhcp4::Dhcp4;
 use crate::event::dhcp6::Dhcp6;
@@ -62,7 +62,7 @@ impl Detector for HostileText {
             EventKind::Dhcp6(m) if !m.hostile_text.is_empty() => sample6(m),
             _ => return,
         };
-        let Some(heard) = heard(seen, net) else {
+        let Some(heard) = heard_once(seen, net) else {
             return;
         };
         let m = &heard.message;

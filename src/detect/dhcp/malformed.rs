@@ -115,7 +115,11 @@ impl Malformed {
         net: &NetState,
         board: &mut Board,
     ) {
-        let Some(heard) = net.leases.seen().filter(|heard| !heard.copy) else {
+        let Some(heard) = net
+            .leases
+            .seen()
+            .filter(|heard| !(heard.copy || heard.twin))
+        else {
             return;
         };
         if grave.is_empty() && lesser.is_empty() {

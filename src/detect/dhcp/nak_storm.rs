@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::watch::{Hit, Hits, Quiet, Watched};
-use super::{DHCP, client_subject, heard, server_subject, touch_all};
+use super::{DHCP, client_subject, heard_once, server_subject, touch_all};
 use crate::detect::{Board, Detector, Finding, Kind, Severity};
 use crate::event::{Classes, Timestamp};
 use crate::state::leases::LeaseDelta;
@@ -46,7 +46,7 @@ impl Detector for NakStorm {
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
-        let Some(heard) = heard(seen, net) else {
+        let Some(heard) = heard_once(seen, net) else {
             return;
         };
         let m = &heard.message;

@@ -127,13 +127,8 @@ impl Pool {
             return;
         };
         surge.due = None;
-        // Those who came within the last second have not waited long enough: another look.
-        if surge
-            .newcomers
-            .back()
-            .is_some_and(|newcomer| now.since(newcomer.at) < NO_OFFER)
-            && let Some(at) = surge.look_later(now)
-        {
+        // Those who came just now have not waited long enough: another look.
+        if let Some(at) = surge.look_again(now) {
             self.checks.insert((at, scope));
         }
         if matches!(self.told.get_mut(&scope), Some(Some(_))) {

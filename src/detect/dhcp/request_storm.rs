@@ -15,6 +15,9 @@ use crate::state::{NetState, Observation};
 
 /// Requests for an address within [`WINDOW`] (knowledge D4).
 const ENOUGH: usize = 16;
+/// … of a client that is offered an address each time and never takes one: no back-off explains that (knowledge D9: from 3 on; a boot
+/// ROM that waits for boot options asks 4 times).
+const ENOUGH_REFUSED: usize = 8;
 /// Requests for options only: Windows repeats INFORM for WPAD, up to 20 a minute are its habit (knowledge D30).
 const ENOUGH_INFORM: usize = 21;
 const WINDOW: Duration = Duration::from_secs(60);
@@ -69,8 +72,14 @@ impl Detector for RequestStorm {
         else {
             return;
         };
+        let client = net.leases.clients.get(heard.scope, &m.client);
+        let refuses = client.is_some_and(|client| {
+            client.counts.requests == 0 && client.counts.offers + 1 >= ENOUGH_REFUSED as u64
+        });
         let (enough, severity) = if inform {
             (ENOUGH_INFORM, Severity::Info)
+        } else if refuses && !m.boots {
+            (ENOUGH_REFUSED, Severity::Warning)
         } else {
             (ENOUGH, Severity::Warning)
         };

@@ -21,6 +21,10 @@ use crate::state::{NetState, Observation};
 const TRIES: u32 = 3;
 /// … spread over at least this long: the first back-off of RFC 2131 §4.1. A busy server answers within it.
 const SPAN: Duration = Duration::from_secs(4);
+/// A client that holds a lease, or was just offered one, waits for nothing that takes time: dnsmasq's conflict check of 3 s comes before
+/// an OFFER only. Where it asks briskly (dhclient renews each second), a fourth try this late proves it, so that short outages show.
+const BRISK_TRIES: u32 = 4;
+const BRISK_SPAN: Duration = Duration::from_millis(2500);
 /// A server may refuse one client by silence (filters, unknown class). Strangers that only broadcast prove an outage from this many
 /// tries of one, or when a second client waits too (knowledge D8); a client that was served before proves it alone.
 const STRANGER_TRIES: u32 = 5;
@@ -131,7 +135,9 @@ impl Detector for ServerUnresponsive {
             Some(same) if !visible => same,
             _ => (waiting.tries, waiting.since),
         };
-        if tries >= TRIES && seen.event.at.since(since) >= SPAN && since > self.lossy_until {
+        let span = seen.event.at.since(since);
+        let brisk = m.verb != Verb::Discover && tries >= BRISK_TRIES && span >= BRISK_SPAN;
+        if (tries >= TRIES && span >= SPAN || brisk) && since > self.lossy_until {
             let named = waiting.server.clone();
             let served = net
                 .leases

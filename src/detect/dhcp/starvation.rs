@@ -2,25 +2,26 @@
 //!
 //! Plain when many client addresses come from one link-layer source, or from one port of a relay. A careful tool also forges the
 //! link-layer source; then the sign is a crowd that no real crowd resembles (see [`Surge::invented`]) *and* a pool that is empty
-//! behind it. Many machines that boot at once are `dhcp.boot-storm`.
+//! behind it. One attack is one finding, whatever it shows of itself. Many machines that boot at once are `dhcp.boot-storm`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::surge::{NO_OFFER, Newcomer, Surge, Surges};
+use super::surge::{Newcomer, Surge, Surges};
 use super::watch::{Quiet, Watched};
-use super::{DHCP, client_subject, heard};
+use super::{DHCP, client_subject, heard_once};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::frame::Mac;
-use crate::event::{Classes, Timestamp};
-use crate::state::leases::message::Verb;
+use crate::event::{Classes, Locator, Timestamp};
+use crate::state::leases::message::{ClientId, Verb};
 use crate::state::leases::scope::ScopeId;
 use crate::state::{NetState, Observation};
 
 /// Client addresses of one source within a minute (knowledge D6): hypervisors and access points keep the client's own source address.
 const FROM_ONE: usize = 10;
-/// A crowd of invented clients with their own source addresses: twice what one person could plug in within a minute.
-const CROWD: usize = 20;
+/// A crowd of invented clients with their own source addresses: more than one person could plug in within a minute, and few enough
+/// that a slow tool (one client in three seconds, so that no rate limit sees it) still shows.
+const CROWD: usize = 16;
 /// Clients that find the pool empty after it.
 const LEFT_OUT: usize = 3;
 /// Silent for this long: over.
@@ -39,13 +40,14 @@ enum Hand {
 #[derive(Default)]
 struct Known {
     key: Option<FindingKey>,
-    last: Timestamp,
+    /// Whose it is, as far as it is told.
+    hands: BTreeSet<Hand>,
 }
 
 /// The detector.
 pub struct Starvation {
     surges: Surges,
-    known: Watched<(ScopeId, Option<Hand>), Known>,
+    known: Watched<ScopeId, Known>,
     checks: BTreeSet<(Timestamp, ScopeId)>,
     quiet: Quiet,
 }
@@ -71,7 +73,7 @@ impl Detector for Starvation {
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
-        let Some(heard) = heard(seen, net) else {
+        let Some(heard) = heard_once(seen, net) else {
             return;
         };
         let m = &heard.message;
@@ -125,24 +127,30 @@ impl Detector for Starvation {
 impl Starvation {
     /// Whether the crowd of a scope is invented and the pool empty behind it.
     fn crowd(&mut self, now: Timestamp, scope: ScopeId, net: &NetState, board: &mut Board) {
-        let known = self
-            .known
-            .get_mut(&(scope, Some(Hand::Forged)))
-            .is_some_and(|known| known.key.is_some());
+        let known = self.known.get_mut(&scope);
+        let hands = known.map(|known| &known.hands);
+        let told = hands.is_some_and(|hands| hands.contains(&Hand::Forged));
         let Some(surge) = self.surges.scopes.get_mut(&scope) else {
             return;
         };
         surge.due = None;
-        // Those who came within the last second have not waited long enough: another look.
-        if surge
-            .newcomers
-            .back()
-            .is_some_and(|newcomer| now.since(newcomer.at) < NO_OFFER)
-            && let Some(at) = surge.look_later(now)
-        {
+        // Those who came just now have not waited long enough: another look.
+        if let Some(at) = surge.look_again(now) {
             self.checks.insert((at, scope));
         }
-        if (!known && surge.left_out(now).count() < LEFT_OUT) || surge.invented().len() < CROWD {
+        if !told && surge.left_out(now).count() < LEFT_OUT {
+            return;
+        }
+        // What a known sender or port does in the name of many is its own doing, and no crowd behind it.
+        let of_known = |newcomer: &Newcomer| {
+            hand(newcomer).is_some_and(|hand| hands.is_some_and(|hands| hands.contains(&hand)))
+        };
+        let invented = surge.invented();
+        let strangers = invented
+            .iter()
+            .filter_map(|at| surge.newcomers.get(*at))
+            .filter(|newcomer| !of_known(newcomer));
+        if strangers.count() < CROWD {
             return;
         }
         self.tell(now, scope, Hand::Forged, net, board);
@@ -159,11 +167,8 @@ impl Starvation {
         let Some(surge) = self.surges.scopes.get_mut(&scope) else {
             return;
         };
-        let all = takers(surge, hand);
-        let (Some(first), Some(known)) = (
-            all.first().map(|n| (n.at, n.locator)),
-            self.known.at((scope, Some(hand)), now),
-        ) else {
+        let fresh = untold(surge, hand);
+        let (Some((first, ..)), Some(known)) = (fresh.first(), self.known.at(scope, now)) else {
             return;
         };
         let server = net
@@ -172,10 +177,6 @@ impl Starvation {
             .of_scope(scope)
             .max_by_key(|server| server.acks)
             .and_then(|server| server.addr);
-        let fresh: Vec<&&Newcomer> = all
-            .iter()
-            .filter(|n| known.key.is_none() || n.at > known.last)
-            .collect();
         let granted = surge.granted();
         let interface = surge.interface.clone();
         let key = match known.key.filter(|key| board.get(*key).is_some()) {
@@ -187,7 +188,7 @@ impl Starvation {
                     (_, _, Some(server)) => Subject::Server(server),
                     _ => Subject::Source("dhcp".into()),
                 };
-                let mut f = Finding::at(Kind::DhcpStarvation, Severity::Critical, subject, first.0);
+                let mut f = Finding::at(Kind::DhcpStarvation, Severity::Critical, subject, *first);
                 f.count = 0;
                 f.occurrences.clear();
                 f.advice = vec![
@@ -198,14 +199,14 @@ impl Starvation {
             }
         };
         known.key = Some(key);
-        known.last = all.last().map_or(now, |n| n.at);
+        known.hands.insert(hand);
         self.quiet.until(key, now + QUIET);
         board.update(key, |f| {
-            for newcomer in fresh {
-                f.again_at(newcomer.at);
-                f.evidence.add(newcomer.locator);
+            for (at, locator, client) in &fresh {
+                f.again_at(*at);
+                f.evidence.add(*locator);
                 if f.affected.clients.len() < MAX_NAMED && hand == Hand::Forged {
-                    f.affected.clients.insert(client_subject(&newcomer.client));
+                    f.affected.clients.insert(client_subject(client));
                 }
             }
             if let Some(server) = server {
@@ -213,6 +214,7 @@ impl Starvation {
                 f.also(Subject::Server(server));
             }
             if let Hand::Sender(mac) = hand {
+                f.also(Subject::Mac(mac));
                 f.touch(Touch::Mac(mac));
             }
             if let Some(touch) = interface {
@@ -225,11 +227,14 @@ impl Starvation {
                     "that share no vendor, ask exactly alike and tell no name: one tool invents them".into()
                 }
             };
-            f.explain = format!(
-                "{} new clients in {:.1} s {how}; {granted} of them took an address.",
-                f.count,
-                f.last.since(f.first).as_secs_f64(),
-            );
+            let seconds = f.last.since(f.first).as_secs_f64();
+            // Before a relay only the questions are seen, not what they got.
+            let took = if granted > 0 {
+                format!("; {granted} of them took an address")
+            } else {
+                String::new()
+            };
+            f.explain = format!("{} new clients in {seconds:.1} s {how}{took}.", f.count);
         });
     }
 }
@@ -242,18 +247,28 @@ fn hand(newcomer: &Newcomer) -> Option<Hand> {
     }
     match (newcomer.circuit, newcomer.sender) {
         (Some(circuit), _) => Some(Hand::Circuit(circuit)),
-        (None, Some(sender)) if newcomer.mac != Some(sender) => Some(Hand::Sender(sender)),
+        // A DHCPv6 client has no hardware address of its own to compare: many DUIDs at one source are the sign.
+        (None, Some(sender)) if newcomer.v6 || newcomer.mac != Some(sender) => {
+            Some(Hand::Sender(sender))
+        }
         _ => None,
     }
 }
 
-fn takers(surge: &Surge, with: Hand) -> Vec<&Newcomer> {
-    if with == Hand::Forged {
-        return surge.invented();
+/// Marks and returns the newcomers that are of this hand and not counted yet, oldest first.
+fn untold(surge: &mut Surge, with: Hand) -> Vec<(Timestamp, Locator, ClientId)> {
+    let positions = if with == Hand::Forged {
+        surge.invented()
+    } else {
+        let its = |(at, newcomer): (usize, &Newcomer)| (hand(newcomer) == Some(with)).then_some(at);
+        surge.newcomers.iter().enumerate().filter_map(its).collect()
+    };
+    let mut fresh = Vec::new();
+    for at in positions {
+        if let Some(newcomer) = surge.newcomers.get_mut(at).filter(|n| !n.told) {
+            newcomer.told = true;
+            fresh.push((newcomer.at, newcomer.locator, newcomer.client.clone()));
+        }
     }
-    surge
-        .newcomers
-        .iter()
-        .filter(|newcomer| hand(newcomer) == Some(with))
-        .collect()
+    fresh
 }

@@ -16,6 +16,12 @@ use crate::state::{NetState, Observation};
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// A server that has an address offers it within milliseconds, Kea's conflict checks (ping) within half a second.
 pub const NO_OFFER: Duration = Duration::from_secs(1);
+/// A server that has addresses offers one to somebody within this time: dnsmasq handles one DISCOVER after the other and waits 3 s for a
+/// ping each. One that offers nobody anything for longer has none left. Below the 4 s behind which silence is an outage, so that an
+/// empty pool is not taken for one.
+const EMPTY_AFTER: Duration = Duration::from_millis(3500);
+/// How soon an undecided crowd is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Newcomers kept of one scope; a flood of more is as clear as this many.
 const MAX_NEWCOMERS: usize = 512;
 
@@ -33,10 +39,13 @@ pub struct Newcomer {
     /// Port of the relay (option 82 circuit) as a hash, where there is one.
     pub circuit: Option<u64>,
     pub fingerprint: u64,
+    pub v6: bool,
     pub named: bool,
     pub boots: bool,
     pub offered: bool,
     pub granted: bool,
+    /// The detector that keeps this list has counted it in a finding.
+    pub told: bool,
 }
 
 /// Newcomers of one scope, oldest first.
@@ -44,6 +53,8 @@ pub struct Newcomer {
 pub struct Surge {
     pub newcomers: VecDeque<Newcomer>,
     granted: usize,
+    /// The last offer to one of them.
+    offer: Timestamp,
     /// A look at it is due then (one at a time: a look walks all newcomers).
     pub due: Option<Timestamp>,
     /// Where they were seen.
@@ -80,8 +91,8 @@ impl Surges {
                     surge.interface = super::interface(seen.event, net);
                     new = true;
                 }
-                LeaseDelta::Offered { client, .. } => surge.mark(client, false),
-                LeaseDelta::Granted { client, .. } => surge.mark(client, true),
+                LeaseDelta::Offered { client, .. } => surge.mark(client, false, seen.event.at),
+                LeaseDelta::Granted { client, .. } => surge.mark(client, true, seen.event.at),
                 _ => {}
             }
         }
@@ -110,14 +121,16 @@ impl Surge {
             sender: m.frame.eth_src.filter(|_| m.is_direct()),
             circuit,
             fingerprint: m.fingerprint,
+            v6: m.v6,
             named: m.named,
             boots: m.boots,
             offered: false,
             granted: false,
+            told: false,
         });
     }
 
-    fn mark(&mut self, client: &ClientId, granted: bool) {
+    fn mark(&mut self, client: &ClientId, granted: bool, at: Timestamp) {
         // Answers follow at once: the newcomer is near the end.
         if let Some(newcomer) = self
             .newcomers
@@ -127,6 +140,7 @@ impl Surge {
             .find(|n| n.client == *client)
         {
             newcomer.offered = true;
+            self.offer = self.offer.max(at);
             if granted && !newcomer.granted {
                 newcomer.granted = true;
                 self.granted += 1;
@@ -150,6 +164,16 @@ impl Surge {
         Some(at)
     }
 
+    /// The same at a look that could not decide.
+    pub fn look_again(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.due.is_some() || !self.undecided(now) {
+            return None;
+        }
+        let at = now + LOOK_AGAIN;
+        self.due = Some(at);
+        Some(at)
+    }
+
     /// Forgets what is too old.
     pub fn forget(&mut self, now: Timestamp) {
         while self
@@ -161,16 +185,29 @@ impl Surge {
         }
     }
 
-    /// The newest newcomers that were offered nothing, back to the last one who was; only those who waited long enough.
+    /// Whether another look is due, because somebody has not waited long enough yet.
+    fn undecided(&self, now: Timestamp) -> bool {
+        self.newcomers
+            .back()
+            .is_some_and(|n| !n.offered && now.since(n.at.max(self.offer)) < EMPTY_AFTER)
+    }
+
+    /// The newest newcomers that were offered nothing, back to the last one who was; only those who waited long enough, and nobody
+    /// until the server had its time.
     pub fn left_out(&self, now: Timestamp) -> impl Iterator<Item = &Newcomer> {
         let served = self
             .newcomers
             .iter()
             .rposition(|newcomer| newcomer.offered)
             .map_or(0, |at| at + 1);
+        let patient = self
+            .newcomers
+            .get(served)
+            .is_some_and(|first| now.since(first.at.max(self.offer)) >= EMPTY_AFTER);
         self.newcomers
             .iter()
             .skip(served)
+            .take(if patient { usize::MAX } else { 0 })
             .filter(move |newcomer| now.since(newcomer.at) >= NO_OFFER)
     }
 
@@ -179,9 +216,9 @@ impl Surge {
         self.granted
     }
 
-    /// The newcomers that one tool seems to have invented: no two of one vendor, all asking exactly alike, none with a name. Real crowds
+    /// The newcomers (by position) that one tool seems to have invented: no two of one vendor, all asking exactly alike, none with a name. Real crowds
     /// share vendors (a rack), or differ in what they ask for (visitors), or say who they are.
-    pub fn invented(&self) -> Vec<&Newcomer> {
+    pub fn invented(&self) -> Vec<usize> {
         let mut alike: BTreeMap<u64, usize> = BTreeMap::new();
         for newcomer in &self.newcomers {
             *alike.entry(newcomer.fingerprint).or_default() += 1;
@@ -189,14 +226,15 @@ impl Surge {
         let Some((fingerprint, _)) = alike.into_iter().max_by_key(|(print, n)| (*n, *print)) else {
             return Vec::new();
         };
-        let suspects: Vec<&Newcomer> = self
+        let suspects: Vec<(usize, &Newcomer)> = self
             .newcomers
             .iter()
-            .filter(|n| n.fingerprint == fingerprint && !n.named && !n.boots)
+            .enumerate()
+            .filter(|(_, n)| n.fingerprint == fingerprint && !n.named && !n.boots)
             .collect();
         let vendors: BTreeSet<[u8; 3]> = suspects
             .iter()
-            .filter_map(|n| n.mac)
+            .filter_map(|(_, n)| n.mac)
             .map(|Mac([a, b, c, ..])| [a, b, c])
             .collect();
         // Nine of ten, so that a few bystanders do not hide it; vendors of random addresses collide rarely (birthday: 70 in 2^16).
@@ -204,6 +242,6 @@ impl Surge {
         {
             return Vec::new();
         }
-        suspects
+        suspects.into_iter().map(|(at, _)| at).collect()
     }
 }

@@ -637,5 +637,346 @@ fn a_client_that_asks_without_pause_is_a_storm_unless_it_is_served() {
     for nth in 0..40 {
         lab.lease(nth * 500, mac(1), 1, 101, 60);
     }
+    assert_eq!(lab.loud(), [Kind::DhcpClientChurn]);
+}
+
+#[test]
+fn asking_anew_while_the_lease_runs_is_churn_from_the_fifth_time_on_and_a_boot_chain_is_not() {
+    for same_xid in [false, true] {
+        let mut lab = Lab::new();
+        for nth in 0..14 {
+            let ms = nth * 1000;
+            let xid = if same_xid { 7 } else { nth as u32 };
+            lab.hear(ms, message(MessageType::Discover, mac(1), xid));
+            lab.hear(ms + 1, answer(MessageType::Offer, mac(1), xid, 1, 101, 600));
+            for again in 0..2 {
+                let ms = ms + 10 + 20 * again;
+                lab.hear(ms, select(mac(1), xid, 1, 101));
+                lab.hear(ms + 1, answer(MessageType::Ack, mac(1), xid, 1, 101, 600));
+            }
+            assert_eq!(lab.loud().len(), usize::from(nth >= 5), "after {nth}");
+        }
+        assert_eq!(lab.one(Kind::DhcpClientChurn).count, 13);
+    }
+}
+
+#[test]
+fn a_client_that_confirms_its_remembered_address_again_and_again_is_churn_too() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    for nth in 1..10 {
+        let mut m = message(MessageType::Request, mac(1), nth as u32);
+        m.requested_ip = Some(server(101));
+        lab.hear(nth * 2000, m);
+        let ack = answer(MessageType::Ack, mac(1), nth as u32, 1, 101, 600);
+        lab.hear(nth * 2000 + 1, ack);
+        assert_eq!(lab.loud().len(), usize::from(nth >= 8));
+    }
+    assert_eq!(lab.one(Kind::DhcpClientChurn).count, 9);
+    // Containers behind one link-layer address: each has an address of its own.
+    let mut lab = Lab::new();
+    for nth in 0..14_u8 {
+        lab.lease(i64::from(nth) * 1000, mac(1), 1, 100 + nth, 600);
+    }
     assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn a_client_that_starts_over_because_it_was_refused_or_its_lease_ended_is_no_churn() {
+    let mut lab = Lab::new();
+    for nth in 0..10_i64 {
+        lab.lease(nth * 10_000, mac(1), 1, 101, 600);
+        let xid = 500 + nth as u32;
+        lab.hear(nth * 10_000 + 5000, renewal(mac(1), xid, 1, 101));
+        let nak = answer(MessageType::Nak, mac(1), xid, 1, 0, 0);
+        lab.hear(nth * 10_000 + 5001, nak);
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpNakStorm]);
+    let mut lab = Lab::new();
+    for nth in 0..10_i64 {
+        lab.lease(nth * 10_000, mac(1), 1, 101, 5);
+    }
+    assert!(!lab.loud().contains(&Kind::DhcpClientChurn));
+}
+
+#[test]
+fn one_sender_that_empties_the_pool_in_the_name_of_random_clients_is_one_finding() {
+    for (clients, served) in [(45_u8, 31_u8), (20, 8), (12, 4)] {
+        let mut lab = Lab::new();
+        for nth in 0..clients {
+            let (ms, xid) = (i64::from(nth) * 150, u32::from(nth));
+            let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+            let mut ask = message(MessageType::Discover, client, xid);
+            ask.frame.eth_src = Some(mac(66));
+            lab.hear(ms, ask);
+            if nth < served {
+                let offer = answer(MessageType::Offer, client, xid, 1, 100 + nth, 600);
+                lab.hear(ms + 1, offer);
+                let mut take = select(client, xid, 1, 100 + nth);
+                take.frame.eth_src = Some(mac(66));
+                lab.hear(ms + 2, take);
+                let ack = answer(MessageType::Ack, client, xid, 1, 100 + nth, 600);
+                lab.hear(ms + 3, ack);
+            }
+        }
+        for retry in 0..4 {
+            lab.hear(
+                20_000 + retry * 2000,
+                message(MessageType::Discover, mac(9), 99),
+            );
+        }
+        lab.advance(Timestamp(60_000_000_000));
+        lab.finish();
+        let found = lab.one(Kind::DhcpStarvation);
+        assert_eq!(found.subjects[0], Subject::Mac(mac(66)));
+        assert_eq!(found.count, u64::from(clients));
+        assert_eq!(lab.board.of_kind(Kind::DhcpBootStorm).count(), 0);
+    }
+}
+
+#[test]
+fn an_outage_of_a_few_seconds_shows_in_brisk_renewals_but_not_in_a_conflict_check() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    for ms in [10_000, 11_000, 12_000, 13_000] {
+        assert_eq!(lab.loud(), []);
+        lab.hear(ms, renewal(mac(1), 9, 1, 101));
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpServerUnresponsive]);
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 600);
+    for ms in [10_000, 11_000, 12_000, 13_000] {
+        lab.hear(ms, message(MessageType::Discover, mac(1), 9));
+    }
+    lab.hear(13_100, answer(MessageType::Offer, mac(1), 9, 1, 101, 600));
+    assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn of_two_servers_the_one_that_came_while_the_other_served_is_the_rogue() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 101, 60);
+    lab.hear(4000, message(MessageType::Discover, mac(2), 5));
+    // It loses the race, and differs in the name server only.
+    lab.hear(4001, answer(MessageType::Offer, mac(2), 5, 1, 102, 60));
+    let mut offer = answer(MessageType::Offer, mac(2), 5, 66, 200, 60);
+    offer.routers = vec![server(1)];
+    lab.hear(4002, offer);
+    lab.hear(4003, select(mac(2), 5, 1, 102));
+    lab.hear(4004, answer(MessageType::Ack, mac(2), 5, 1, 102, 60));
+    lab.finish();
+    let found = lab.one(Kind::DhcpRogueServer);
+    assert_eq!(found.subjects[0], Subject::Server(v4(66)));
+    assert!(!found.subjects.contains(&Subject::Server(v4(1))));
+}
+
+#[test]
+fn invented_clients_are_starvation_even_when_they_are_few_slow_and_inconsistent() {
+    let mut lab = Lab::new();
+    lab.lease(0, mac(1), 1, 99, 600);
+    for nth in 0..20_u8 {
+        let (ms, xid) = (5000 + i64::from(nth) * 2000, u32::from(nth));
+        let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+        let frame = Mac([6, nth.wrapping_mul(91), nth, 5, 5, nth]);
+        let mut ask = message(MessageType::Discover, client, xid);
+        ask.frame.eth_src = Some(frame);
+        lab.hear(ms, ask);
+        if nth < 12 {
+            lab.hear(
+                ms + 1,
+                answer(MessageType::Offer, client, xid, 1, 100 + nth, 600),
+            );
+            let mut take = select(client, xid, 1, 100 + nth);
+            take.frame.eth_src = Some(frame);
+            lab.hear(ms + 2, take);
+            lab.hear(
+                ms + 3,
+                answer(MessageType::Ack, client, xid, 1, 100 + nth, 600),
+            );
+        }
+    }
+    lab.advance(Timestamp(60_000_000_000));
+    lab.finish();
+    assert!(lab.one(Kind::DhcpStarvation).count >= 18);
+}
+
+/// The relay of the tests, whose both sides are captured, on the clients' link.
+const RELAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 250);
+
+/// A client's message on both sides of the relay.
+fn up(lab: &mut Lab, ms: i64, mut m: Dhcp4, source: Mac) {
+    m.frame.eth_src = Some(source);
+    lab.hear(ms, m.clone());
+    m.frame.eth_src = Some(mac(250));
+    m.frame.ip_src = Some(RELAY.into());
+    m.frame.ip_dst = Some(v4(1));
+    (m.giaddr, m.hops) = (RELAY, 1);
+    lab.frame += 1;
+    let forwarded = event(ms + 1, 1, lab.frame, m);
+    lab.handle(forwarded);
+}
+
+/// A server's answer on both sides of the relay.
+fn down(lab: &mut Lab, ms: i64, mut m: Dhcp4) {
+    m.giaddr = RELAY;
+    let mut at_relay = m.clone();
+    at_relay.dst_port = 67;
+    lab.frame += 1;
+    let first = event(ms, 1, lab.frame, at_relay);
+    lab.handle(first);
+    m.frame.eth_src = Some(mac(250));
+    m.frame.ip_src = Some(RELAY.into());
+    lab.hear(ms + 1, m);
+}
+
+/// An exchange through the relay; without an address it ends behind the DISCOVER.
+fn relayed(lab: &mut Lab, ms: i64, client: Mac, source: Mac, xid: u32, addr: Option<u8>) {
+    let ask = message(MessageType::Discover, client, xid);
+    up(lab, ms, ask, source);
+    if let Some(addr) = addr {
+        down(
+            lab,
+            ms + 2,
+            answer(MessageType::Offer, client, xid, 1, addr, 600),
+        );
+        up(lab, ms + 4, select(client, xid, 1, addr), source);
+        down(
+            lab,
+            ms + 6,
+            answer(MessageType::Ack, client, xid, 1, addr, 600),
+        );
+    }
+}
+
+#[test]
+fn both_sides_of_a_relay_tell_a_fault_once() {
+    let mut lab = Lab::new();
+    for nth in 0..14 {
+        relayed(&mut lab, nth * 1000, mac(1), mac(1), nth as u32, Some(101));
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpClientChurn]);
+    assert_eq!(lab.one(Kind::DhcpClientChurn).count, 13);
+
+    let mut lab = Lab::new();
+    for nth in 0..8_u32 {
+        let ms = i64::from(nth) * 1000;
+        let mut ask = message(MessageType::Request, mac(1), nth);
+        ask.requested_ip = Some(Ipv4Addr::new(198, 51, 100, 9));
+        up(&mut lab, ms, ask, mac(1));
+        down(
+            &mut lab,
+            ms + 2,
+            answer(MessageType::Nak, mac(1), nth, 1, 0, 0),
+        );
+        let mut decline = select(mac(2), 50 + nth, 1, 101);
+        decline.message_type = Some(MessageType::Decline);
+        up(&mut lab, ms + 500, decline, mac(2));
+    }
+    assert_eq!(lab.one(Kind::DhcpNakStorm).count, 8);
+    assert_eq!(lab.one(Kind::DhcpDeclineLoop).count, 8);
+
+    let mut lab = Lab::new();
+    for nth in 0..40_u8 {
+        let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+        let addr = (nth < 25).then_some(100 + nth);
+        relayed(
+            &mut lab,
+            i64::from(nth) * 150,
+            client,
+            mac(66),
+            u32::from(nth),
+            addr,
+        );
+    }
+    lab.advance(Timestamp(60_000_000_000));
+    lab.finish();
+    let found = lab.one(Kind::DhcpStarvation);
+    assert_eq!(found.subjects[0], Subject::Mac(mac(66)));
+    assert_eq!(found.count, 40);
+}
+
+#[test]
+fn a_server_that_pings_before_each_offer_is_slow_and_not_empty() {
+    let mut lab = Lab::new();
+    let client = |nth: u8| Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+    for nth in 0..20_u8 {
+        let m = message(MessageType::Discover, client(nth), u32::from(nth));
+        lab.hear(i64::from(nth) * 20, m);
+    }
+    for nth in 0..20_u8 {
+        // Six pings of 3 s, then it is busy enough to leave them out.
+        let ms = 3000 + i64::from(nth.min(5)) * 3000 + i64::from(nth) * 10;
+        let (xid, addr) = (u32::from(nth), 100 + nth);
+        lab.hear(
+            ms,
+            answer(MessageType::Offer, client(nth), xid, 1, addr, 600),
+        );
+        lab.hear(ms + 1, select(client(nth), xid, 1, addr));
+        lab.hear(
+            ms + 2,
+            answer(MessageType::Ack, client(nth), xid, 1, addr, 600),
+        );
+    }
+    lab.advance(Timestamp(60_000_000_000));
+    lab.finish();
+    assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn a_client_that_takes_no_offer_is_a_storm_early() {
+    let mut lab = Lab::new();
+    for nth in 0..10 {
+        let xid = nth as u32;
+        lab.hear(nth * 1000, message(MessageType::Discover, mac(1), xid));
+        let offer = answer(MessageType::Offer, mac(1), xid, 1, 101, 600);
+        lab.hear(nth * 1000 + 1, offer);
+        assert_eq!(lab.loud().len(), usize::from(nth >= 7), "after {nth}");
+    }
+    assert_eq!(lab.one(Kind::DhcpRequestStorm).count, 10);
+}
+
+#[test]
+fn dhcpv6_identities_of_one_source_are_starvation_and_one_identity_is_not() {
+    for (identities, found) in [(20_u8, 1), (1, 0)] {
+        let mut lab = Lab::new();
+        for nth in 0..20_u8 {
+            lab.frame += 1;
+            let mut solicit = crate::state::leases::tests::v6(1, u32::from(nth), 0);
+            solicit.addresses.clear();
+            solicit.frame.eth_src = Some(mac(66));
+            solicit.client = Some(crate::event::dhcp6::Duid(Box::new([
+                0,
+                3,
+                0,
+                1,
+                2,
+                nth % identities,
+            ])));
+            let mut e = event(
+                i64::from(nth) * 4000,
+                0,
+                lab.frame,
+                message(MessageType::Discover, mac(1), 1),
+            );
+            e.kind = EventKind::Dhcp6(Box::new(solicit));
+            lab.handle(e);
+        }
+        assert_eq!(lab.board.of_kind(Kind::DhcpStarvation).count(), found);
+    }
+}
+
+#[test]
+fn an_empty_pool_is_not_told_as_an_outage_although_the_left_out_retry() {
+    let mut lab = Lab::new();
+    for nth in 0..12_u8 {
+        lab.lease(i64::from(nth) * 100, mac(nth), 1, 100 + nth, 600);
+    }
+    for round in 0..6 {
+        for nth in 20..25_u8 {
+            let ms = 2000 + round * 2000 + i64::from(nth) * 10;
+            lab.hear(ms, message(MessageType::Discover, mac(nth), 7));
+        }
+    }
+    lab.advance(Timestamp(60_000_000_000));
+    assert_eq!(lab.loud(), [Kind::DhcpPoolExhausted]);
 }

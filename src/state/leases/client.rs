@@ -76,6 +76,8 @@ pub struct Client {
     pub exchanges: SmallVec<[Exchange; 1]>,
     /// The address it holds, as far as seen.
     pub lease: Option<IpAddr>,
+    /// The last refusal: what it held before, it must not use any more (RFC 2131 §3.1).
+    pub refused: Option<Timestamp>,
     /// Configuration it was offered or given, by server, newest last.
     pub configs: SmallVec<[(ServerId, Config, Timestamp); 1]>,
     /// It asked for IPv6-only operation (option 108, RFC 8925) and was told to wait.
@@ -209,6 +211,7 @@ impl Client {
             counts: Counts::default(),
             exchanges: SmallVec::new(),
             lease: None,
+            refused: None,
             configs: SmallVec::new(),
             v6_only: false,
             confirmed: false,
@@ -282,6 +285,10 @@ impl Client {
             if answered || !same_step(exchange.verb, message.verb) {
                 exchange.tries = 0;
                 exchange.since = at;
+            }
+            // Boot ROMs and simple clients use one transaction id for ever; a question behind an answer begins a new exchange.
+            if answered && !matches!(message.verb, Verb::Select) {
+                exchange.began = at;
             }
             exchange.verb = message.verb;
             exchange.tries = exchange.tries.saturating_add(1);

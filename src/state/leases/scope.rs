@@ -21,6 +21,8 @@ const COPY_WINDOW_NS: i64 = 20_000_000;
 const SAME_PLACE_NS: i64 = 2_000_000;
 /// A question and its answer belong together for this long (RFC 2131 §4.1: delays end at 64 s).
 const ANSWER_WINDOW_NS: i64 = 64_000_000_000;
+/// A relay forwards at once; it keeps nothing back for longer than this.
+const FORWARD_NS: i64 = 1_000_000_000;
 /// Recent packets remembered for both; a flood only shortens the memory.
 const MAX_RECENT: usize = 8192;
 
@@ -40,6 +42,16 @@ struct ScopeKey {
     v6: bool,
 }
 
+/// Where a message belongs.
+#[derive(Copy, Clone, Debug)]
+pub struct Placed {
+    pub scope: ScopeId,
+    /// Another sight of a packet already seen.
+    pub copy: bool,
+    /// The same message was heard on the other side of its relay, in that side's scope.
+    pub twin: bool,
+}
+
 /// Table of scopes and recent packets.
 #[derive(Default)]
 pub struct Scopes {
@@ -52,8 +64,8 @@ pub struct Scopes {
 }
 
 impl Scopes {
-    /// The scope of a message, and whether the message is another sight of one already seen.
-    pub fn place(&mut self, event: &Event, message: &Message) -> (ScopeId, bool) {
+    /// The scope of a message, and whether it was seen before in this one or in another.
+    pub fn place(&mut self, event: &Event, message: &Message) -> Placed {
         let place = (event.source, message.frame.ifindex.unwrap_or(0));
         let content = content(event);
         let mut copy = false;
@@ -83,6 +95,7 @@ impl Scopes {
         if !copy {
             self.remember(content, event.at, place);
         }
+        let twin = self.twin(event, message, place);
         let key = ScopeKey {
             segment: self.segment(place),
             vlans: message.frame.vlans,
@@ -95,7 +108,42 @@ impl Scopes {
             None if next >= MAX_SCOPES => ScopeId(MAX_SCOPES as u32),
             None => *self.scopes.entry(key).or_insert(ScopeId(next as u32)),
         };
-        (id, copy)
+        Placed {
+            scope: id,
+            copy,
+            twin,
+        }
+    }
+
+    /// Whether a host that sees both sides of a relay heard this message on the other side. The clients' side is the one that counts; in
+    /// DHCPv4 the answers keep giaddr on their way to the client, so that they all are of the relay's scope: there the servers' side does.
+    fn twin(&mut self, event: &Event, m: &Message, place: Place) -> bool {
+        let answer = m.verb.is_answer();
+        let asked = fixed_hash(&(1_u8, m.v6, &m.client, m.xid, m.verb));
+        let doubled = fixed_hash(&(2_u8, m.v6, &m.client, m.xid));
+        let lately = |recent: &HashMap<u64, (Timestamp, Place), RandomState>, hash, within| {
+            recent
+                .get(&hash)
+                .is_some_and(|(at, _)| event.at.minus(*at).abs() <= within)
+        };
+        if m.is_direct() {
+            if !answer {
+                self.remember(asked, event.at, place);
+            }
+            return false;
+        }
+        if !answer {
+            let twin = lately(&self.recent, asked, FORWARD_NS);
+            if twin {
+                self.remember(doubled, event.at, place);
+            }
+            return twin;
+        }
+        let to_client = match &event.kind {
+            EventKind::Dhcp4(m) => m.dst_port == 68,
+            _ => true,
+        };
+        to_client && lately(&self.recent, doubled, ANSWER_WINDOW_NS)
     }
 
     fn remember(&mut self, hash: u64, at: Timestamp, place: Place) {

@@ -309,7 +309,7 @@ fn copies_in_a_capture_of_all_interfaces_count_once() {
 }
 
 /// A DHCPv6 message between one client and one server.
-fn v6(kind: u8, xid: u32, valid: u32) -> crate::event::dhcp6::Dhcp6 {
+pub fn v6(kind: u8, xid: u32, valid: u32) -> crate::event::dhcp6::Dhcp6 {
     use crate::event::dhcp6::{Dhcp6, Duid, IaAddress};
     let answer = matches!(kind, 2 | 7);
     Dhcp6 {

@@ -8,6 +8,10 @@ use crate::state::leases::server::Server;
 /// A server that was alone for so long is established (knowledge G7: learning period).
 pub const ESTABLISHED: Duration = Duration::from_secs(900);
 
+/// Offers of two servers for one DISCOVER come within this time (conflict checks by ping take half a second); what answers first this
+/// much later was not there before.
+const APART: Duration = Duration::from_secs(2);
+
 /// Signs that `server`, and not `other`, is the real one, with their weight.
 pub fn legitimacy(server: &Server, other: &Server) -> (i32, Vec<&'static str>) {
     let mut signs = Vec::new();
@@ -27,6 +31,11 @@ pub fn legitimacy(server: &Server, other: &Server) -> (i32, Vec<&'static str>) {
         other.first.since(server.first) >= ESTABLISHED,
         3,
         "it served alone for long before the other came",
+    );
+    sign(
+        server.acks > 0 && other.first.since(server.first) >= APART,
+        1,
+        "it served clients before the other answered any",
     );
     let named_by_other = server.addr.is_some_and(|addr| {
         other.config.routers.contains(&addr) || other.config.dns.contains(&addr)
