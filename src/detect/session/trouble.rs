@@ -15,6 +15,9 @@ use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Reason, Severity
 /// D28: refusals within the window that make a loop.
 const REFUSALS: usize = 5;
 const REFUSAL_WINDOW: Duration = Duration::from_secs(600);
+/// An OPEN that is refused for what it says (RFC 4271 §6.2: AS number, identifier, hold time…) will be refused until somebody changes a
+/// configuration: fewer prove the loop. Twice happens at once, when both ends connect at the same moment.
+const OPEN_ERRORS: usize = 3;
 /// D27: a window closed this long is a stall.
 const STALL: Duration = Duration::from_secs(30);
 /// D30: a session is judged empty this long after it came up.
@@ -170,11 +173,12 @@ impl Trouble {
             // A closed port while the other end restarts: part of a loss, not a refusal.
             _ => return,
         };
-        // A collision is the normal begin of a session; a session that was lost is told by its own finding.
+        // A collision is the normal begin of a session; a session that was lost is told by its own finding, unless it cannot return
+        // for another reason than the one that it was lost for.
+        let lost = session.ups > 0 || session.downs > 0;
         if why == Reason::Collision
-            || session.ups > 0
-            || session.downs > 0
             || session.state == State::Established
+            || lost && why != Reason::OpenError
         {
             return;
         }
@@ -193,7 +197,12 @@ impl Trouble {
             board.update(*key, |finding| finding.again(seen.event));
             return;
         }
-        if times.len() < REFUSALS {
+        let least = if why == Reason::OpenError {
+            OPEN_ERRORS
+        } else {
+            REFUSALS
+        };
+        if times.len() < least {
             return;
         }
         let all: Vec<Timestamp> = times.iter().copied().collect();
