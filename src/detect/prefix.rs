@@ -117,6 +117,11 @@ impl Detector for Prefixes {
             self.moved.route(&scene, delta, board);
             self.origin.route(&scene, delta, board);
         }
+        if self.flaps.any() {
+            let flaps = &self.flaps;
+            self.peer
+                .give_way(&scene, |prefix| flaps.has(prefix), board);
+        }
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {

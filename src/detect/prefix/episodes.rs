@@ -105,6 +105,16 @@ impl Book {
         }
     }
 
+    /// Whether there is any episode.
+    pub fn any(&self) -> bool {
+        !self.by_prefix.is_empty()
+    }
+
+    /// Whether a prefix has an episode.
+    pub fn has(&self, prefix: &Prefix) -> bool {
+        self.by_prefix.contains_key(prefix)
+    }
+
     /// The route is unstable: opens an episode, joins one, or counts.
     pub fn raise(&mut self, report: &Report<'_>, board: &mut Board) {
         let scene = report.scene;

@@ -343,3 +343,15 @@ fn communities_that_alternate_strictly_oscillate_and_a_walk_needs_more() {
         );
     }
 }
+
+#[test]
+fn a_small_table_that_goes_again_and_again_flaps() {
+    let names = many(20);
+    let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut lab = Lab::new();
+    for round in 0..5 {
+        lab.update(round * 4000, 1, (&[64501, 64000], None, &prefixes), &[]);
+        lab.update(round * 4000 + 2000, 1, NONE, &prefixes);
+    }
+    assert_eq!(lab.done(), [(Kind::PrefixFlap, 5)]);
+}

@@ -69,6 +69,8 @@ struct Mass {
     dirty: bool,
     /// What made it a mass withdrawal although it is small.
     whole: Option<Whole>,
+    /// Its prefixes flap: their own finding says more, and this one was taken back.
+    flaps: bool,
 }
 
 /// The open ones.
@@ -171,6 +173,7 @@ impl Masses {
                     recovered: None,
                     dirty: true,
                     whole,
+                    flaps: false,
                 };
                 self.open.insert(at, mass);
                 at
@@ -205,6 +208,27 @@ impl Masses {
         });
         mass.dirty = true;
         self.flush(now, scene.net, board);
+    }
+
+    /// Takes back what turns out to be a few prefixes that flap together.
+    pub fn give_way(
+        &mut self,
+        scene: &Scene<'_>,
+        flaps: impl Fn(&Prefix) -> bool,
+        board: &mut Board,
+    ) {
+        let struck = |mass: &Mass| mass.ribs.get(&scene.id) == Some(&scene.event.at);
+        for mass in self
+            .open
+            .values_mut()
+            .filter(|mass| mass.whole.is_some() && !mass.flaps && struck(mass))
+        {
+            let flapping = mass.prefixes.iter().filter(|prefix| flaps(prefix)).count();
+            if flapping * 2 >= mass.prefixes.len() {
+                mass.flaps = true;
+                board.retract(mass.key);
+            }
+        }
     }
 
     /// Counts what comes back.
@@ -249,6 +273,9 @@ impl Masses {
         self.refresh_at = None;
         for mass in self.open.values_mut().filter(|mass| mass.dirty) {
             mass.dirty = false;
+            if mass.flaps {
+                continue;
+            }
             mass.describe(net, board);
         }
         self.open.retain(|_, mass| now.since(mass.last) <= WATCH);
@@ -257,7 +284,8 @@ impl Masses {
     /// A mass withdrawal of another peer that shares most prefixes and began within the window.
     fn companion(&self, lost: &BTreeSet<Prefix>, since: Timestamp) -> Option<u32> {
         let near = |mass: &Mass| {
-            mass.first.since(since).max(since.since(mass.first)) <= WINDOW
+            mass.flaps
+                || mass.first.since(since).max(since.since(mass.first)) <= WINDOW
                 || (since >= mass.first && since <= mass.last)
         };
         self.open
@@ -271,7 +299,9 @@ impl Masses {
                 // Other family, same moment: one failure takes both.
                 let other_family =
                     lost.first().map(Prefix::is_ipv6) != mass.prefixes.first().map(Prefix::is_ipv6);
-                near(mass) && (shared * 2 >= lost.len().min(mass.prefixes.len()) || other_family)
+                near(mass)
+                    && (shared * 2 >= lost.len().min(mass.prefixes.len())
+                        || other_family && !mass.flaps)
             })
             .map(|(at, _)| *at)
     }
