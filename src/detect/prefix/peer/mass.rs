@@ -10,7 +10,7 @@ use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::attributes::AttrId;
 use crate::state::rib::table::Slot;
-use crate::state::rib::{RibId, RouteChange, RouteDelta};
+use crate::state::rib::{RibId, RibKind, RouteChange, RouteDelta};
 
 use super::{Scene, about, name_peer, plural, prefixes};
 
@@ -310,8 +310,9 @@ impl Masses {
 impl Window {
     /// Whether what went is nearly all that the peer announced, or nearly all from behind one AS.
     fn whole(&mut self, scene: &Scene<'_>) -> Option<Whole> {
-        // In the Internet's table a whole AS goes every minute.
-        if self.count < WHOLE_LEAST || scene.net.rib.is_internet() {
+        // In the Internet's table a whole AS goes every minute, and a collector's updates without its table do not show what stays.
+        let collector = scene.rib.kind == RibKind::Mrt && !scene.rib.complete;
+        if self.count < WHOLE_LEAST || collector || scene.net.rib.is_internet() {
             return None;
         }
         let lost = u64::from(self.count);
