@@ -168,10 +168,20 @@ impl Trouble {
             return;
         };
         let at = seen.event.at;
-        let why = match cause {
-            DownCause::Notification { notification, .. } => reason::of_notification(notification),
-            // A closed port while the other end restarts: part of a loss, not a refusal.
-            _ => return,
+        // A closed port while the other end restarts is part of a loss, not a refusal.
+        let DownCause::Notification { notification, from } = cause else {
+            return;
+        };
+        let why = reason::of_notification(notification);
+        let (code, subcode) = notification.cause();
+        let told = |times: u64, first: Timestamp| {
+            format!(
+                "{} refused to open the BGP session with {} {times} times in {:.0} s: NOTIFICATION {code}/{subcode}{}",
+                session.ends[*from].addr,
+                session.ends[1 - *from].addr,
+                at.since(first).as_secs_f64(),
+                open_error(code, subcode)
+            )
         };
         // A collision is the normal begin of a session; a session that was lost is told by its own finding, unless it cannot return
         // for another reason than the one that it was lost for.
@@ -194,7 +204,10 @@ impl Trouble {
         }
         times.push_back(at);
         if let Some(key) = known {
-            board.update(*key, |finding| finding.again(seen.event));
+            board.update(*key, |finding| {
+                finding.again(seen.event);
+                finding.explain = told(finding.count, finding.first);
+            });
             return;
         }
         let least = if why == Reason::OpenError {
@@ -219,12 +232,7 @@ impl Trouble {
         finding.evidence.add(seen.event.locator);
         finding.reason = Some(why);
         finding.broken.subject = true;
-        finding.explain = format!(
-            "the BGP session to {} was refused {} times in {:.0} s while opening",
-            session.ends[0].addr,
-            all.len(),
-            at.since(all[0]).as_secs_f64()
-        );
+        finding.explain = told(all.len() as u64, all[0]);
         let key = board.raise(finding);
         if let Some((_, slot)) = self.refusals.get_mut(&id) {
             *slot = Some(key);
@@ -331,5 +339,19 @@ impl Trouble {
             board.raise(finding);
             return;
         }
+    }
+}
+
+/// What is wrong with a refused OPEN (RFC 4271 §6.2, RFC 5492 §5, RFC 9234 §4.2), as the end of a sentence.
+fn open_error(code: u8, subcode: u8) -> &'static str {
+    match (code, subcode) {
+        (2, 1) => " (unsupported version number)",
+        (2, 2) => " (bad peer AS: one end is configured with another AS number than the other has)",
+        (2, 3) => " (bad BGP identifier)",
+        (2, 4) => " (unsupported optional parameter)",
+        (2, 6) => " (unacceptable hold time)",
+        (2, 7) => " (unsupported capability)",
+        (2, 11) => " (role mismatch)",
+        _ => "",
     }
 }
