@@ -33,8 +33,10 @@ const SLOW_WINDOW: Duration = Duration::from_secs(6 * 3600);
 /// D4: switches within ten minutes that make an oscillation, among at most [`STATES`] states.
 const SWITCHES: u32 = 6;
 const SWITCH_WINDOW: Duration = Duration::from_secs(600);
-/// D18: communities alone change for harmless reasons (geographic and traffic-engineering tags).
+/// D18: communities alone change for harmless reasons (geographic and traffic-engineering tags)…
 const COMMUNITY_SWITCHES: u32 = 20;
+/// …unless they follow a strict cycle for so many switches: by chance two states do so half the time at each switch, 1 in 64.
+const CYCLE: u32 = 6;
 
 /// Adds this family's detectors.
 pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
@@ -115,6 +117,11 @@ impl Detector for Prefixes {
             self.moved.route(&scene, delta, board);
             self.origin.route(&scene, delta, board);
         }
+        if self.flaps.any() {
+            let flaps = &self.flaps;
+            self.peer
+                .give_way(&scene, |prefix| flaps.has(prefix), board);
+        }
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
@@ -182,7 +189,7 @@ impl Prefixes {
                 };
                 if quiet
                     && hot.attributes.since >= since
-                    && alternates(&hot.attributes, least, now)
+                    && (alternates(&hot.attributes, least, now) || hot.attributes.cycle() >= CYCLE)
                     && hot.attributes.last == now
                 {
                     self.attributes.raise(

@@ -307,6 +307,11 @@ impl Ribs {
         &self.hot
     }
 
+    /// Damps (in observe mode) as these profiles do; penalties of what was seen before are kept as they are.
+    pub fn set_damping(&mut self, profiles: [damping::Profile; damping::PROFILES]) {
+        self.hot.set_profiles(profiles);
+    }
+
     /// What differs between two sets; nothing when one is unknown.
     pub fn differences(&self, a: AttrId, b: AttrId) -> What {
         match (self.attributes.digest(a), self.attributes.digest(b)) {

@@ -7,6 +7,8 @@
 pub mod bfd;
 mod bmp;
 mod connection;
+mod delta;
+mod hold;
 mod messages;
 mod view;
 
@@ -16,12 +18,14 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use crate::event::bgp::{Notification, Open};
+use crate::event::bgp::Open;
 use crate::event::frame::Mac;
 use crate::event::loss::GapKind;
 use crate::event::{Event, EventKind, InputId, SourceId, Timestamp};
 
 use connection::Connection;
+pub use delta::{Current, DownCause, SessionDelta};
+use hold::SilentHold;
 pub use view::Views;
 
 /// Sessions tracked at once. A route server has a few thousand; forged SYNs beyond this are counted in [`Sessions::refused`].
@@ -223,87 +227,6 @@ impl Session {
     }
 }
 
-/// What an observer saw of a session's end.
-#[derive(Clone, Debug)]
-pub enum DownCause {
-    /// A NOTIFICATION on the wire, by this end.
-    Notification {
-        from: usize,
-        notification: Notification,
-    },
-    /// TCP RST (or FIN) of the session's connection, by this end.
-    Tcp { from: usize, reset: bool },
-    /// Nothing was heard from this end for the hold time.
-    Silence {
-        silent: usize,
-        last: Timestamp,
-        hold: Duration,
-    },
-    /// The session was opened anew although nobody had seen it end.
-    Superseded,
-    /// BMP Peer Down.
-    Bmp {
-        reason: u8,
-        fsm_event: Option<u16>,
-        notification: Option<Notification>,
-    },
-    /// MRT state change out of Established.
-    StateChange { new: u16 },
-}
-
-/// A change in this table. Times are the event's unless the change carries its own.
-#[derive(Clone, Debug)]
-pub enum SessionDelta {
-    /// Seen for the first time; `established` when it was up before we looked.
-    Appeared { id: SessionId, established: bool },
-    /// It is established (again).
-    Up { id: SessionId, observer: Observer },
-    /// It is no longer established since `at`, which a silent loss puts before the event.
-    Down {
-        id: SessionId,
-        at: Timestamp,
-        observer: Observer,
-        cause: DownCause,
-    },
-    /// Another observer, or a late packet, tells about a loss that is already known.
-    DownSeen {
-        id: SessionId,
-        observer: Observer,
-        cause: DownCause,
-    },
-    /// An attempt to open it was refused.
-    Refused { id: SessionId, cause: DownCause },
-    /// Its receiver's window closed.
-    ZeroWindow { id: SessionId, end: usize },
-    /// A message came later than two thirds of the hold time after the one before, and the session survived.
-    Late {
-        id: SessionId,
-        end: usize,
-        gap: Duration,
-        hold: Duration,
-    },
-    /// A BMP feed (or our BGP listener's) connected; `again` when the same router was connected before and repeats its state now.
-    FeedUp { router: Option<IpAddr>, again: bool },
-    /// Such a feed was cut: what its peers do is not seen any more.
-    FeedDown { router: Option<IpAddr> },
-    /// A BFD session changed.
-    Bfd {
-        pair: bfd::BfdPair,
-        change: bfd::BfdChange,
-    },
-}
-
-/// What a BGP or BMP event was about, so that the RIBs need not search again.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct Current {
-    pub session: SessionId,
-    /// The end whose routes the message carries.
-    pub sender: usize,
-    pub observer: Observer,
-    /// It came over a BMP feed that connected a moment ago and still repeats what was before.
-    pub fresh_feed: bool,
-}
-
 /// The table.
 #[derive(Default)]
 pub struct Sessions {
@@ -324,15 +247,6 @@ pub struct Sessions {
     blind_until: Option<Timestamp>,
     /// Sessions not tracked because the table was full.
     pub refused: u64,
-}
-
-#[derive(Copy, Clone, Debug)]
-struct SilentHold {
-    id: SessionId,
-    silent: usize,
-    last: Timestamp,
-    deadline: Timestamp,
-    hold: Duration,
 }
 
 impl Sessions {
@@ -405,66 +319,6 @@ impl Sessions {
         while let Some((at, id)) = self.checks.first().copied().filter(|(at, _)| *at <= now) {
             self.checks.remove(&(at, id));
             self.look_at_hold(id, now);
-        }
-    }
-
-    fn look_at_hold(&mut self, id: SessionId, now: Timestamp) {
-        let blind = self.blind_until;
-        let Some(session) = self.sessions.get_mut(id.0 as usize) else {
-            return;
-        };
-        session.hold_check = None;
-        let (Some(hold), Some((silent, last))) = (session.hold_time(), session.quietest()) else {
-            return;
-        };
-        if session.state != State::Established
-            || hold.is_zero()
-            || session.views.of(Observer::Packets).told
-        {
-            return;
-        }
-        let heard = blind.map_or(last, |blind| last.max(blind));
-        let deadline = heard + hold;
-        if deadline > now {
-            session.hold_check = Some(deadline);
-            self.checks.insert((deadline, id));
-        } else if self.silent.len() < MAX_SESSIONS {
-            self.silent.push(SilentHold {
-                id,
-                silent,
-                last,
-                deadline,
-                hold,
-            });
-        }
-    }
-
-    fn confirm_silence(&mut self, event: &Event, out: &mut Vec<SessionDelta>) {
-        let mut at = 0;
-        while at < self.silent.len() {
-            let held = self.silent[at];
-            let Some(session) = self.sessions.get(held.id.0 as usize) else {
-                break;
-            };
-            let alive = session
-                .seen_on
-                .iter()
-                .any(|seen| seen.input == event.locator.input);
-            if alive && event.at > held.deadline {
-                self.silent.swap_remove(at);
-                // It spoke after all (events of one instant, or the clock of another source).
-                if session.quietest().is_some_and(|(_, last)| last > held.last) {
-                    continue;
-                }
-                let cause = DownCause::Silence {
-                    silent: held.silent,
-                    last: held.last,
-                    hold: held.hold,
-                };
-                self.down(held.id, held.deadline, Observer::Packets, cause, out);
-            } else {
-                at += 1;
-            }
         }
     }
 
@@ -603,20 +457,6 @@ impl Sessions {
             out.push(SessionDelta::FeedDown {
                 router: Some(router),
             });
-        }
-    }
-
-    fn schedule_hold(&mut self, id: SessionId) {
-        let session = &mut self.sessions[id.0 as usize];
-        if session.hold_check.is_some() || session.state != State::Established {
-            return;
-        }
-        if let (Some(hold), Some((_, last))) = (session.hold_time(), session.quietest())
-            && !hold.is_zero()
-        {
-            let at = last + hold;
-            session.hold_check = Some(at);
-            self.checks.insert((at, id));
         }
     }
 }

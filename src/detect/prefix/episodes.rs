@@ -4,6 +4,7 @@
 //! The count is that of the copy that saw most, never a sum. Findings are brought up to date at most every two seconds; the first report is immediate.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use crate::detect::finding::Period;
@@ -88,8 +89,55 @@ pub(super) struct Book {
     next: u32,
     /// Never iterated, so its order is never seen; a sender can choose prefixes, so it is seeded.
     by_prefix: HashMap<Prefix, u32, foldhash::fast::RandomState>,
+    /// Says of most prefixes that they have no episode, without a look at memory that is far away.
+    filter: Filter,
     refresh_at: Option<Timestamp>,
     quiet: BTreeSet<(Timestamp, u32)>,
+}
+
+/// Episodes that end between two renewals of the filter.
+const REBUILD: u32 = 64;
+/// Words of the filter: 8 kB stay in the first-level cache, and with as many as [`MAX_EPISODES`] prefixes 1 in 64 of the others asks in vain.
+const FILTER: usize = 1024;
+
+/// A Bloom filter with one bit for each prefix.
+struct Filter {
+    bits: Box<[u64; FILTER]>,
+    hasher: foldhash::fast::RandomState,
+    /// Episodes that ended since it was filled.
+    removed: u32,
+}
+
+impl Default for Filter {
+    fn default() -> Filter {
+        Filter {
+            bits: Box::new([0; FILTER]),
+            hasher: foldhash::fast::RandomState::default(),
+            removed: 0,
+        }
+    }
+}
+
+impl Filter {
+    fn place(&self, prefix: &Prefix) -> (usize, u64) {
+        let hash = self.hasher.hash_one(prefix);
+        ((hash >> 6) as usize % FILTER, 1 << (hash & 63))
+    }
+
+    fn add(&mut self, prefix: &Prefix) {
+        let (word, bit) = self.place(prefix);
+        self.bits[word] |= bit;
+    }
+
+    fn may_hold(&self, prefix: &Prefix) -> bool {
+        let (word, bit) = self.place(prefix);
+        self.bits[word] & bit != 0
+    }
+
+    fn clear(&mut self) {
+        self.bits.fill(0);
+        self.removed = 0;
+    }
 }
 
 impl Book {
@@ -100,9 +148,20 @@ impl Book {
             episodes: BTreeMap::new(),
             next: 0,
             by_prefix: HashMap::default(),
+            filter: Filter::default(),
             refresh_at: None,
             quiet: BTreeSet::new(),
         }
+    }
+
+    /// Whether there is any episode.
+    pub fn any(&self) -> bool {
+        !self.by_prefix.is_empty()
+    }
+
+    /// Whether a prefix has an episode.
+    pub fn has(&self, prefix: &Prefix) -> bool {
+        self.filter.may_hold(prefix) && self.by_prefix.contains_key(prefix)
     }
 
     /// The route is unstable: opens an episode, joins one, or counts.
@@ -111,7 +170,7 @@ impl Book {
         let Some(prefix) = scene.rib.prefix(report.slot) else {
             return;
         };
-        if self.by_prefix.contains_key(&prefix) {
+        if self.has(&prefix) {
             return self.known(report);
         }
         let now = scene.event.at;
@@ -125,6 +184,7 @@ impl Book {
             if let Some(episode) = self.episodes.get_mut(&at) {
                 if episode.prefixes.len() < crate::detect::finding::MAX_PREFIXES {
                     episode.prefixes.insert(prefix);
+                    self.filter.add(&prefix);
                     self.by_prefix.insert(prefix, at);
                 }
                 if episode.named.len() < MAX_NAMED {
@@ -184,6 +244,7 @@ impl Book {
         episode.key = board.raise(finding);
         let at = self.next;
         self.next += 1;
+        self.filter.add(&prefix);
         self.by_prefix.insert(prefix, at);
         self.episodes.insert(at, episode);
         self.quiet.insert((now + QUIET, at));
@@ -198,6 +259,9 @@ impl Book {
         let Some(prefix) = scene.rib.prefix(report.slot) else {
             return;
         };
+        if !self.filter.may_hold(&prefix) {
+            return;
+        }
         let Some(episode) = self
             .by_prefix
             .get(&prefix)
@@ -237,6 +301,9 @@ impl Book {
         let Some(prefix) = scene.rib.prefix(report.slot) else {
             return;
         };
+        if !self.filter.may_hold(&prefix) {
+            return;
+        }
         let Some(episode) = self
             .by_prefix
             .get(&prefix)
@@ -306,6 +373,17 @@ impl Book {
                 self.by_prefix.remove(prefix);
             }
             self.episodes.remove(&at);
+            if self.by_prefix.is_empty() {
+                self.filter.clear();
+            } else {
+                self.filter.removed += 1;
+            }
+            if self.filter.removed >= REBUILD {
+                self.filter.clear();
+                self.by_prefix
+                    .keys()
+                    .for_each(|prefix| self.filter.add(prefix));
+            }
         }
     }
 

@@ -84,6 +84,16 @@ impl Peers {
         self.mass.covers(id, now)
     }
 
+    /// Takes back mass withdrawals of small tables whose prefixes flap.
+    pub fn give_way(
+        &mut self,
+        scene: &Scene<'_>,
+        flaps: impl Fn(&Prefix) -> bool,
+        board: &mut Board,
+    ) {
+        self.mass.give_way(scene, flaps, board);
+    }
+
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.mass.next_deadline()
     }

@@ -52,6 +52,22 @@ impl Lab {
 
     /// An UPDATE of peer 192.0.2.`peer`.
     fn update(&mut self, ms: i64, peer: u8, announced: Route<'_>, withdrawn: &[&str]) {
+        self.send(ms, peer, announced, withdrawn, &[]);
+    }
+
+    /// Announces a prefix with a community.
+    fn tagged(&mut self, ms: i64, peer: u8, tag: u32, prefix: &str) {
+        self.send(ms, peer, (&[64501], None, &[prefix]), &[], &[tag]);
+    }
+
+    fn send(
+        &mut self,
+        ms: i64,
+        peer: u8,
+        announced: Route<'_>,
+        withdrawn: &[&str],
+        communities: &[u32],
+    ) {
         self.number += 1;
         let nlri = |p: &&str| Nlri::unicast(p.parse().unwrap());
         let mut update = Update {
@@ -65,6 +81,10 @@ impl Lab {
             .push_segment(AS_SEQUENCE, announced.0.len());
         update.attributes.as_path.0.extend(announced.0);
         update.attributes.med = announced.1;
+        update
+            .attributes
+            .communities
+            .extend(communities.iter().copied());
         let event = Event {
             at: Timestamp(ms * 1_000_000),
             origin_at: None,
@@ -266,4 +286,72 @@ fn an_elastic_ip_that_changes_hosts_moved_and_does_not_flap() {
     lab.update(10_000, 1, NONE, &["203.0.113.7/32"]);
     lab.update(11_000, 2, (&[64501], None, &["203.0.113.7/32"]), &[]);
     assert_eq!(lab.done(), [(Kind::PrefixMoved, 1)]);
+}
+
+#[test]
+fn a_small_table_that_goes_whole_is_a_mass_withdrawal_and_a_part_of_it_is_not() {
+    let names = many(20);
+    let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (gone, expected) in [(9, 0), (12, 0), (20, 1)] {
+        let mut lab = Lab::new();
+        lab.update(0, 1, (&[64501, 64000], None, &prefixes), &[]);
+        for (n, prefix) in prefixes[..gone].iter().enumerate() {
+            lab.update(60_000 + n as i64, 1, NONE, &[prefix]);
+        }
+        let found = lab.done();
+        let mass = found
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::PrefixMassWithdrawal);
+        assert_eq!(mass.count(), expected, "{gone} of 20 went");
+    }
+}
+
+#[test]
+fn all_routes_from_behind_one_as_are_a_mass_withdrawal_in_a_larger_table() {
+    let names = many(200);
+    let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (gone, expected) in [(15, 1), (8, 0)] {
+        let mut lab = Lab::new();
+        lab.update(0, 1, (&[64501, 64000, 64600], None, &prefixes[..15]), &[]);
+        lab.update(0, 1, (&[64501, 64700], None, &prefixes[15..]), &[]);
+        lab.update(60_000, 1, NONE, &prefixes[..gone]);
+        let found = lab.done();
+        let mass = found
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::PrefixMassWithdrawal);
+        assert_eq!(mass.count(), expected, "{gone} of 15 went");
+    }
+}
+
+#[test]
+fn communities_that_alternate_strictly_oscillate_and_a_walk_needs_more() {
+    for (tags, expected) in [
+        (&[1, 2, 1, 2, 1, 2, 1, 2, 1, 2][..], 1),
+        (&[1, 2, 3, 1, 3, 2, 3, 1, 2, 1][..], 0),
+        (&[1, 2, 1, 2][..], 0),
+    ] {
+        let mut lab = Lab::new();
+        for (n, tag) in tags.iter().enumerate() {
+            lab.tagged(n as i64 * 800, 1, *tag, P);
+        }
+        let found = lab.done();
+        assert_eq!(found.len(), expected, "{tags:?}: {found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|(kind, _)| *kind == Kind::PrefixAttributeOscillation)
+        );
+    }
+}
+
+#[test]
+fn a_small_table_that_goes_again_and_again_flaps() {
+    let names = many(20);
+    let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut lab = Lab::new();
+    for round in 0..5 {
+        lab.update(round * 4000, 1, (&[64501, 64000], None, &prefixes), &[]);
+        lab.update(round * 4000 + 2000, 1, NONE, &prefixes);
+    }
+    assert_eq!(lab.done(), [(Kind::PrefixFlap, 5)]);
 }

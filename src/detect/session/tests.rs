@@ -12,6 +12,9 @@ struct Lab {
     net: NetState,
     detector: SessionLosses,
     board: Board,
+    trouble: trouble::Trouble,
+    /// What `trouble` found.
+    troubles: Board,
     changes: Changes,
     number: u64,
 }
@@ -22,6 +25,8 @@ impl Lab {
             net: NetState::default(),
             detector: SessionLosses::default(),
             board: Board::default(),
+            trouble: trouble::Trouble::default(),
+            troubles: Board::default(),
             changes: Changes::default(),
             number: 0,
         };
@@ -92,6 +97,7 @@ impl Lab {
             changes: &self.changes,
         };
         self.detector.observe(&seen, &self.net, &mut self.board);
+        self.trouble.observe(&seen, &self.net, &mut self.troubles);
     }
 
     fn link(&mut self, ms: i64, carrier: bool) {
@@ -151,6 +157,12 @@ impl Lab {
     }
 
     fn establish(&mut self, ms: i64, port: u16) {
+        self.open(ms, port);
+        self.bgp(ms + 2, false, port, BgpMessage::Keepalive);
+        self.bgp(ms + 3, true, port, BgpMessage::Keepalive);
+    }
+
+    fn open(&mut self, ms: i64, port: u16) {
         for (n, from_peer) in [(0, false), (1, true)] {
             let open = Open {
                 asn: 64502 - u32::from(from_peer),
@@ -160,8 +172,6 @@ impl Lab {
             };
             self.bgp(ms + n, from_peer, port, BgpMessage::Open(Box::new(open)));
         }
-        self.bgp(ms + 2, false, port, BgpMessage::Keepalive);
-        self.bgp(ms + 3, true, port, BgpMessage::Keepalive);
     }
 
     /// Established long enough to be no start-up.
@@ -301,4 +311,33 @@ fn a_session_that_falls_while_starting_is_no_finding() {
     lab.establish(1000, 4001);
     lab.talk(2000, 9000, 4001);
     assert_eq!(lab.board.iter().count(), 0);
+}
+
+#[test]
+fn an_open_that_is_refused_again_and_again_after_a_loss_has_its_own_finding() {
+    // AS number refused (RFC 4271 §6.2); the daemon that is being reconfigured; collisions.
+    for (code, subcode, times, expected) in [(2, 2, 4, 1), (2, 2, 2, 0), (6, 5, 4, 0), (6, 7, 8, 0)]
+    {
+        let mut lab = Lab::settled();
+        lab.bgp(8500, true, 4000, notification(6, 6, None, None));
+        for n in 0..times {
+            let (at, port) = (10_000 + n * 1000, 4001 + n as u16);
+            lab.open(at, port);
+            lab.bgp(at + 10, true, port, notification(code, subcode, None, None));
+        }
+        let found: Vec<(Kind, u64)> = lab
+            .troubles
+            .iter()
+            .map(|(_, f)| (f.kind, f.count))
+            .collect();
+        let refused = found
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::SessionOpenRejected);
+        assert_eq!(
+            refused.count(),
+            expected,
+            "{code}/{subcode} x {times}: {found:?}"
+        );
+        assert_eq!(lab.only().kind, Kind::SessionDown);
+    }
 }

@@ -15,6 +15,9 @@ use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Reason, Severity
 /// D28: refusals within the window that make a loop.
 const REFUSALS: usize = 5;
 const REFUSAL_WINDOW: Duration = Duration::from_secs(600);
+/// An OPEN that is refused for what it says (RFC 4271 §6.2: AS number, identifier, hold time…) will be refused until somebody changes a
+/// configuration: fewer prove the loop. Twice happens at once, when both ends connect at the same moment.
+const OPEN_ERRORS: usize = 3;
 /// D27: a window closed this long is a stall.
 const STALL: Duration = Duration::from_secs(30);
 /// D30: a session is judged empty this long after it came up.
@@ -175,16 +178,27 @@ impl Trouble {
             return;
         };
         let at = seen.event.at;
-        let why = match cause {
-            DownCause::Notification { notification, .. } => reason::of_notification(notification),
-            // A closed port while the other end restarts: part of a loss, not a refusal.
-            _ => return,
+        // A closed port while the other end restarts is part of a loss, not a refusal.
+        let DownCause::Notification { notification, from } = cause else {
+            return;
         };
-        // A collision is the normal begin of a session; a session that was lost is told by its own finding.
+        let why = reason::of_notification(notification);
+        let (code, subcode) = notification.cause();
+        let told = |times: u64, first: Timestamp| {
+            format!(
+                "{} refused to open the BGP session with {} {times} times in {:.0} s: NOTIFICATION {code}/{subcode}{}",
+                session.ends[*from].addr,
+                session.ends[1 - *from].addr,
+                at.since(first).as_secs_f64(),
+                open_error(code, subcode)
+            )
+        };
+        // A collision is the normal begin of a session; a session that was lost is told by its own finding, unless it cannot return
+        // for another reason than the one that it was lost for.
+        let lost = session.ups > 0 || session.downs > 0;
         if why == Reason::Collision
-            || session.ups > 0
-            || session.downs > 0
             || session.state == State::Established
+            || lost && why != Reason::OpenError
         {
             return;
         }
@@ -200,10 +214,18 @@ impl Trouble {
         }
         times.push_back(at);
         if let Some(key) = known {
-            board.update(*key, |finding| finding.again(seen.event));
+            board.update(*key, |finding| {
+                finding.again(seen.event);
+                finding.explain = told(finding.count, finding.first);
+            });
             return;
         }
-        if times.len() < REFUSALS {
+        let least = if why == Reason::OpenError {
+            OPEN_ERRORS
+        } else {
+            REFUSALS
+        };
+        if times.len() < least {
             return;
         }
         let all: Vec<Timestamp> = times.iter().copied().collect();
@@ -220,12 +242,7 @@ impl Trouble {
         finding.evidence.add(seen.event.locator);
         finding.reason = Some(why);
         finding.broken.subject = true;
-        finding.explain = format!(
-            "the BGP session to {} was refused {} times in {:.0} s while opening",
-            session.ends[0].addr,
-            all.len(),
-            at.since(all[0]).as_secs_f64()
-        );
+        finding.explain = told(all.len() as u64, all[0]);
         let key = board.raise(finding);
         if let Some((_, slot)) = self.refusals.get_mut(&id) {
             *slot = Some(key);
@@ -332,5 +349,19 @@ impl Trouble {
             board.raise(finding);
             return;
         }
+    }
+}
+
+/// What is wrong with a refused OPEN (RFC 4271 §6.2, RFC 5492 §5, RFC 9234 §4.2), as the end of a sentence.
+fn open_error(code: u8, subcode: u8) -> &'static str {
+    match (code, subcode) {
+        (2, 1) => " (unsupported version number)",
+        (2, 2) => " (bad peer AS: one end is configured with another AS number than the other has)",
+        (2, 3) => " (bad BGP identifier)",
+        (2, 4) => " (unsupported optional parameter)",
+        (2, 6) => " (unacceptable hold time)",
+        (2, 7) => " (unsupported capability)",
+        (2, 11) => " (role mismatch)",
+        _ => "",
     }
 }

@@ -34,7 +34,15 @@ pub struct Alternation {
     pub since: Timestamp,
     pub last: Timestamp,
     seen: [u32; STATES],
+    /// The last states, latest first.
+    recent: [u32; *PERIODS.end()],
+    /// Switches in a row that repeated what happened [`PERIODS`] switches before.
+    repeats: [u16; PERIODS_TRIED],
 }
+
+/// Lengths of a cycle among [`STATES`] states: there and back (2), round (3), to two neighbors in turn (4).
+const PERIODS: std::ops::RangeInclusive<usize> = 2..=4;
+const PERIODS_TRIED: usize = *PERIODS.end() - *PERIODS.start() + 1;
 
 impl Alternation {
     /// Pauses longer than this begin a new alternation (D4's window).
@@ -42,6 +50,11 @@ impl Alternation {
 
     fn reset(&mut self) {
         *self = Alternation::default();
+    }
+
+    /// Switches in a row that followed one and the same cycle: chance does not do that often.
+    pub fn cycle(&self) -> u32 {
+        self.repeats.iter().copied().max().map_or(0, u32::from)
     }
 
     fn switch(&mut self, from: u32, to: u32, at: Timestamp) {
@@ -52,7 +65,15 @@ impl Alternation {
                 ..Alternation::default()
             };
             self.seen[0] = from;
+            self.recent[0] = from;
         }
+        let known = (self.switches as usize).saturating_add(1);
+        for (repeats, period) in self.repeats.iter_mut().zip(PERIODS) {
+            let same = period <= known && self.recent[period - 1] == to;
+            *repeats = if same { repeats.saturating_add(1) } else { 0 };
+        }
+        self.recent.rotate_right(1);
+        self.recent[0] = to;
         self.switches = self.switches.saturating_add(1);
         self.last = at;
         let known = usize::from(self.states).min(STATES);
@@ -199,6 +220,10 @@ impl HotStore {
     /// The damping profiles, in the order of [`Hot::penalties`].
     pub fn profiles(&self) -> &[Profile; PROFILES] {
         &self.profiles
+    }
+
+    pub(super) fn set_profiles(&mut self, profiles: [Profile; PROFILES]) {
+        self.profiles = profiles;
     }
 
     /// A new record for a route, and the route whose record had to go for it.
@@ -372,12 +397,27 @@ mod tests {
         for n in 0..6u32 {
             a.switch(n % 2, (n + 1) % 2, Timestamp(i64::from(n)));
         }
-        assert_eq!((a.switches, a.returns, a.states), (6, 5, 2));
+        assert_eq!((a.switches, a.returns, a.states, a.cycle()), (6, 5, 2, 5));
         let mut b = Alternation::default();
         for n in 0..6u32 {
             b.switch(n, n + 1, Timestamp(i64::from(n)));
         }
-        assert_eq!(b.returns, 0);
+        assert_eq!((b.returns, b.cycle()), (0, 0));
         assert!(usize::from(b.states) > STATES);
+    }
+
+    #[test]
+    fn a_cycle_of_two_three_or_four_steps_is_told_from_a_walk() {
+        let cycle = |states: &[u32]| {
+            let mut a = Alternation::default();
+            for (n, pair) in states.windows(2).enumerate() {
+                a.switch(pair[0], pair[1], Timestamp(n as i64));
+            }
+            a.cycle()
+        };
+        assert_eq!(cycle(&[1, 2, 1, 2, 1, 2, 1, 2]), 6);
+        assert_eq!(cycle(&[1, 2, 3, 1, 2, 3, 1, 2, 3]), 6);
+        assert_eq!(cycle(&[1, 2, 1, 3, 1, 2, 1, 3, 1, 2]), 6);
+        assert!(cycle(&[1, 2, 3, 2, 1, 3, 2, 1, 2, 3, 1, 3, 1]) < 6);
     }
 }

@@ -10,7 +10,7 @@ use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::attributes::AttrId;
 use crate::state::rib::table::Slot;
-use crate::state::rib::{RibId, RouteChange, RouteDelta};
+use crate::state::rib::{RibId, RibKind, RouteChange, RouteDelta};
 
 use super::{Scene, about, name_peer, plural, prefixes};
 
@@ -18,6 +18,12 @@ use super::{Scene, about, name_peer, plural, prefixes};
 const LEAST: u32 = 50;
 const SHARE_PERCENT: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
+/// An operator's own tables are smaller than [`LEAST`]: what counts there is that nearly all goes that a peer, or an AS behind it,
+/// announced. Fewer than ten go with one rack or one customer's change.
+const WHOLE_LEAST: u32 = 10;
+const WHOLE_PERCENT: u32 = 80;
+/// Routes looked through for what an AS still announces.
+const WHOLE_TABLE: usize = 4096;
 /// Paths looked at for the AS they have in common.
 const PATHS: usize = 64;
 /// Open mass withdrawals.
@@ -37,6 +43,15 @@ pub(super) struct Window {
     table: u32,
     /// The open mass withdrawal it belongs to, with the RIB's last withdrawal.
     open: Option<u32>,
+    /// So many must go before somebody looks again whether that was all of an AS's routes.
+    next_look: u32,
+}
+
+/// Whose routes went nearly all.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+enum Whole {
+    Peer,
+    As(u32),
 }
 
 struct Mass {
@@ -52,6 +67,10 @@ struct Mass {
     paths: usize,
     recovered: Option<Timestamp>,
     dirty: bool,
+    /// What made it a mass withdrawal although it is small.
+    whole: Option<Whole>,
+    /// Its prefixes flap: their own finding says more, and this one was taken back.
+    flaps: bool,
 }
 
 /// The open ones.
@@ -65,8 +84,9 @@ pub(super) struct Masses {
 impl Masses {
     pub fn covers(&self, id: RibId, now: Timestamp) -> bool {
         !self.open.is_empty()
+            // A small table that goes again and again flaps: few findings say so.
             && self.open.values().any(|mass| {
-                mass.ribs
+                mass.whole.is_none() && mass.ribs
                     .get(&id)
                     .is_some_and(|last| now.since(*last) <= WINDOW)
             })
@@ -117,9 +137,13 @@ impl Masses {
         }
         let threshold =
             LEAST.max((u64::from(window.table) * u64::from(SHARE_PERCENT) / 100) as u32);
-        if window.count <= threshold {
+        let whole = if window.count > threshold {
+            None
+        } else if let Some(whole) = window.whole(scene) {
+            Some(whole)
+        } else {
             return;
-        }
+        };
         let Some((since, locator)) = window.since else {
             return;
         };
@@ -148,6 +172,8 @@ impl Masses {
                     paths: 0,
                     recovered: None,
                     dirty: true,
+                    whole,
+                    flaps: false,
                 };
                 self.open.insert(at, mass);
                 at
@@ -182,6 +208,27 @@ impl Masses {
         });
         mass.dirty = true;
         self.flush(now, scene.net, board);
+    }
+
+    /// Takes back what turns out to be a few prefixes that flap together.
+    pub fn give_way(
+        &mut self,
+        scene: &Scene<'_>,
+        flaps: impl Fn(&Prefix) -> bool,
+        board: &mut Board,
+    ) {
+        let struck = |mass: &Mass| mass.ribs.get(&scene.id) == Some(&scene.event.at);
+        for mass in self
+            .open
+            .values_mut()
+            .filter(|mass| mass.whole.is_some() && !mass.flaps && struck(mass))
+        {
+            let flapping = mass.prefixes.iter().filter(|prefix| flaps(prefix)).count();
+            if flapping * 2 >= mass.prefixes.len() {
+                mass.flaps = true;
+                board.retract(mass.key);
+            }
+        }
     }
 
     /// Counts what comes back.
@@ -226,6 +273,9 @@ impl Masses {
         self.refresh_at = None;
         for mass in self.open.values_mut().filter(|mass| mass.dirty) {
             mass.dirty = false;
+            if mass.flaps {
+                continue;
+            }
             mass.describe(net, board);
         }
         self.open.retain(|_, mass| now.since(mass.last) <= WATCH);
@@ -234,7 +284,8 @@ impl Masses {
     /// A mass withdrawal of another peer that shares most prefixes and began within the window.
     fn companion(&self, lost: &BTreeSet<Prefix>, since: Timestamp) -> Option<u32> {
         let near = |mass: &Mass| {
-            mass.first.since(since).max(since.since(mass.first)) <= WINDOW
+            mass.flaps
+                || mass.first.since(since).max(since.since(mass.first)) <= WINDOW
                 || (since >= mass.first && since <= mass.last)
         };
         self.open
@@ -248,10 +299,68 @@ impl Masses {
                 // Other family, same moment: one failure takes both.
                 let other_family =
                     lost.first().map(Prefix::is_ipv6) != mass.prefixes.first().map(Prefix::is_ipv6);
-                near(mass) && (shared * 2 >= lost.len().min(mass.prefixes.len()) || other_family)
+                near(mass)
+                    && (shared * 2 >= lost.len().min(mass.prefixes.len())
+                        || other_family && !mass.flaps)
             })
             .map(|(at, _)| *at)
     }
+}
+
+impl Window {
+    /// Whether what went is nearly all that the peer announced, or nearly all from behind one AS.
+    fn whole(&mut self, scene: &Scene<'_>) -> Option<Whole> {
+        // In the Internet's table a whole AS goes every minute, and a collector's updates without its table do not show what stays.
+        let collector = scene.rib.kind == RibKind::Mrt && !scene.rib.complete;
+        if self.count < WHOLE_LEAST || collector || scene.net.rib.is_internet() {
+            return None;
+        }
+        let lost = u64::from(self.count);
+        let nearly_all = |left: u64| lost * 100 >= (lost + left) * u64::from(WHOLE_PERCENT);
+        if nearly_all(u64::from(scene.rib.present)) {
+            return Some(Whole::Peer);
+        }
+        if self.count < self.next_look || scene.rib.known() > WHOLE_TABLE {
+            return None;
+        }
+        // Four fifths of anything are passed by steps of a quarter.
+        self.next_look = self.count + (self.count / 4).max(1);
+        let mut common: Option<Vec<u32>> = None;
+        let mut slots: Vec<Slot> = self.slots.iter().copied().collect();
+        slots.sort_unstable();
+        for slot in slots {
+            let path = path_of(scene, scene.rib.cold(slot)?.before)?;
+            common = Some(match common {
+                None => path,
+                Some(common) => common
+                    .into_iter()
+                    .filter(|asn| path.contains(asn))
+                    .collect(),
+            });
+        }
+        let asn = *common?.last()?;
+        let left = scene
+            .rib
+            .iter()
+            .filter(|(_, _, cold)| {
+                path_of(scene, scene.rib.current(cold)).is_some_and(|path| path.contains(&asn))
+            })
+            .count();
+        nearly_all(left as u64).then_some(Whole::As(asn))
+    }
+}
+
+/// The AS numbers of a path in order; nothing when the set is unknown or the path is empty.
+fn path_of(scene: &Scene<'_>, attrs: AttrId) -> Option<Vec<u32>> {
+    let path: Vec<u32> = scene
+        .net
+        .rib
+        .attributes(attrs)?
+        .as_path
+        .segments()
+        .flat_map(|(_, numbers)| numbers.iter().copied())
+        .collect();
+    (!path.is_empty()).then_some(path)
 }
 
 impl Mass {
@@ -268,17 +377,9 @@ impl Mass {
         if self.paths >= PATHS * 4 {
             return;
         }
-        let Some(attributes) = scene.net.rib.attributes(attrs) else {
+        let Some(path) = path_of(scene, attrs) else {
             return;
         };
-        let path: Vec<u32> = attributes
-            .as_path
-            .segments()
-            .flat_map(|(_, numbers)| numbers.iter().copied())
-            .collect();
-        if path.is_empty() {
-            return;
-        }
         self.paths += 1;
         self.common = Some(match self.common.take() {
             None => path,
@@ -320,8 +421,15 @@ impl Mass {
             let meet = common
                 .map(|asn| format!("; all their paths lead through AS{asn}"))
                 .unwrap_or_default();
+            let whole = match self.whole {
+                None => String::new(),
+                Some(Whole::Peer) => ", nearly all that they announced,".to_owned(),
+                Some(Whole::As(asn)) => {
+                    format!(", nearly all that they announced from behind AS{asn},")
+                }
+            };
             finding.explain = format!(
-                "{} withdrew {lost} prefixes in {:.1} s while the sessions stayed up{meet}",
+                "{} withdrew {lost} prefixes{whole} in {:.1} s while the sessions stayed up{meet}",
                 plural(peers, "peer"),
                 self.last.since(self.first).as_secs_f64()
             );

@@ -1,0 +1,93 @@
+//! Hold timers: a hold time that passes in silence counts only once the same input shows a later packet, because captures end inside
+//! hold times.
+
+use std::time::Duration;
+
+use crate::event::{Event, Timestamp};
+
+use super::{DownCause, MAX_SESSIONS, Observer, SessionDelta, SessionId, Sessions, State};
+
+#[derive(Copy, Clone, Debug)]
+pub(super) struct SilentHold {
+    id: SessionId,
+    silent: usize,
+    last: Timestamp,
+    deadline: Timestamp,
+    hold: Duration,
+}
+
+impl Sessions {
+    pub(super) fn look_at_hold(&mut self, id: SessionId, now: Timestamp) {
+        let blind = self.blind_until;
+        let Some(session) = self.sessions.get_mut(id.0 as usize) else {
+            return;
+        };
+        session.hold_check = None;
+        let (Some(hold), Some((silent, last))) = (session.hold_time(), session.quietest()) else {
+            return;
+        };
+        if session.state != State::Established
+            || hold.is_zero()
+            || session.views.of(Observer::Packets).told
+        {
+            return;
+        }
+        let heard = blind.map_or(last, |blind| last.max(blind));
+        let deadline = heard + hold;
+        if deadline > now {
+            session.hold_check = Some(deadline);
+            self.checks.insert((deadline, id));
+        } else if self.silent.len() < MAX_SESSIONS {
+            self.silent.push(SilentHold {
+                id,
+                silent,
+                last,
+                deadline,
+                hold,
+            });
+        }
+    }
+
+    pub(super) fn confirm_silence(&mut self, event: &Event, out: &mut Vec<SessionDelta>) {
+        let mut at = 0;
+        while at < self.silent.len() {
+            let held = self.silent[at];
+            let Some(session) = self.sessions.get(held.id.0 as usize) else {
+                break;
+            };
+            let alive = session
+                .seen_on
+                .iter()
+                .any(|seen| seen.input == event.locator.input);
+            if alive && event.at > held.deadline {
+                self.silent.swap_remove(at);
+                // It spoke after all (events of one instant, or the clock of another source).
+                if session.quietest().is_some_and(|(_, last)| last > held.last) {
+                    continue;
+                }
+                let cause = DownCause::Silence {
+                    silent: held.silent,
+                    last: held.last,
+                    hold: held.hold,
+                };
+                self.down(held.id, held.deadline, Observer::Packets, cause, out);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    pub(super) fn schedule_hold(&mut self, id: SessionId) {
+        let session = &mut self.sessions[id.0 as usize];
+        if session.hold_check.is_some() || session.state != State::Established {
+            return;
+        }
+        if let (Some(hold), Some((_, last))) = (session.hold_time(), session.quietest())
+            && !hold.is_zero()
+        {
+            let at = last + hold;
+            session.hold_check = Some(at);
+            self.checks.insert((at, id));
+        }
+    }
+}
