@@ -47,7 +47,7 @@ pub(super) const ROWS: &[Row] = &[
         Kind::BfdNearMiss,
         &[Packets],
         [
-            "3 packets that came later than two thirds of the detection time, while the session stayed up.",
+            "3 packets within 600 s that came later than two thirds of the detection time, while the session stayed up.",
             "RFC 5880 §6.8.4: with the usual multiplier of 3 the last packet is overdue then; survey D34.",
             "One or two late packets may be the capture's own jitter.",
         ],
@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Row] = &[
         Kind::BfdMismatch,
         &[Packets],
         [
-            "The two ends' detection times differ by a factor of 4, or one is shorter than 300 ms where pauses of virtual machines are longer.",
+            "The two ends' detection times differ by more than a factor of 4, or one is shorter than 300 ms where pauses of virtual machines are longer.",
             "Survey D35.",
             "Asymmetric timers are allowed (RFC 5880 §6.8.2): information.",
         ],
@@ -87,7 +87,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     detected(
         Kind::SessionOpenRejected,
-        &[Packets, Bmp],
+        &[Packets],
         [
             "5 NOTIFICATIONs within 600 s to a session that was never up.",
             "RFC 4271 §6.2; survey D28.",
@@ -160,7 +160,7 @@ pub(super) const ROWS: &[Row] = &[
         ROUTES,
         [
             "A table is sent after a session came up, on request, or by a feed that begins again; those within 10 s are one.",
-            "RFC 4271 §9.2, RFC 2918, RFC 7313 (End-of-RIB).",
+            "RFC 4271 §9.2, RFC 2918, RFC 4724 §2 (End-of-RIB).",
             "Information: it keeps initial tables from being counted as churn.",
         ],
         SESSION,
@@ -181,7 +181,7 @@ pub(super) const ROWS: &[Row] = &[
         ROUTES,
         [
             "Within 60 s a peer announces 1000 new prefixes or more, and half of what it had.",
-            "Survey D8; max-prefix is the usual victim.",
+            "Survey D9; max-prefix limits are the usual victims.",
             "Transfers of a table after a session's start do not count.",
         ],
         SESSION,

@@ -103,8 +103,8 @@ pub(super) const ROWS: &[Row] = &[
         Kind::DhcpRouteInjection,
         &[Packets],
         [
-            "An ACK's options 121, 249 or 33 hold a prefix of length 1 or 2 that overrides the default route, or routes that take over those \
-             of a routing daemon.",
+            "An answer's options 121, 249 or 33 hold a prefix of length 1 or 2, which overrides the default route; a prefix that takes over a \
+             kernel route of a routing daemon; or a public network by way of the server itself beside another gateway.",
             "RFC 3442, CVE-2024-3661.",
             "Judged by content, not presence: default routes in option 121 and host routes of clouds (169.254.169.254, the gateway) are normal.",
         ],

@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
         Kind::RouteFlap,
         KERNEL,
         [
-            "3 deletions of a route within 60 s, or 5 within 900 s, each followed by its return.",
+            "3 deletions of a route within 60 s, or 5 within 900 s.",
             "RFC 2439 §4.2 (half-life of 15 min).",
             "What falls with its link or as one of many is told there; quiet for 60 s ends it.",
         ],
@@ -31,9 +31,9 @@ pub(super) const ROWS: &[Row] = &[
         Kind::RouteWithdrawn,
         KERNEL,
         [
-            "A route is deleted and does not return, or 10 and more of one owner at once, which is one finding.",
+            "A route that is no routing daemon's is deleted from the main table; or 10 and more of one owner go at once, which is one finding.",
             "Linux rtnetlink; measured batches of FRR and BIRD (200 ms of quiet end one).",
-            "Single static and DHCP routes are information; default routes have their own kinds; what falls with its link is the link's.",
+            "Single ones are information, and one that a routing daemon withdraws is its work; default routes have their own kinds; what falls with its link is the link's.",
         ],
         ROUTE,
     ),

@@ -27,8 +27,8 @@ pub(super) const ROWS: &[Row] = &[
         Kind::FeedGap,
         &[Packets, Bmp, Mrt, Netlink],
         [
-            "An input reports loss: drop counters of the capture, ENOBUFS on netlink, missing octets of a TCP stream, a cut feed, unreadable \
-             bytes. A router whose BMP stream ends is a gap of that feed too.",
+            "An input reports loss: drop counters of the capture, ENOBUFS on netlink, missing octets of a TCP stream, a feed that was cut, \
+             unreadable bytes, or a table of ours that is full.",
             "Counters and errors of the inputs themselves; no threshold.",
             "The normal end of a file is none. Repeated losses of one source and kind are one finding.",
         ],
@@ -135,7 +135,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     detected(
         Kind::AddressMoved,
-        &[Packets, Netlink],
+        &[Packets],
         [
             "An address is announced by another MAC than before, before the same audience, and that stands for 5 s; or an own address goes \
              and another host announces it within 60 s.",
@@ -240,11 +240,11 @@ pub(super) const ROWS: &[Row] = &[
     ),
     detected(
         Kind::RaExpired,
-        &[Packets, Netlink],
+        &[Packets],
         [
             "The lifetime of a router's last advertisement ends without another one while its capture demonstrably goes on (any packet of the \
-             same capture), if 2 advertisements or more were heard; or the kernel itself deletes the default route learned from it, not \
-             later than 60 s after the lifetime's end, on a link that is up.",
+             same capture), if 2 advertisements or more were heard; or netlink beside the packets tells that the kernel itself deleted the \
+             default route learned from it, at most 60 s after the lifetime's end, on a link that is up.",
             "RFC 4861 §6.3.5; Linux deletes expired routes at its garbage collection (gc_interval 30 s).",
             "The end of the capture proves nothing, nor does silence inside a gap; one advertisement may have been an answer; a final lifetime \
              of 0 is ra.router-withdrawn; deletions by a process are its own.",
