@@ -1,6 +1,8 @@
 //! Speed of the MRT decoder and of bgpdump's layout, on a real updates file taken forty times (285 MB).
 //!
 //! `FLAPSCOPE_CORPUS=… cargo bench --bench decode`; without the corpus it says so and ends. Prints thread CPU seconds, best of five.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // what cannot go on ends here
+#![allow(clippy::print_stdout, clippy::print_stderr)] // its output is for people
 
 use std::fs;
 use std::hint::black_box;

@@ -121,15 +121,21 @@ pub struct Live {
     /// Also take what other namespaces notify that have an id here (`ip netns list-id`).
     #[arg(long)]
     pub all_nsid: bool,
-    /// Let routers connect with BMP to this address, like 0.0.0.0:11019.
+    /// Let routers connect with BMP to this address, like 0.0.0.0:11019 (repeatable).
     #[arg(long, value_name = "ADDR")]
-    pub bmp: Option<String>,
-    /// Let BGP speakers connect to this address; we only listen, and announce nothing.
+    pub bmp: Vec<std::net::SocketAddr>,
+    /// Let BGP speakers connect to this address, like 127.0.0.2:1790; we only listen, and announce nothing (repeatable).
     #[arg(long, value_name = "ADDR", requires = "as_number")]
-    pub bgp_listen: Option<String>,
+    pub bgp_listen: Vec<std::net::SocketAddr>,
     /// The AS number to speak BGP with.
     #[arg(long = "as", value_name = "N", id = "as_number")]
     pub as_number: Option<u32>,
+    /// The BGP identifier to speak BGP with; the called address when not given.
+    #[arg(long, value_name = "ADDR", requires = "bgp_listen")]
+    pub router_id: Option<std::net::Ipv4Addr>,
+    /// A BGP speaker that may connect: ADDR[,as=N][,password=TEXT] (repeatable). Without any, all may.
+    #[arg(long, value_name = "PEER", requires = "bgp_listen")]
+    pub bgp_peer: Vec<crate::input::bgp_listener::config::Peer>,
     /// Take validated ROA payloads from this RTR cache.
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "vrps")]
     pub rtr: Option<String>,

@@ -141,10 +141,15 @@ impl Decoder {
             }
         };
         match item {
-            Item::Source(info) => match self.now {
-                Some(now) => emit(&announcement(info.clone(), now)),
-                None => self.announced.push(info.clone()),
-            },
+            Item::Source(info) => {
+                if info.own_feed().is_some() {
+                    self.packets.tcp.own_feed(info.id);
+                }
+                match self.now {
+                    Some(now) => emit(&announcement(info.clone(), now)),
+                    None => self.announced.push(info.clone()),
+                }
+            }
             Item::Record(record) => {
                 let stamp = Stamp {
                     at: record.at,

@@ -9,11 +9,14 @@ use crate::correlate::{Correlator, Told};
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
 use crate::event::loss::Gap;
-use crate::event::{Classes, Event, EventKind, SourceId, SourceKind, Timestamp};
+use crate::event::{Classes, Event, EventKind, OwnFeed, SourceId, SourceKind, Timestamp};
 use crate::state::{Changes, NetState, Observation};
 
 /// Losses remembered for reports; later ones are counted. A capture with more holes than this has no use for the list.
 const MAX_GAPS: usize = 1024;
+
+/// Deadlines fired between two events at most: a host that is quiet for a day fires a few hundred.
+const MAX_FIRED: u32 = 200_000;
 
 /// What was handled so far.
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
@@ -48,6 +51,8 @@ pub struct Engine {
     from: Option<Timestamp>,
     /// The earliest deadline of all, or `MAX`.
     deadline: Timestamp,
+    /// Deadlines fired since the last event.
+    fired: u32,
     visibility: Visibility,
     gaps: Vec<(SourceId, Gap)>,
     counts: Counts,
@@ -75,6 +80,7 @@ impl Engine {
             now: Timestamp::MIN,
             from: None,
             deadline: Timestamp::MAX,
+            fired: 0,
             visibility: Visibility::default(),
             gaps: Vec::new(),
             counts: Counts::default(),
@@ -94,6 +100,7 @@ impl Engine {
         if event.kind.class() != Classes::SOURCE {
             self.from.get_or_insert(event.at);
         }
+        self.fired = 0;
         self.note(event);
         self.net.apply(event, &mut self.changes);
         let class = event.kind.class();
@@ -138,7 +145,13 @@ impl Engine {
 
     fn fire(&mut self, to: Timestamp, out: &mut Vec<Told>) {
         while self.deadline <= to {
-            let now = self.deadline.max(self.now);
+            self.fired += 1;
+            // A stamp from another century must not cost a century of deadlines: the rest fires once, at the end.
+            let now = if self.fired > MAX_FIRED {
+                to
+            } else {
+                self.deadline.max(self.now)
+            };
             self.now = now;
             if self.net.next_deadline().is_some_and(|at| at <= now) {
                 self.net.expire(now, &mut self.changes);
@@ -161,15 +174,6 @@ impl Engine {
             {
                 slot.detector.expire(now, &self.net, &mut self.board);
                 slot.deadline = slot.detector.next_deadline();
-                debug_assert!(
-                    slot.deadline.is_none_or(|at| at > now),
-                    "{} does not move its deadline on",
-                    slot.detector.name()
-                );
-                // A detector that asks for the same time again would stop the world: it is asked again a moment later.
-                slot.deadline = slot
-                    .deadline
-                    .map(|at| at.max(Timestamp(now.0.saturating_add(1))));
             }
             if self.board.is_dirty() {
                 self.correlator.board_changed(now);
@@ -181,10 +185,8 @@ impl Engine {
                 };
                 self.correlator.expire(now, &mut self.board, &around, out);
             }
-            self.deadline = self.earliest();
-            if self.deadline <= now {
-                self.deadline = Timestamp(now.0.saturating_add(1));
-            }
+            // Who asks for a time that is over would stop the world: it is asked again after the next event.
+            self.deadline = self.earliest_after(now);
         }
     }
 
@@ -196,16 +198,18 @@ impl Engine {
     }
 
     fn earliest(&self) -> Timestamp {
-        let detectors = self.slots.iter().filter_map(|slot| slot.deadline).min();
-        [
-            detectors,
-            self.net.next_deadline(),
-            self.correlator.next_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(Timestamp::MAX)
+        self.earliest_after(Timestamp::MIN)
+    }
+
+    /// The earliest deadline behind `now`.
+    fn earliest_after(&self, now: Timestamp) -> Timestamp {
+        let detectors = self.slots.iter().filter_map(|slot| slot.deadline);
+        let others = [self.net.next_deadline(), self.correlator.next_deadline()];
+        detectors
+            .chain(others.into_iter().flatten())
+            .filter(|at| *at > now)
+            .min()
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn note(&mut self, event: &Event) {
@@ -214,8 +218,9 @@ impl Engine {
         match &event.kind {
             EventKind::Source(info) => {
                 seen.kernel |= info.kind == SourceKind::Netlink;
-                seen.packets |= info.kind == SourceKind::Packets;
-                seen.bmp |= info.kind == SourceKind::Bmp;
+                let own = info.own_feed();
+                seen.packets |= info.kind == SourceKind::Packets && own.is_none();
+                seen.bmp |= info.kind == SourceKind::Bmp || own == Some(OwnFeed::Bmp);
                 seen.mrt |= info.kind == SourceKind::Mrt;
             }
             EventKind::Link(_)

@@ -19,7 +19,7 @@ pub mod text;
 pub mod time;
 
 pub use prefix::Prefix;
-pub use source::{InputId, Locator, SourceId, SourceInfo, SourceKind};
+pub use source::{InputId, Locator, OwnFeed, SourceId, SourceInfo, SourceKind};
 pub use text::WireText;
 pub use time::Timestamp;
 

@@ -7,9 +7,12 @@ pub mod file;
 pub mod live;
 pub mod merge;
 pub mod netlink;
+pub mod paste;
 pub mod record;
 #[cfg(feature = "rtr")]
 pub mod rtr;
+pub mod station;
+pub mod synthetic;
 
 use crate::event::loss::Gap;
 use crate::event::{Locator, SourceId, SourceInfo, Timestamp};

@@ -13,7 +13,7 @@ pub mod routers;
 pub mod routes;
 pub mod sessions;
 
-use crate::event::{Event, EventKind, SourceInfo, Timestamp};
+use crate::event::{Event, EventKind, OwnFeed, SourceInfo, Timestamp};
 
 /// An event and what it changed.
 pub struct Observation<'a> {
@@ -90,6 +90,9 @@ impl NetState {
     pub fn apply(&mut self, event: &Event, changes: &mut Changes) {
         changes.clear();
         if let EventKind::Source(info) = &event.kind {
+            if info.own_feed() == Some(OwnFeed::Bgp) {
+                self.sessions.own_listener(info.id);
+            }
             self.sources.insert(info.id, (**info).clone());
         }
         match &event.kind {

@@ -2,6 +2,8 @@
 //!
 //! Needs a directory of real MRT files: `FLAPSCOPE_CORPUS` names one that holds them under `real/mrt`. Where bgpdump itself errs,
 //! `tests/data/bgpdump-differences.md` says how and why.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // what cannot go on ends here
+#![allow(clippy::print_stdout, clippy::print_stderr)] // its output is for people
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

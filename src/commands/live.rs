@@ -22,6 +22,9 @@ use self::watch::Rooms;
 use crate::cli::Live;
 use crate::detect::Settings;
 use crate::event::text::sanitized;
+use crate::input::bgp_listener::BgpListener;
+use crate::input::bgp_listener::config::Config;
+use crate::input::bmp::BmpStation;
 use crate::input::capture;
 use crate::input::live::{self, LiveItem, LiveSender, SourceIds, Stop, now};
 use crate::input::netlink::{self, Namespace};
@@ -194,6 +197,11 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         tcp_ports: options.bmp_port.clone(),
     };
     let captured = open_capture(options, &packets)?;
+    let station = (!options.bmp.is_empty())
+        .then(|| BmpStation::bind(&options.bmp))
+        .transpose()
+        .context("cannot listen for BMP (--bmp)")?;
+    let listener = bgp_listener(options)?;
     if let Some(missing) = not_wired(options) {
         bail!("{missing} is not part of this build");
     }
@@ -223,6 +231,20 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
             collectors.sender.clone(),
             collectors.stop.clone(),
         )?;
+    }
+    if let Some(station) = station {
+        for address in station.addresses() {
+            watched.push(format!("BMP at {address}"));
+        }
+        let (ids, stop) = (collectors.ids.clone(), collectors.stop.clone());
+        tokio::spawn(station.run(ids, collectors.sender.clone(), stop));
+    }
+    if let Some(listener) = listener {
+        for address in listener.addresses() {
+            watched.push(format!("BGP at {address}, receiving only"));
+        }
+        let (ids, stop) = (collectors.ids.clone(), collectors.stop.clone());
+        tokio::spawn(listener.run(ids, collectors.sender.clone(), stop));
     }
     Ok(watched)
 }
@@ -258,19 +280,25 @@ fn open_capture(
     Ok(Some(opened))
 }
 
+/// The BGP listener, where one was asked for.
+fn bgp_listener(options: &Live) -> anyhow::Result<Option<BgpListener>> {
+    let Some(asn) = options.as_number.filter(|_| !options.bgp_listen.is_empty()) else {
+        return Ok(None);
+    };
+    let mut config = Config::new(asn);
+    config.router_id = options.router_id;
+    config.peers = options.bgp_peer.clone();
+    BgpListener::bind(&options.bgp_listen, config)
+        .map(Some)
+        .context("cannot listen for BGP (--bgp-listen)")
+}
+
 /// What was asked for and has no collector (yet).
 fn not_wired(options: &Live) -> Option<&'static str> {
-    [
-        (options.bmp.is_some(), "the BMP station (--bmp)"),
-        (
-            options.bgp_listen.is_some(),
-            "the BGP listener (--bgp-listen)",
-        ),
-        (
-            options.rtr.is_some() || options.vrps.is_some(),
-            "RPKI (--rtr, --vrps)",
-        ),
-    ]
+    [(
+        options.rtr.is_some() || options.vrps.is_some(),
+        "RPKI (--rtr, --vrps)",
+    )]
     .into_iter()
     .find_map(|(asked, what)| asked.then_some(what))
 }

@@ -22,7 +22,7 @@ use super::{Emit, Stamp};
 use crate::event::frame::Frame;
 use crate::event::loss::{Gap, GapKind};
 use crate::event::tcp::{TcpEvent, TcpFact};
-use crate::event::{EventKind, InputId, SourceId, Timestamp, WireText};
+use crate::event::{Event, EventKind, InputId, SourceId, Timestamp, WireText};
 
 /// Connections followed at once: a large route server has some 1,000 peers in two families. Beyond, closed ones make room first, then those that never
 /// carried data (a SYN flood), then one-sided ones, then the longest idle.
@@ -111,6 +111,8 @@ struct Flow {
     app: App,
     last: Timestamp,
     source: SourceId,
+    /// It ends at a station of ours, which hands on its octets; what a capture sees of it is a copy.
+    own: bool,
     /// Its entry in the queue of deadlines.
     armed: Option<Timestamp>,
 }
@@ -191,6 +193,42 @@ impl App {
     }
 }
 
+/// A router's connection to a station of ours ended: what it does next is not seen. `segment` is the one that ended it.
+fn feed_lost(
+    app: &App,
+    key: &FlowKey,
+    segment: Option<(&Segment<'_>, &Stamp)>,
+    stamp: &Stamp,
+) -> Event {
+    let (what, router) = match app {
+        App::Bmp { router, .. } => ("BMP", key.end(*router)),
+        // The listener is passive: port 179 is ours.
+        App::Bgp(_) => ("BGP", key.end(usize::from(key.end(0).port() == BGP_PORT))),
+    };
+    let why = match segment {
+        Some((segment, _)) if segment.rst => {
+            let by = if segment.src == router {
+                "broke"
+            } else {
+                "was cut off"
+            };
+            // RFC 9293 §3.5.3: a reset may say why; our stations' resets do.
+            format!("{by}: {}", WireText::new(segment.payload))
+        }
+        // A station that ends a connection resets it: who closes in good order is the router.
+        Some(_) => "was closed by the router".to_owned(),
+        None => "ended".to_owned(),
+    };
+    let detail = format!("the {what} feed of {} {why}", router.ip());
+    stamp.event(EventKind::Gap(Box::new(Gap {
+        kind: GapKind::FeedLost,
+        from: stamp.at,
+        to: stamp.at,
+        lost: None,
+        detail: WireText::from(detail.as_str()),
+    })))
+}
+
 /// All connections.
 #[derive(Default)]
 pub struct TcpStreams {
@@ -201,6 +239,8 @@ pub struct TcpStreams {
     bmp_ports: Ports,
     /// BMP connections so far, by router.
     bmp_connections: HashMap<(InputId, IpAddr), u32, RandomState>,
+    /// Sources that are our own stations'.
+    own: BTreeSet<SourceId>,
     held: usize,
     full_reported: Option<Timestamp>,
     /// Segments taken.
@@ -212,6 +252,11 @@ pub struct TcpStreams {
 impl TcpStreams {
     pub fn new() -> TcpStreams {
         TcpStreams::default()
+    }
+
+    /// This source's connections end at a station of ours: their end is a loss of sight.
+    pub fn own_feed(&mut self, source: SourceId) {
+        self.own.insert(source);
     }
 
     /// Ports that the prefilter must let pass.
@@ -278,8 +323,11 @@ impl TcpStreams {
             flow.source = stamp.source;
         }
         let held = flow.connection.held();
-        let app = &mut flow.app;
+        let (app, own) = (&mut flow.app, flow.own);
         action(&mut flow.connection, &mut |output| {
+            if let (true, Output::Closed(stamp)) = (own, &output) {
+                emit(&feed_lost(app, &key, segment, stamp));
+            }
             app.take(&key, output, segment, emit);
         });
         self.held = (self.held + flow.connection.held()).saturating_sub(held);
@@ -298,6 +346,12 @@ impl TcpStreams {
     /// Takes one segment.
     pub fn segment(&mut self, segment: &Segment<'_>, stamp: &Stamp, emit: Emit<'_>) {
         let (key, sender) = FlowKey::of(stamp.locator.input, segment.src, segment.dst);
+        if let Some(flow) = self.flows.get(&key).filter(|flow| flow.own)
+            && flow.source != stamp.source
+            && !self.own.contains(&stamp.source)
+        {
+            return;
+        }
         if segment.syn
             && self
                 .flows
@@ -362,6 +416,7 @@ impl TcpStreams {
                 app,
                 last: stamp.at,
                 source: stamp.source,
+                own: self.own.contains(&stamp.source),
                 armed: None,
             },
         );

@@ -39,7 +39,10 @@ impl Detector for Feeds {
     }
 
     fn wants(&self) -> Classes {
-        Classes::GAP.and(Classes::BMP)
+        Classes::GAP
+            .and(Classes::BMP)
+            .and(Classes::BGP)
+            .and(Classes::TCP)
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
@@ -60,9 +63,8 @@ impl Detector for Feeds {
                 _ => {}
             }
         }
-        if let Some(id) = seen.changes.rib.rib
-            && !seen.changes.rib.routes.is_empty()
-        {
+        // Also where no route changed: withdrawals of what was never announced change none.
+        if let (EventKind::Bmp(_), Some(id)) = (&seen.event.kind, seen.changes.rib.rib) {
             self.plausible(id, seen, net, board);
         }
     }
@@ -134,7 +136,7 @@ impl Feeds {
         finding.ended = Some(seen.event.at);
         let who = router.map_or_else(|| "a router".to_owned(), |addr| addr.to_string());
         finding.explain = format!(
-            "the BMP feed of {who} connected again and repeats its whole state; the repetition is no churn"
+            "the feed of {who} connected again and repeats its whole state; the repetition is no churn"
         );
         self.restarts.insert(router, board.raise(finding));
     }

@@ -1,7 +1,7 @@
 //! A detector's statement about subjects, with its evidence; and the board on which detectors put and update them.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -315,9 +315,7 @@ impl Finding {
 /// A hash of content that is the same in every run and on every machine.
 pub fn content_hash(value: &impl Hash) -> u64 {
     // A fixed seed: ids must not differ between runs. Nothing here is a table that a sender could attack.
-    let mut hasher = foldhash::quality::FixedState::with_seed(0x666c_6170_7363_6f70).build_hasher();
-    value.hash(&mut hasher);
-    hasher.finish()
+    foldhash::quality::FixedState::with_seed(0x666c_6170_7363_6f70).hash_one(value)
 }
 
 /// Handle of a finding on the board; stays valid for the run, and is never reused.

@@ -37,6 +37,9 @@ const STARTUP: Duration = Duration::from_secs(5);
 const NOT_BACK: Duration = Duration::from_secs(1);
 /// A start that fails this often is no start any more.
 const MAX_STARTUP_FAILURES: u32 = 3;
+/// A router that connects its feed again lists peers as down that are still coming back with it (FRR, killed and started again, measured);
+/// a daemon's sessions are back within its connect timers. One that stays away longer is lost.
+const AFTER_RESTART: Duration = Duration::from_secs(120);
 /// Evidence remembered per loss before it is judged.
 const MAX_PENDING_EVIDENCE: usize = 6;
 /// Sessions tracked: as many as the model has.
@@ -57,6 +60,8 @@ struct Loss {
     more_prefixes: u64,
     retained: bool,
     judge_at: Option<Timestamp>,
+    /// A feed that connected a moment ago listed it: if it comes back, it was the feed's gap.
+    relisted: bool,
     judged: Option<Judgement>,
     over: Option<Timestamp>,
     exact: bool,
@@ -174,6 +179,10 @@ impl SessionLosses {
         let Some(session) = net.sessions.get(id) else {
             return;
         };
+        // The end of a feed of ours: feed.gap.
+        if session.feed.is_some() {
+            return;
+        }
         if self.tracks.len() >= MAX_TRACKED && !self.tracks.contains_key(&id) {
             return;
         }
@@ -220,6 +229,12 @@ impl SessionLosses {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        let relisted = observer == Observer::Bmp
+            && session.views.none_but(Observer::Bmp)
+            && net
+                .sessions
+                .current()
+                .is_some_and(|current| current.session == id && current.fresh_feed);
         let mut loss = Loss {
             at,
             causes: vec![cause.clone()],
@@ -228,6 +243,7 @@ impl SessionLosses {
             more_prefixes: 0,
             retained: false,
             judge_at: None,
+            relisted,
             judged: None,
             over: None,
             exact: !matches!(cause, DownCause::Silence { .. }),
@@ -237,13 +253,14 @@ impl SessionLosses {
         if loss.exact || own {
             loss.evidence.push((event.at, event.locator));
         }
-        let judge_at = if decisive(cause) {
+        let judge_at = if relisted {
+            event.at + AFTER_RESTART
+        } else if decisive(cause) {
             event.at
         } else {
             event.at + SETTLE
         };
         loss.judge_at = Some(judge_at);
-        let _ = observer;
         self.judgements.insert((judge_at, id));
         track.loss = Some(loss);
     }
@@ -285,7 +302,7 @@ impl SessionLosses {
         let _ = observer;
         if loss.judged.is_some() {
             self.revise(id, event, net, board);
-        } else if decisive(cause) {
+        } else if decisive(cause) && !loss.relisted {
             if let Some(at) = loss.judge_at.replace(event.at) {
                 self.judgements.remove(&(at, id));
             }
@@ -298,6 +315,11 @@ impl SessionLosses {
             return;
         };
         let Some(loss) = &mut track.loss else { return };
+        if let (true, Some(at)) = (loss.relisted, loss.judge_at) {
+            self.judgements.remove(&(at, id));
+            track.loss = None;
+            return;
+        }
         loss.over = Some(event.at);
         if loss.judged.is_some()
             && let Some(key) = track.finding

@@ -51,6 +51,41 @@ pub struct SourceInfo {
     pub role: Option<Role>,
 }
 
+impl SourceInfo {
+    /// The station of ours that made this source's packets, if one did.
+    pub fn own_feed(&self) -> Option<OwnFeed> {
+        let name = self.interface.as_deref()?;
+        [OwnFeed::Bmp, OwnFeed::Bgp]
+            .into_iter()
+            .find(|feed| {
+                name.strip_prefix(feed.name())
+                    .is_some_and(|rest| rest.starts_with('-'))
+            })
+            .filter(|_| self.kind == SourceKind::Packets)
+    }
+}
+
+/// A station of ours that routers feed. Its connections are written as packets of an interface that bears its name and a number, live
+/// and in recordings, and are known by that name again.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnFeed {
+    /// The BMP station.
+    Bmp,
+    /// The BGP listener.
+    Bgp,
+}
+
+impl OwnFeed {
+    /// What its sources' interface names begin with, before a hyphen and a number.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OwnFeed::Bmp => "flapscope-bmp",
+            OwnFeed::Bgp => "flapscope-bgp",
+        }
+    }
+}
+
 /// Kinds of sources, in the order in which ties in time are broken: the kernel's word first.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]

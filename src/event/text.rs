@@ -130,7 +130,7 @@ fn acts(c: char) -> bool {
             false
         }
         0xfffd => false,
-        0x1f300..=0x1f5ff | 0x1f600..=0x1f64f => false,
+        0x1f300..=0x1f64f => false,
         _ => true,
     }
 }

@@ -11,12 +11,12 @@ pub mod socket;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsFd;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::actor::Actors;
 use self::dump::Dumps;
@@ -90,23 +90,17 @@ pub fn open(config: &Config) -> io::Result<Collector> {
 pub struct Running {
     /// The source of the namespace itself.
     pub source: SourceId,
-    pub task: JoinHandle<io::Result<()>>,
+    pub thread: JoinHandle<io::Result<()>>,
 }
 
 impl Collector {
-    /// Runs until `stop`, on the current tokio runtime.
+    /// Runs until `stop`, on a thread of its own: a runtime would be woken by every message, also while a flood is left to gather.
     pub fn spawn(self, sender: LiveSender, ids: SourceIds, stop: Stop) -> io::Result<Running> {
         let info = ids.announce(SourceKind::Netlink, self.label.as_deref());
         let source = info.id;
-        let port = self.socket.port();
-        #[expect(
-            deprecated,
-            reason = "its successor is an unsafe fn that asks for an owned descriptor that stays open: NetlinkSocket is that"
-        )]
-        let fd = AsyncFd::with_interest(self.socket, Interest::READABLE)?;
-        let task = Task {
-            port,
-            fd,
+        let work = Work {
+            port: self.socket.port(),
+            socket: self.socket,
             sender,
             ids,
             label: self.label,
@@ -118,8 +112,10 @@ impl Collector {
             buffer: vec![0; DATAGRAM],
             heard: None,
         };
-        let task = tokio::spawn(task.run(info, stop));
-        Ok(Running { source, task })
+        let thread = thread::Builder::new()
+            .name("netlink".into())
+            .spawn(move || work.run(info, &stop))?;
+        Ok(Running { source, thread })
     }
 }
 
@@ -163,8 +159,8 @@ impl Lane {
     }
 }
 
-struct Task {
-    fd: AsyncFd<NetlinkSocket>,
+struct Work {
+    socket: NetlinkSocket,
     port: u32,
     sender: LiveSender,
     ids: SourceIds,
@@ -179,81 +175,88 @@ struct Task {
     heard: Option<Timestamp>,
 }
 
+/// Lets a flood gather.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "not waiting for anything: the kernel's queue shall fill"
+)]
+fn pause() {
+    thread::sleep(PACE);
+}
+
 /// The engine is gone: nobody wants what we collect.
 struct Unwanted;
 
-impl Task {
-    async fn run(mut self, info: SourceInfo, mut stop: Stop) -> io::Result<()> {
-        let mut result = Ok(());
-        if self.sender.send(LiveItem::Source(info)).await.is_err() {
-            return result;
+impl Work {
+    fn run(mut self, info: SourceInfo, stop: &Stop) -> io::Result<()> {
+        if self.sender.blocking_send(LiveItem::Source(info)).is_err() {
+            return Ok(());
         }
         self.dumps.baseline();
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut more = false;
+        let mut result = self.watch(stop);
+        // What the kernel has queued already belongs to the time before the stop.
+        if matches!(result, Ok(Ok(()))) {
+            result = self.drain().map(|drained| drained.map(|_| ()));
+        }
+        let lanes = std::iter::once(&self.own).chain(self.others.values());
+        for source in lanes.map(|lane| lane.source) {
+            // Nobody there to hear it: nobody waits for it either.
+            let _ = self.sender.blocking_send(LiveItem::Closed { source });
+        }
+        result.map(|_| ())
+    }
+
+    fn watch(&mut self, stop: &Stop) -> io::Result<Result<(), Unwanted>> {
+        let mut more = true;
         let (mut hot, mut last) = (0u32, Timestamp::MIN);
-        loop {
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => break,
-                () = std::future::ready(()), if more => {}
-                ready = self.fd.readable() => match ready {
-                    Ok(mut guard) => guard.clear_ready(),
-                    Err(error) => {
-                        result = Err(error);
-                        break;
-                    }
-                },
-                _ = tick.tick() => {}
+        // The other side of `stop` is gone with the run that it belongs to.
+        while !*stop.borrow() && stop.has_changed().is_ok() {
+            if !more {
+                self.wait()?;
             }
-            let woken = now();
-            hot = if woken.since(last) < PACE {
+            hot = if now().since(last) < PACE {
                 hot.saturating_add(1)
             } else {
                 0
             };
             if hot > HOT {
-                // Waits for the stop, which need not come.
-                let _ = tokio::time::timeout(PACE, stop.wait_for(|stop| *stop)).await;
+                pause();
             }
-            match self.step().await {
-                Ok(Ok(waits)) => more = waits,
-                Ok(Err(Unwanted)) => return Ok(()),
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
+            match self.step()? {
+                Ok(waits) => more = waits,
+                Err(Unwanted) => return Ok(Err(Unwanted)),
             }
             last = now();
         }
-        // What the kernel has queued already belongs to the time before the stop.
-        if result.is_ok() {
-            result = self.drain().await.map(|_| ());
+        Ok(Ok(()))
+    }
+
+    /// Waits for a message, but not beyond the next tick.
+    fn wait(&self) -> io::Result<()> {
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut fds, tick) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
         }
-        let lanes = std::iter::once(&self.own).chain(self.others.values());
-        for source in lanes.map(|lane| lane.source).collect::<Vec<_>>() {
-            let _ = self.sender.send(LiveItem::Closed { source }).await;
-        }
-        result
     }
 
     /// Reads all that waits, asks for dumps that are due, promises the rest of time.
-    async fn step(&mut self) -> io::Result<Result<bool, Unwanted>> {
+    fn step(&mut self) -> io::Result<Result<bool, Unwanted>> {
         let before = now();
-        let mut more = match self.drain().await? {
+        let mut more = match self.drain()? {
             Ok(more) => more,
             Err(Unwanted) => return Ok(Err(Unwanted)),
         };
         while let Some((table, seq)) = self.dumps.next(now()) {
             let request = table.request(seq, self.port);
             let item = self.own.record(now(), &request);
-            if self.sender.send(item).await.is_err() {
+            if self.sender.blocking_send(item).is_err() {
                 return Ok(Err(Unwanted));
             }
-            self.fd.get_ref().send(&request)?;
+            self.socket.send(&request)?;
             // The first part of the answer is there when the request returns.
-            match self.drain().await? {
+            match self.drain()? {
                 Ok(waits) => more = waits,
                 Err(Unwanted) => return Ok(Err(Unwanted)),
             }
@@ -271,7 +274,7 @@ impl Task {
                 source,
                 until: before,
             };
-            if self.sender.send(promise).await.is_err() {
+            if self.sender.blocking_send(promise).is_err() {
                 return Ok(Err(Unwanted));
             }
         }
@@ -279,12 +282,12 @@ impl Task {
     }
 
     /// Reads until nothing is left, or its turn is over (then `true`). Waits when the engine is slower than the kernel: the kernel then counts the loss (law 12).
-    async fn drain(&mut self) -> io::Result<Result<bool, Unwanted>> {
+    fn drain(&mut self) -> io::Result<Result<bool, Unwanted>> {
         let mut items = Vec::new();
         for _ in 0..TURN {
             let more = self.batch(&mut items)?;
             for item in items.drain(..) {
-                if self.sender.send(item).await.is_err() {
+                if self.sender.blocking_send(item).is_err() {
                     return Ok(Err(Unwanted));
                 }
             }
@@ -302,7 +305,7 @@ impl Task {
         let mut at = None;
         let more = loop {
             let room = self.buffer.get_mut(used..).unwrap_or_default();
-            match self.fd.get_mut().receive(room)? {
+            match self.socket.receive(room)? {
                 Received::Empty => break false,
                 Received::Foreign => {}
                 Received::Messages { octets, nsid } => {

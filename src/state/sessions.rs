@@ -157,6 +157,8 @@ pub struct Session {
     pub views: Views,
     /// Negotiated hold time (the lesser offer), where OPENs were seen.
     pub hold: Option<Duration>,
+    /// It ends at our own BGP listener: the index of the router's end. Its loss is a loss of sight, not of a route.
+    pub feed: Option<usize>,
     /// Sources that carried its packets, latest last.
     pub seen_on: SmallVec<[SeenOn; MAX_SOURCES]>,
     connections: SmallVec<[Connection; 2]>,
@@ -280,9 +282,9 @@ pub enum SessionDelta {
         gap: Duration,
         hold: Duration,
     },
-    /// A BMP feed connected; `again` when the same router was connected before and repeats its state now.
+    /// A BMP feed (or our BGP listener's) connected; `again` when the same router was connected before and repeats its state now.
     FeedUp { router: Option<IpAddr>, again: bool },
-    /// A BMP feed was cut: what its peers do is not seen any more.
+    /// Such a feed was cut: what its peers do is not seen any more.
     FeedDown { router: Option<IpAddr> },
     /// A BFD session changed.
     Bfd {
@@ -311,6 +313,8 @@ pub struct Sessions {
     cached: Option<(IpAddr, IpAddr, SessionId, usize)>,
     current: Option<Current>,
     feeds: bmp::Feeds,
+    /// Sources that are our own BGP listener's.
+    listener: std::collections::BTreeSet<SourceId>,
     bfd: bfd::BfdTable,
     /// Looks at hold timers, by time.
     checks: std::collections::BTreeSet<(Timestamp, SessionId)>,
@@ -343,6 +347,11 @@ impl Sessions {
             .iter()
             .enumerate()
             .map(|(at, session)| (SessionId(at as u32), session))
+    }
+
+    /// The sessions of this source end at our own BGP listener.
+    pub fn own_listener(&mut self, source: SourceId) {
+        self.listener.insert(source);
     }
 
     /// The BFD sessions.
@@ -500,6 +509,7 @@ impl Sessions {
                     down_at: None,
                     views: Views::default(),
                     hold: None,
+                    feed: None,
                     seen_on: SmallVec::new(),
                     connections: SmallVec::new(),
                     hold_check: None,
@@ -539,6 +549,12 @@ impl Sessions {
             end.zero_window = None;
         }
         out.push(SessionDelta::Up { id, observer });
+        if let Some(router) = session.feed {
+            out.push(SessionDelta::FeedUp {
+                router: Some(session.ends[router & 1].addr),
+                again: session.downs > 0,
+            });
+        }
     }
 
     /// An observer says that the session went down at `at`.
@@ -576,12 +592,18 @@ impl Sessions {
         session.down_at = Some(at);
         session.after_death = 0;
         session.bury_connections();
+        let feed = session.feed.map(|router| session.ends[router & 1].addr);
         out.push(SessionDelta::Down {
             id,
             at,
             observer,
             cause,
         });
+        if let Some(router) = feed {
+            out.push(SessionDelta::FeedDown {
+                router: Some(router),
+            });
+        }
     }
 
     fn schedule_hold(&mut self, id: SessionId) {

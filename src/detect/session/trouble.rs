@@ -63,6 +63,16 @@ impl Detector for Trouble {
             return;
         }
         for delta in &seen.changes.sessions {
+            if let SessionDelta::Refused { id, .. }
+            | SessionDelta::Up { id, .. }
+            | SessionDelta::ZeroWindow { id, .. }
+            | SessionDelta::Late { id, .. } = delta
+            {
+                // The end of a feed of ours is no trouble of the router's.
+                if net.sessions.get(*id).is_some_and(|s| s.feed.is_some()) {
+                    continue;
+                }
+            }
             match delta {
                 SessionDelta::Refused { id, cause } => self.refused(*id, cause, seen, net, board),
                 SessionDelta::Up { id, .. } => {

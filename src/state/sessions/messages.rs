@@ -40,6 +40,7 @@ impl Sessions {
         if observer == Observer::Mrt {
             return self.mrt(event, bgp, id, sender, out);
         }
+        session.note_feed(&self.listener, event.source, sender, ends.from_port);
         session.note_frame(event, &bgp.frame, sender);
         let first_contact = !session.views.of(Observer::Packets).seen;
         session.views.of_mut(Observer::Packets).seen = true;
@@ -291,6 +292,7 @@ impl Sessions {
             return;
         };
         let session = &mut self.sessions[id.0 as usize];
+        session.note_feed(&self.listener, event.source, sender, tcp.src.port());
         session.note_frame(event, &tcp.frame, sender);
         let first_contact = session.seen_on.is_empty();
         let ports = connection::Ports::new(sender, tcp.src.port(), tcp.dst.port());
@@ -349,6 +351,24 @@ impl Sessions {
 }
 
 impl Session {
+    /// Notes that the session ends at our listener, which answers at port 179.
+    fn note_feed(
+        &mut self,
+        listener: &std::collections::BTreeSet<crate::event::SourceId>,
+        source: crate::event::SourceId,
+        sender: usize,
+        from_port: u16,
+    ) {
+        const BGP_PORT: u16 = 179;
+        if self.feed.is_none() && listener.contains(&source) {
+            self.feed = Some(if from_port == BGP_PORT {
+                1 - sender
+            } else {
+                sender
+            });
+        }
+    }
+
     fn note_frame(&mut self, event: &Event, frame: &Frame, sender: usize) {
         self.views.of_mut(Observer::Packets).seen = true;
         if let Some(mac) = frame.eth_src {
