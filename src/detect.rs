@@ -5,6 +5,7 @@
 pub mod address;
 pub mod arp;
 pub mod bfd;
+pub mod catalogue;
 pub mod damping;
 pub mod dhcp;
 pub mod feed;

@@ -6,7 +6,20 @@ use anyhow::bail;
 
 use crate::correlate::rules::{RULES, Rule, Window};
 use crate::detect::Kind;
+use crate::detect::catalogue::{self, Row, Seen};
 use crate::event::text;
+
+/// Columns of a page: a terminal's.
+const WIDTH: usize = 80;
+
+/// The begin of `docs/detections.md`.
+const HEAD: &str = "\
+# What flapscope detects
+
+Generated from `src/detect/catalogue` and `src/correlate/rules.rs` (`BLESS=1 cargo test --test catalogue`); `flapscope explain KIND` prints
+the same. ● an input that shows the kind, ○ one that could: such kinds are named in the contract and not detected yet.
+
+";
 
 /// Explains one kind, or lists all.
 pub fn run(kind: Option<&str>) -> anyhow::Result<u8> {
@@ -27,9 +40,13 @@ pub fn run(kind: Option<&str>) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The page of one kind.
+/// The page of one kind, at most [`WIDTH`] columns wide (commands apart, which must stay whole).
 pub fn page(kind: Kind) -> String {
-    let mut page = format!("{kind}\n  {}\n", kind.meaning().trim());
+    let mut page = format!("{kind}\n");
+    wrapped(&mut page, kind.meaning());
+    if let Some(row) = catalogue::row(kind) {
+        described(&mut page, row);
+    }
     section(
         &mut page,
         "Can be caused by",
@@ -45,27 +62,124 @@ pub fn page(kind: Kind) -> String {
     page
 }
 
+fn described(page: &mut String, row: &Row) {
+    if row.implemented {
+        for (title, text) in [
+            ("Detected when", row.logic),
+            ("Source", row.source),
+            ("Looks like it and is not", row.false_alarms),
+        ] {
+            page.push_str(&format!("\n{title}\n"));
+            wrapped(page, text);
+        }
+    } else {
+        page.push_str("\nNamed in the contract, not detected yet\n");
+        wrapped(page, &format!("Would say: {}", row.logic));
+    }
+    if !row.seen_in.is_empty() {
+        let title = if row.implemented {
+            "Seen in"
+        } else {
+            "Could be seen in"
+        };
+        let names: Vec<&str> = row.seen_in.iter().map(|seen| seen.as_str()).collect();
+        page.push_str(&format!("\n{title}\n  {}\n", names.join(", ")));
+    }
+    if !row.check.is_empty() {
+        page.push_str("\nCheck with\n");
+        for command in row.check {
+            page.push_str(&format!("  {command}\n"));
+        }
+    }
+}
+
 fn section(
     page: &mut String,
     title: &str,
     rules: impl Iterator<Item = &'static Rule>,
     others: fn(&Rule) -> &'static [Kind],
 ) {
-    let mut first = true;
-    for rule in rules {
-        if first {
+    for (n, rule) in rules.enumerate() {
+        if n == 0 {
             page.push_str(&format!("\n{title}\n"));
-            first = false;
         }
         let kinds: Vec<&str> = others(rule).iter().map(|kind| kind.as_str()).collect();
-        page.push_str(&format!("  {}\n", kinds.join(", ")));
-        page.push_str(&format!(
-            "    {} ({:?}, within {})\n",
+        wrapped(page, &kinds.join(", "));
+        let why = format!(
+            "{} ({:?}, within {})",
             rule.because,
             rule.grade,
             window(rule)
-        ));
+        );
+        indented(page, "    ", &why);
     }
+}
+
+fn wrapped(page: &mut String, text: &str) {
+    indented(page, "  ", text);
+}
+
+/// Breaks `text` between words.
+fn indented(page: &mut String, indent: &str, text: &str) {
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width <= WIDTH {
+            page.push(' ');
+            column += 1 + width;
+        } else {
+            if column > 0 {
+                page.push('\n');
+            }
+            page.push_str(indent);
+            column = indent.len() + width;
+        }
+        page.push_str(word);
+    }
+    page.push('\n');
+}
+
+/// `docs/detections.md`: the matrix of kinds and inputs, and the page of each kind.
+pub fn document() -> String {
+    let mut text = String::from(HEAD);
+    text.push_str("| kind |");
+    for seen in Seen::ALL {
+        text.push_str(&format!(" {} |", seen.as_str()));
+    }
+    text.push_str(" |\n|---|");
+    text.push_str(&":-:|".repeat(Seen::ALL.len()));
+    text.push_str("---|\n");
+    for kind in Kind::ALL {
+        let Some(row) = catalogue::row(*kind) else {
+            continue;
+        };
+        text.push_str(&format!("| [`{kind}`](#{}) |", anchor(*kind)));
+        for seen in Seen::ALL {
+            text.push_str(if !row.seen_in.contains(&seen) {
+                " |"
+            } else if row.implemented {
+                " ● |"
+            } else {
+                " ○ |"
+            });
+        }
+        text.push_str(if row.implemented {
+            " |\n"
+        } else {
+            " not detected yet |\n"
+        });
+    }
+    for kind in Kind::ALL {
+        let page = page(*kind);
+        let body = page.split_once('\n').map_or("", |(_, body)| body);
+        text.push_str(&format!("\n## {kind}\n\n```text\n{body}```\n"));
+    }
+    text
+}
+
+/// The heading's anchor as GitHub makes it: the dot goes.
+fn anchor(kind: Kind) -> String {
+    kind.as_str().replace('.', "")
 }
 
 fn window(rule: &Rule) -> String {

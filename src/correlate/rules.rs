@@ -561,6 +561,17 @@ pub const RULES: &[Rule] = &[
         absent: "no router withdrew itself",
     },
     Rule {
+        name: "ra-expiry-is-collected",
+        causes: &[RaExpired],
+        effects: &[RouteDefaultLost, RouteDefaultFlap, RouteWithdrawn],
+        join: Join::Gateway,
+        window: Window::After(secs(60)),
+        grade: Grade::Certain,
+        when: always,
+        because: "an expired default route stays in the kernel's table until its next garbage collection, up to 60 s later (RFC 4861 §6.3.5)",
+        absent: "",
+    },
+    Rule {
         name: "ra-one-sender",
         causes: &[RaSpoofed, RaRogueRouter, RaFlood],
         effects: &[

@@ -10,18 +10,21 @@ mod role;
 mod strangers;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use super::link::kernel::placed;
 use super::{Board, Detector, Finding, FindingKey, Settings, Touch};
 use crate::event::frame::Mac;
 use crate::event::lan::{NdFlaw, NdMessage};
 use crate::event::loss::GapKind;
 use crate::event::{Classes, Event, EventKind, Prefix, Timestamp};
 use crate::state::hosts::Scope;
-use crate::state::routers::RouterDelta;
+use crate::state::routers::{Router, RouterDelta};
+use crate::state::routes::RouteDelta;
 use crate::state::{NetState, Observation};
 use flood::Flood;
 use identity::Identity;
@@ -66,7 +69,7 @@ struct Advertisements {
     tracks: BTreeMap<Key, Track>,
     links: BTreeMap<Scope, Link>,
     deadlines: BTreeSet<(Timestamp, Key)>,
-    /// Routers whose lifetime ran out; told when their source is heard again, so that its own end is not taken for theirs.
+    /// Routers whose lifetime ran out; told when their capture is heard again, so that its own end is not taken for theirs.
     silent: BTreeMap<Key, Timestamp>,
     /// Links that are being flooded, with the time at which that is over unless it goes on.
     flooded: BTreeMap<Scope, Timestamp>,
@@ -79,13 +82,16 @@ impl Detector for Advertisements {
     }
 
     fn wants(&self) -> Classes {
-        // The others only show that a link is still being captured.
+        // Packets of other protocols only show that a link is still being captured.
         Classes::ND
             .and(Classes::GAP)
             .and(Classes::ARP)
             .and(Classes::DHCP4)
             .and(Classes::DHCP6)
             .and(Classes::BFD)
+            .and(Classes::BGP)
+            .and(Classes::TCP)
+            .and(witness::CLASSES)
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
@@ -98,6 +104,9 @@ impl Detector for Advertisements {
         }
         for delta in &seen.changes.routers {
             self.advertised(event, delta, net, board);
+        }
+        for delta in &seen.changes.routes {
+            self.deleted(delta, net, board);
         }
         if !self.silent.is_empty() {
             self.heard(event, net, board);
@@ -144,7 +153,10 @@ impl Detector for Advertisements {
         }
     }
 
-    fn finish(&mut self, _now: Timestamp, _net: &NetState, _board: &mut Board) {
+    fn finish(&mut self, _now: Timestamp, net: &NetState, board: &mut Board) {
+        for delta in net.routes.waiting() {
+            self.deleted(&delta, net, board); // said, and not contradicted before the end
+        }
         self.silent.clear(); // nobody knows whether they would have spoken
     }
 }
@@ -261,11 +273,15 @@ impl Advertisements {
         }
     }
 
-    /// Something of a source was heard: routers of it that were silent are so indeed.
+    /// Something was heard: routers of the same capture that were silent are so indeed. Another input proves nothing: the capture may have
+    /// ended before.
     fn heard(&mut self, event: &Event, net: &NetState, board: &mut Board) {
+        if matches!(event.kind, EventKind::Deadline) {
+            return; // computed, not heard
+        }
         let mut told = Vec::new();
         for ((scope, router), expired) in &self.silent {
-            if scope.source == event.source && event.at > *expired {
+            if event.at > *expired && witness::same_capture(net, scope.source, event.source) {
                 told.push(((*scope, *router), *expired));
             }
         }
@@ -273,6 +289,29 @@ impl Advertisements {
             self.silent.remove(&key);
             if let Some(track) = self.tracks.get_mut(&key) {
                 track.role.expired(key, expired, event, net, board);
+            }
+        }
+    }
+
+    /// The kernel dropped a default route that it had learned from a router: a proof of the expiry, were it heard but once.
+    fn deleted(&mut self, delta: &RouteDelta, net: &NetState, board: &mut Board) {
+        for (gateway, ifindex) in witness::dropped(delta) {
+            let mut told = Vec::new();
+            for key in self.tracks.keys().filter(|(_, addr)| *addr == gateway) {
+                let expired = net.routers.get(key.0, key.1).and_then(Router::expires);
+                if let Some(expired) = expired
+                    && witness::on_link(net, key.0, ifindex)
+                    && witness::in_time(expired, delta.at)
+                {
+                    told.push((*key, expired));
+                }
+            }
+            let event = placed(delta.at, delta.locator);
+            for (key, expired) in told {
+                self.silent.remove(&key);
+                if let Some(track) = self.tracks.get_mut(&key) {
+                    track.role.expired(key, expired, &event, net, board);
+                }
             }
         }
     }

@@ -87,7 +87,8 @@ impl Role {
         !self.gap && router.seen >= SPOKEN
     }
 
-    /// Its lifetime ran out at `at`, and `event` shows that its link was still being captured.
+    /// Its lifetime ran out at `at`, and `event` shows that nobody missed an advertisement: its link was still being captured, or the
+    /// kernel dropped its route.
     pub(super) fn expired(
         &mut self,
         key: Key,
@@ -115,8 +116,8 @@ impl Role {
         finding.broken.default_route = alone;
         let lifetime = entry.current().map_or(0, |sender| sender.ra.lifetime);
         finding.explain = format!(
-            "{router} was not heard for its whole router lifetime of {lifetime} s (it advertised {} times, last at {}): hosts drop it as \
-             default router",
+            "{router} was not heard for its whole router lifetime of {lifetime} s (advertisements before: {}, the last at {}): hosts drop it \
+             as default router",
             entry.seen, entry.last
         );
         keys(&mut finding, net, scope, router, &macs_of(entry));

@@ -24,6 +24,7 @@ struct Rig {
     detector: Advertisements,
     board: Board,
     frame: u64,
+    source: Option<SourceId>,
 }
 
 fn ra(lifetime: u16) -> RouterAdvertisement {
@@ -54,7 +55,7 @@ impl Rig {
         let event = Event {
             at,
             origin_at: None,
-            source: SourceId(1),
+            source: self.source.unwrap_or(SourceId(1)),
             locator: Locator {
                 input: InputId(0),
                 unit: Unit::Frame,
@@ -406,5 +407,93 @@ fn advertisements_that_were_routed_or_hidden_are_attempts() {
             rig.event(f64::from(second), EventKind::Nd(Box::new(nd)));
         }
         assert_eq!(rig.found(), [(Kind::RaSpoofed, severity, 3)]);
+    }
+}
+
+/// What the kernel tells of the default route that it learned from [`ROUTER`].
+fn learned(action: crate::event::netlink::Action, pid: u32) -> EventKind {
+    use crate::event::netlink::{Hop, Meta, RouteEvent};
+    EventKind::Route(Box::new(RouteEvent {
+        meta: Meta {
+            pid,
+            ..Meta::default()
+        },
+        action,
+        table: 254,
+        prefix: Prefix::v6([0; 16], 0),
+        metric: 1024,
+        tos: 0,
+        protocol: 9,
+        scope: 0,
+        kind: 1,
+        flags: 0,
+        prefsrc: None,
+        hops: vec![Hop {
+            gateway: Some(ROUTER.parse().unwrap()),
+            ifindex: Some(4),
+            weight: 1,
+            flags: 0,
+        }],
+        nhid: None,
+        expires: None,
+    }))
+}
+
+/// A router that is heard once at 1 s, for 30 s, and a route that is deleted at `seconds`.
+fn dropped(seconds: f64, pid: u32, last_lifetime: Option<u16>) -> Rig {
+    use crate::event::netlink::Action;
+    let mut rig = Rig::default();
+    rig.advertise(1.0, ROUTER, REAL, ra(30));
+    rig.event(1.1, learned(Action::New, 0));
+    if let Some(lifetime) = last_lifetime {
+        rig.advertise(2.0, ROUTER, REAL, ra(lifetime));
+    }
+    rig.event(seconds, learned(Action::Del, pid));
+    rig.until(Timestamp(200_000_000_000));
+    let now = Timestamp((seconds * 1e9) as i64);
+    rig.detector.finish(now, &rig.net, &mut rig.board);
+    rig
+}
+
+#[test]
+fn the_kernels_deletion_of_a_learned_route_proves_the_expiry_of_a_router_heard_once() {
+    let rig = dropped(45.0, 0, None);
+    let finding = rig.only();
+    assert_eq!(finding.kind, Kind::RaExpired);
+    assert_eq!(finding.first, Timestamp(31_000_000_000));
+}
+
+#[test]
+fn routes_that_go_early_late_by_hand_or_after_a_farewell_prove_no_expiry() {
+    assert_eq!(dropped(20.0, 0, None).found(), []);
+    assert_eq!(dropped(120.0, 0, None).found(), []);
+    assert_eq!(dropped(45.0, 4711, None).found(), []);
+    let farewell = dropped(45.0, 0, Some(0));
+    assert_eq!(
+        farewell.found(),
+        [(Kind::RaRouterWithdrawn, Severity::Warning, 1)]
+    );
+}
+
+#[test]
+fn another_interface_of_the_same_capture_shows_that_it_goes_on_and_another_file_does_not() {
+    for (input, expected) in [(0, 1), (1, 0)] {
+        let mut rig = Rig::default();
+        for (id, input) in [(1, 0), (2, input)] {
+            let info = crate::event::SourceInfo {
+                id: SourceId(id),
+                input: InputId(input),
+                kind: crate::event::SourceKind::Packets,
+                interface: None,
+                host: None,
+                role: None,
+            };
+            rig.net.sources.insert(SourceId(id), info);
+        }
+        rig.advertise(0.0, ROUTER, REAL, ra(30));
+        rig.advertise(10.0, ROUTER, REAL, ra(30));
+        rig.source = Some(SourceId(2));
+        rig.heard(100.0);
+        assert_eq!(rig.found().len(), expected, "input {input}");
     }
 }

@@ -1,0 +1,317 @@
+//! Rows of BFD, BGP sessions, prefixes and RPKI.
+
+use super::Seen::{Bmp, Mrt, Netlink, Packets};
+use super::{Row, detected, named};
+use crate::detect::Kind;
+
+const BFD: &[&str] = &[
+    "vtysh -c 'show bfd peers counters'",
+    "birdc show bfd sessions all",
+    "tcpdump -ni IFACE 'udp port 3784 or udp port 4784'",
+];
+const SESSION: &[&str] = &[
+    "vtysh -c 'show bgp neighbors PEER'",
+    "birdc show protocols all PROTOCOL",
+    "ss -tnoi 'dport = :179 or sport = :179'",
+];
+const PREFIX: &[&str] = &[
+    "vtysh -c 'show bgp PREFIX'",
+    "birdc show route for PREFIX all",
+    "ip route show PREFIX",
+];
+/// Views of a session's routes.
+const ROUTES: &[super::Seen] = &[Packets, Bmp, Mrt];
+
+pub(super) const ROWS: &[Row] = &[
+    detected(
+        Kind::BfdDown,
+        &[Packets],
+        [
+            "A BFD session that was up is told down by one end (state and diagnostic code), or both ends fall silent beyond the detection time.",
+            "RFC 5880 §6.8.4, §6.8.6.",
+            "AdminDown is an operator's word (§6.8.16). The end of the capture and gaps are no silence.",
+        ],
+        BFD,
+    ),
+    detected(
+        Kind::BfdFlap,
+        &[Packets],
+        [
+            "A second loss of one BFD session within 600 s of the last.",
+            "Survey D33.",
+            "One loss and recovery stays bfd.down.",
+        ],
+        BFD,
+    ),
+    detected(
+        Kind::BfdNearMiss,
+        &[Packets],
+        [
+            "3 packets within 600 s that came later than two thirds of the detection time, while the session stayed up.",
+            "RFC 5880 §6.8.4: with the usual multiplier of 3 the last packet is overdue then; survey D34.",
+            "One or two late packets may be the capture's own jitter.",
+        ],
+        BFD,
+    ),
+    detected(
+        Kind::BfdMismatch,
+        &[Packets],
+        [
+            "The two ends' detection times differ by more than a factor of 4, or one is shorter than 300 ms where pauses of virtual machines are longer.",
+            "Survey D35.",
+            "Asymmetric timers are allowed (RFC 5880 §6.8.2): information.",
+        ],
+        BFD,
+    ),
+    detected(
+        Kind::SessionDown,
+        &[Packets, Bmp, Mrt],
+        [
+            "A session leaves Established: at once with a NOTIFICATION, else judged 800 ms later, when kernel, BFD and BMP have spoken; the \
+             reason is rebuilt from all of them.",
+            "RFC 4271 §6, §8; measured: BMP often names a wrong reason.",
+            "Falls within 5 s of the first start are part of opening (collisions), up to 3 of them. Graceful restart is session.restarted. \
+             The end of the input is no loss.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::SessionFlap,
+        &[Packets, Bmp, Mrt],
+        [
+            "A second loss of a session within 15 min of the last; the finding that was session.down becomes it.",
+            "Survey D24.",
+            "All views of one session (both ends, packets, BMP) are one count.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::SessionOpenRejected,
+        &[Packets],
+        [
+            "5 NOTIFICATIONs within 600 s to a session that was never up.",
+            "RFC 4271 §6.2; survey D28.",
+            "Collisions are normal; closed ports while the other end restarts are none.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::SessionMaxPrefix,
+        &[Packets, Bmp],
+        [
+            "A session closes with Cease, Maximum Number of Prefixes Reached.",
+            "RFC 4486 §4 (subcode 1).",
+            "None known: the peer says so.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::SessionNearMiss,
+        &[Packets],
+        [
+            "A peer was silent for more than two thirds of the hold time, and then spoke.",
+            "RFC 4271 §4.4: keepalives come each third of the hold time.",
+            "Information only; silence inside a gap does not count.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::SessionStalled,
+        &[Packets],
+        [
+            "One end keeps its TCP window closed for 30 s while the session is up.",
+            "RFC 9687 (send hold timer); survey D27.",
+            "Closed windows of seconds are load.",
+        ],
+        SESSION,
+    ),
+    named(
+        Kind::SessionMtuBlackhole,
+        &[Packets],
+        "Small packets get through and full-size segments are sent again and again, until the hold time ends, each time.",
+    ),
+    detected(
+        Kind::SessionEmpty,
+        &[Packets, Bmp],
+        [
+            "60 s after it came up a session has brought less than half of what it held when it was lost, if that were 10 prefixes or more.",
+            "Survey D30.",
+            "Smaller tables come and go with policies; a session lost meanwhile is not judged.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::SessionRestarted,
+        &[Packets, Bmp, Mrt],
+        [
+            "A session went and came while both ends had agreed to keep forwarding (graceful restart).",
+            "RFC 4724 §4, RFC 8538.",
+            "A second one is no restart any more and counts as session.flap.",
+        ],
+        SESSION,
+    ),
+    named(
+        Kind::SessionSpeakerRestarted,
+        &[Packets, Bmp, Mrt],
+        "All sessions of one router go at once and come back together.",
+    ),
+    detected(
+        Kind::PrefixTableTransfer,
+        ROUTES,
+        [
+            "A table is sent after a session came up, on request, or by a feed that begins again; those within 10 s are one.",
+            "RFC 4271 §9.2, RFC 2918, RFC 4724 §2 (End-of-RIB).",
+            "Information: it keeps initial tables from being counted as churn.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::PrefixMassWithdrawal,
+        ROUTES,
+        [
+            "Within 10 s a peer withdraws 50 prefixes or more and 20 % of its table, while the session stays up. Peers that lose the same at \
+             once share one finding.",
+            "Survey D7.",
+            "What falls with its session is the session's; an oscillating few count once each.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::PrefixSurge,
+        ROUTES,
+        [
+            "Within 60 s a peer announces 1000 new prefixes or more, and half of what it had.",
+            "Survey D9; max-prefix limits are the usual victims.",
+            "Transfers of a table after a session's start do not count.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::PrefixFlap,
+        ROUTES,
+        [
+            "3 withdrawals of a prefix within 60 s, or 4 within 6 h, or 3 that route-flap damping with FRR's defaults would suppress for.",
+            "RFC 2439, RFC 7196; survey D1 to D3.",
+            "Withdrawals within 60 s of a session's loss or 30 s of its return are its effect. Foreign prefixes in a full table are the \
+             Internet's weather: information.",
+        ],
+        PREFIX,
+    ),
+    detected(
+        Kind::PrefixPathOscillation,
+        ROUTES,
+        [
+            "6 changes of path within 600 s among at most 3 paths, nearly all of them back to a known one, without withdrawals.",
+            "RFC 3345; survey D4.",
+            "Convergence visits new paths; foreign prefixes are weather.",
+        ],
+        PREFIX,
+    ),
+    detected(
+        Kind::PrefixAttributeOscillation,
+        ROUTES,
+        [
+            "6 changes of attributes within 600 s among at most 3 states, 20 where only communities change.",
+            "Survey D4, D18.",
+            "Communities change for harmless reasons; foreign prefixes are weather.",
+        ],
+        PREFIX,
+    ),
+    detected(
+        Kind::PrefixDuplicateUpdates,
+        ROUTES,
+        [
+            "3 unsolicited re-sends of the table (bursts of 20 routes and half of it), or more than 100 duplicates within 300 s that are 30 % \
+             of all announcements and last 60 s.",
+            "RFC 4271 §9.2; survey D5.",
+            "Answers to ROUTE-REFRESH and transfers after a start are asked for.",
+        ],
+        SESSION,
+    ),
+    detected(
+        Kind::PrefixPathHunting,
+        ROUTES,
+        [
+            "3 different paths in a row, growing and never shrinking, before a withdrawal.",
+            "Labovitz et al., Delayed Internet Routing Convergence (2000); survey D6.",
+            "It is the echo of one failure somewhere: information.",
+        ],
+        PREFIX,
+    ),
+    detected(
+        Kind::PrefixOriginConflict,
+        ROUTES,
+        [
+            "Another AS begins to originate a prefix that the old origin still originates; on a collector with 6 peers, 3 of them must say so.",
+            "RFC 1930 §7; BGPalerter's default of witnesses; survey D10.",
+            "Several origins from the start are anycast; a new origin for which the old one made room is a move. Foreign prefixes are weather.",
+        ],
+        PREFIX,
+    ),
+    detected(
+        Kind::PrefixMoreSpecific,
+        ROUTES,
+        [
+            "A more specific prefix of another origin appears inside a known one (looked for up to /8 and /19). It is a warning for prefixes of \
+             --own-prefix only.",
+            "Survey D11; RFC 7999 for blackhole routes.",
+            "Blackhole routes (65535:666) are meant to be more specific; customers' ones are information.",
+        ],
+        PREFIX,
+    ),
+    named(
+        Kind::PrefixRpkiInvalid,
+        ROUTES,
+        "A route's origin or length contradicts the validated ROAs (RFC 6811).",
+    ),
+    named(
+        Kind::PrefixLeak,
+        ROUTES,
+        "A route passed from a provider or peer to another one (RFC 7908, the Only-to-Customer attribute of RFC 9234).",
+    ),
+    detected(
+        Kind::PrefixMoved,
+        ROUTES,
+        [
+            "A host route is withdrawn by one speaker and announced by another within 30 s; copies within 5 s are the same move.",
+            "Survey C39 (ElasticIP hand-overs).",
+            "The speaker's own other sessions are no move. Information.",
+        ],
+        PREFIX,
+    ),
+    detected(
+        Kind::PrefixMoveFlap,
+        ROUTES,
+        [
+            "3 moves of one host route within 600 s.",
+            "Survey C39.",
+            "A move and its return are two.",
+        ],
+        PREFIX,
+    ),
+    named(
+        Kind::PrefixNexthopUnresolved,
+        &[Packets, Bmp, Netlink],
+        "A prefix's next hop has no route in the kernel.",
+    ),
+    named(
+        Kind::PrefixBlackholed,
+        &[Packets, Bmp, Netlink],
+        "A prefix is announced while its speaker has no route, or a blackhole route, for it.",
+    ),
+    named(
+        Kind::PrefixZombie,
+        &[Bmp, Mrt],
+        "A prefix that its origin withdrew stays in some peers' tables.",
+    ),
+    named(
+        Kind::RpkiCacheLost,
+        &[],
+        "The connection to the RPKI cache (RFC 8210) is gone beyond its expire interval.",
+    ),
+    named(
+        Kind::RpkiVrpChanged,
+        &[],
+        "A change of the validated ROA payloads changes the validity of a known route.",
+    ),
+];

@@ -1,0 +1,205 @@
+//! Rows of DHCP.
+
+use super::Seen::Packets;
+use super::{Row, detected};
+use crate::detect::Kind;
+
+const WIRE: &[&str] = &[
+    "tcpdump -veni IFACE 'udp port 67 or udp port 68 or udp port 546 or udp port 547'",
+    "journalctl -u isc-kea-dhcp4-server -u dnsmasq --since -1h",
+];
+const CLIENT: &[&str] = &[
+    "ip -d address show dev IFACE",
+    "networkctl status IFACE",
+    "journalctl -t dhclient -u systemd-networkd --since -1h",
+];
+
+pub(super) const ROWS: &[Row] = &[
+    detected(
+        Kind::DhcpRogueServer,
+        &[Packets],
+        [
+            "A server that is not among the declared ones answers; without a declaration, two servers give one client contradicting gateways, \
+             name servers, routes or networks within 600 s. Evidence (renewals of older leases, 30 s of patience) says which one is the rogue.",
+            "RFC 2131 §3.1; who came first proves nothing.",
+            "Servers of one HA pair agree. When evidence does not decide, both are named.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpServerUnresponsive,
+        &[Packets],
+        [
+            "A client transmits 3 times over 4 s or more without an answer of a server that is known to answer; strangers prove it with 5 tries \
+             or as two.",
+            "RFC 2131 §4.1 (back-off), survey D8.",
+            "Any answer, or a loss in the capture, takes the suspicion back; a client that was answered does not repeat itself.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpStarvation,
+        &[Packets],
+        [
+            "10 new client addresses of one link-layer source or relay port within 60 s; or a crowd of 20 invented ones with their own sources \
+             and 3 clients that find the pool empty behind it.",
+            "Survey D6.",
+            "Machines that boot at once keep their leases and are dhcp.boot-storm; bridges and access points keep the client's own source.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpPoolExhausted,
+        &[Packets],
+        [
+            "DHCPv6: NoAddrsAvail. DHCPv4: 3 new clients get no offer while the server answers others, or right behind a run of 10 newcomers \
+             in a minute.",
+            "RFC 8415 §18.3.2; RFC 2131 has no word for it.",
+            "One or two may be refused by filters. Silence to everybody is dhcp.server-unresponsive.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpNakStorm,
+        &[Packets],
+        [
+            "3 NAKs to one client within 600 s.",
+            "RFC 2131 §4.3.2.",
+            "One NAK is how a roaming client learns that it moved; a restarted authoritative server sends each client one.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpDeclineLoop,
+        &[Packets],
+        [
+            "3 DECLINEs of one client within 600 s.",
+            "RFC 2131 §4.4.4, RFC 5227, RFC 8415 §18.2.8; dnsmasq keeps a declined address back for 600 s.",
+            "One DECLINE is a static address inside the pool, found once.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpLeaseExpired,
+        &[Packets],
+        [
+            "The end of a lease, as the last ACK promised it, passes after 2 renewals without an answer.",
+            "RFC 2131 §4.4.5: a client must stop using the address.",
+            "A client that was switched off does not ask. Nothing is told behind a gap or the end of the input.",
+        ],
+        CLIENT,
+    ),
+    detected(
+        Kind::DhcpDuplicateLease,
+        &[Packets],
+        [
+            "An ACK gives an address to a client while another client's lease of it has more than 5 % left.",
+            "Survey D14.",
+            "The same link-layer address under a new identity is one machine; nearly expired leases may be given on.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpRouteInjection,
+        &[Packets],
+        [
+            "An answer's options 121, 249 or 33 hold a prefix of length 1 or 2, which overrides the default route; a prefix that takes over a \
+             kernel route of a routing daemon; or a public network by way of the server itself beside another gateway.",
+            "RFC 3442, CVE-2024-3661.",
+            "Judged by content, not presence: default routes in option 121 and host routes of clouds (169.254.169.254, the gateway) are normal.",
+        ],
+        CLIENT,
+    ),
+    detected(
+        Kind::DhcpGatewayChanged,
+        &[Packets],
+        [
+            "A renewal by the same server gives a client another gateway or name server; 2 changes within 3600 s are a fault.",
+            "RFC 2132 §3.5.",
+            "One change is a planned move and stays information.",
+        ],
+        CLIENT,
+    ),
+    detected(
+        Kind::DhcpClientChurn,
+        &[Packets],
+        [
+            "5 cycles of lease and RELEASE of one client within 600 s.",
+            "Crash loops back off to 5 min (Kubernetes).",
+            "PXE, boot loader and installer release at most 4 times; one RELEASE is a shutdown.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpRequestStorm,
+        &[Packets],
+        [
+            "16 requests of one client within 60 s, or 21 that ask for options only, without success.",
+            "RFC 2131 §4.1 allows 5, udhcpc makes 9 (survey D4, D30).",
+            "Refusals, declines, churn and silent servers have their own names and take precedence.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpReleaseSpoofed,
+        &[Packets],
+        [
+            "A RELEASE comes from another link-layer source than the owner, who was seen on this link; or its owner renews the lease within \
+             3600 s.",
+            "RFC 2131 §4.4.6: a released lease is not renewed.",
+            "A RELEASE may be routed: another source alone proves nothing.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpRelaySpoofed,
+        &[Packets],
+        [
+            "8 clients behind one relay address leave their offers alone for 2 s, and none ever took one.",
+            "Measured: real clients take an offer within a second.",
+            "A relay's source need not be its giaddr; one client that takes its offer clears the relay.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpIdentityConflict,
+        &[Packets],
+        [
+            "The hardware behind one client identifier or DUID changes there and back: 2 changes within 3600 s.",
+            "RFC 4361; cloned images share /etc/machine-id.",
+            "One change is a replaced card, a bond's fail-over or a migration.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpMalformed,
+        &[Packets],
+        [
+            "A sender's 3 packets with grave flaws, or two different grave flaws, are a fault; a single one is a note. Lesser flaws count from \
+             5 within 60 s.",
+            "RFC 2131 §4.1, RFC 3396; survey D27.",
+            "Missing END options, trailing octets, repeated option 54 (dnsmasq) and offloaded checksums are lesser flaws.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpHostileText,
+        &[Packets],
+        [
+            "A host name, vendor class or similar option holds control characters or sequences that act on a terminal or log.",
+            "RFC 1035 §2.3.1 on names; terminals' escape sequences.",
+            "What servers echo is not counted again; the sample is shown sanitised.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpBootStorm,
+        &[Packets],
+        [
+            "20 new clients within 60 s, of whom 80 % got a lease.",
+            "Survey D5.",
+            "It is the benign twin of starvation and storms: information only.",
+        ],
+        WIRE,
+    ),
+];

@@ -1,0 +1,285 @@
+//! Rows of feeds, links, addresses, neighbors and router advertisements.
+
+use super::Seen::{Bmp, Mrt, Netlink, Packets};
+use super::{Row, detected, named};
+use crate::detect::Kind;
+
+const LINK: &[&str] = &[
+    "ip -s -d link show dev IFACE",
+    "ip monitor link",
+    "ethtool IFACE",
+];
+const ADDRESS: &[&str] = &["ip -d address show dev IFACE", "ip monitor address"];
+const NEIGHBOR: &[&str] = &[
+    "ip -s neigh show ADDRESS",
+    "bridge fdb show | grep MAC",
+    "tcpdump -eni IFACE 'arp or icmp6'",
+];
+const RA: &[&str] = &[
+    "ip -6 route show default",
+    "tcpdump -veni IFACE 'icmp6 and ip6[40] == 134'",
+    "bridge fdb show | grep MAC",
+];
+const BMP: &[&str] = &["vtysh -c 'show bmp'", "ss -tnp | grep BMP-PORT"];
+
+pub(super) const ROWS: &[Row] = &[
+    detected(
+        Kind::FeedGap,
+        &[Packets, Bmp, Mrt, Netlink],
+        [
+            "An input reports loss: drop counters of the capture, ENOBUFS on netlink, missing octets of a TCP stream, a feed that was cut, \
+             unreadable bytes, or a table of ours that is full.",
+            "Counters and errors of the inputs themselves; no threshold.",
+            "The normal end of a file is none. Repeated losses of one source and kind are one finding.",
+        ],
+        &[
+            "ip -s -s link show dev IFACE",
+            "grep -H . /proc/net/netlink",
+        ],
+    ),
+    detected(
+        Kind::FeedRestarted,
+        &[Bmp],
+        [
+            "A router opens its BMP stream again and repeats its state.",
+            "RFC 7854 §3.3 (a new stream begins with Initiation and the whole state).",
+            "Information only: what the repetition brings is taken for a table transfer and counts as no flap.",
+        ],
+        BMP,
+    ),
+    detected(
+        Kind::FeedImplausible,
+        &[Bmp],
+        [
+            "A pre-policy BMP view has sent 1000 withdrawals or more and not a single announcement.",
+            "Survey D48; FRR #22588: without soft-reconfiguration inbound it sends such feeds (1,966,176 withdrawals were seen).",
+            "An outage withdraws what was announced before; one announcement makes the feed plausible.",
+        ],
+        BMP,
+    ),
+    detected(
+        Kind::FeedClockStep,
+        &[Packets, Bmp, Mrt, Netlink],
+        [
+            "The clock of a source steps by more than a second.",
+            "Design law: time comes from events, so a step makes durations across it doubtful.",
+            "Slewing (chrony, ntpd) makes no step. Detectors of absence drop what they wait for across it.",
+        ],
+        &["chronyc tracking", "timedatectl show-timesync"],
+    ),
+    detected(
+        Kind::LinkCarrierLost,
+        &[Netlink],
+        [
+            "An interface that is administratively up loses IFF_RUNNING or its carrier; also seen from jumps of carrier_changes.",
+            "Linux operstate and carrier counters (Documentation/networking/operstates).",
+            "Interfaces of containers and unused ports are information only. One finding for each interface and episode.",
+        ],
+        LINK,
+    ),
+    detected(
+        Kind::LinkAdminDown,
+        &[Netlink],
+        [
+            "IFF_UP of an interface goes away; the process that did it is named where the recording tells.",
+            "Linux rtnetlink: IFF_UP is configuration, the carrier is not.",
+            "A carrier that falls because of it is the same finding. Containers' interfaces are information only.",
+        ],
+        LINK,
+    ),
+    detected(
+        Kind::LinkRemoved,
+        &[Netlink],
+        [
+            "RTM_DELLINK of an interface that was up; a loss within 1 s before it is part of the removal.",
+            "Measured: ip link del sends the two 2 ms apart.",
+            "Containers and virtual machines that stop remove their interfaces: information only.",
+        ],
+        LINK,
+    ),
+    detected(
+        Kind::LinkFlap,
+        &[Netlink],
+        [
+            "2 losses of an interface within 60 s, or 3 within 600 s; losses between two messages are counted from carrier_changes.",
+            "The usual carrier-flap rule: three transitions within a minute.",
+            "A single cable pull or reboot has one loss. A counter that jumps by more than 1000 was reset and counts nothing.",
+        ],
+        LINK,
+    ),
+    named(
+        Kind::PathLoss,
+        &[Packets],
+        "BFD or BGP packets of a neighbor stay away in a pattern of loss while the link keeps its carrier.",
+    ),
+    detected(
+        Kind::AddressRemoved,
+        &[Netlink],
+        [
+            "An address goes from an interface and is not back within 100 ms.",
+            "Measured: promotion of a secondary address deletes and adds it within 33 µs.",
+            "Link-local addresses, and addresses that go with their link, are left to the link. What a program or operator removes is \
+             information unless it repeats.",
+        ],
+        ADDRESS,
+    ),
+    detected(
+        Kind::AddressFlap,
+        &[Netlink],
+        [
+            "2 removals of one address within 600 s.",
+            "A planned VRRP or kube-vip fail-over and its way back take minutes.",
+            "One removal and return is address.removed that ended.",
+        ],
+        ADDRESS,
+    ),
+    detected(
+        Kind::AddressMoved,
+        &[Packets],
+        [
+            "An address is announced by another MAC than before, before the same audience, and that stands for 5 s; or an own address goes \
+             and another host announces it within 60 s.",
+            "RFC 5227 §3; keepalived repeats its announcements after 5 s; ElasticIP hand-overs measured up to 3 s.",
+            "Addresses whose owner was silent for 10 min are reuse and are not told. A move and its return are two moves, no conflict.",
+        ],
+        NEIGHBOR,
+    ),
+    detected(
+        Kind::AddressConflict,
+        &[Packets],
+        [
+            "Both MACs answered the same question (two answers within 1 s) at least twice, while the address alternates; or a probe for an \
+             address (RFC 5227, DAD) is answered by its owner: once is a note, 2 checks are a fault.",
+            "RFC 5227 §2.1.1, RFC 4862 §5.4.",
+            "A MAC that answers for 16 addresses or more is proxy ARP or device tracking; one double answer may be a fail-over's instant.",
+        ],
+        NEIGHBOR,
+    ),
+    detected(
+        Kind::AddressDadFailed,
+        &[Netlink],
+        [
+            "The kernel sets IFA_F_DADFAILED on an address.",
+            "RFC 4862 §5.4.5.",
+            "Tentative addresses are no failure.",
+        ],
+        &[
+            "ip -6 address show dadfailed",
+            "tcpdump -eni IFACE 'icmp6 and ip6[40] == 136'",
+        ],
+    ),
+    named(
+        Kind::AddressUnannounced,
+        &[Bmp, Netlink],
+        "An address that hosts are expected to announce is configured while BGP has no prefix for it.",
+    ),
+    detected(
+        Kind::NeighborUnreachable,
+        &[Netlink],
+        [
+            "The kernel's entry of a route's gateway or of a BGP peer becomes FAILED.",
+            "RFC 4861 §7.3, Linux NUD states.",
+            "Other hosts may be switched off. FAILED entries with a pid are an operator's flush. Within 10 s of the link's return, failing is \
+             part of its recovery.",
+        ],
+        NEIGHBOR,
+    ),
+    detected(
+        Kind::NeighborFlap,
+        &[Netlink],
+        [
+            "3 failures of a gateway or BGP peer within 300 s.",
+            "Linux NUD states; one probe cycle takes 3 s.",
+            "As neighbor.unreachable.",
+        ],
+        NEIGHBOR,
+    ),
+    detected(
+        Kind::NeighborMacFlip,
+        &[Packets, Netlink],
+        [
+            "3 changes of a neighbor's MAC within 300 s that lead back to one seen before; on the wire also 5 announcements that nobody asked \
+             for, sent to single hosts, against what everybody hears.",
+            "One change is a fail-over, two are a fail-over and its way back; arpwatch's flip-flop.",
+            "Virtual router MACs (VRRP, HSRP) are meant to move. bond balance-alb sends a few unicast announcements, fewer than 5.",
+        ],
+        NEIGHBOR,
+    ),
+    detected(
+        Kind::RaRogueRouter,
+        &[Packets],
+        [
+            "A router advertises for the first time more than 600 s after the link's first advertisement. It is a warning when it takes over \
+             by preference, by injected routes, or makes hosts take addresses of a foreign prefix.",
+            "RFC 4861 §6.2.1 (MaxRtrAdvInterval's default is 600 s), RFC 6104.",
+            "A router that agrees with the others, and virtual router MACs, are information. Before 600 s nobody is a stranger.",
+        ],
+        RA,
+    ),
+    detected(
+        Kind::RaSpoofed,
+        &[Packets],
+        [
+            "Frames whose sender contradicts the link-layer address they carry, beside a sender for whom both agree; senders that take turns \
+             3 times; 2 withdrawals within 60 s by advertisements built unlike the router's others; or flawed ones (hop limit not 255, source \
+             not link-local, evasive headers).",
+            "RFC 4861 §6.1.2, RFC 6980, RFC 7113.",
+            "One change of sender is a fail-over, a change and its return a fail-back: both stay quiet.",
+        ],
+        RA,
+    ),
+    detected(
+        Kind::RaRouterWithdrawn,
+        &[Packets],
+        [
+            "An advertisement with router lifetime 0 follows one with a lifetime. It is a warning when no other default router is left.",
+            "RFC 4861 §6.2.5.",
+            "Routers that never were default routers advertise 0 all the time; another default router makes it information.",
+        ],
+        RA,
+    ),
+    detected(
+        Kind::RaExpired,
+        &[Packets],
+        [
+            "The lifetime of a router's last advertisement ends without another one while its capture demonstrably goes on (any packet of the \
+             same capture), if 2 advertisements or more were heard; or netlink beside the packets tells that the kernel itself deleted the \
+             default route learned from it, at most 60 s after the lifetime's end, on a link that is up.",
+            "RFC 4861 §6.3.5; Linux deletes expired routes at its garbage collection (gc_interval 30 s).",
+            "The end of the capture proves nothing, nor does silence inside a gap; one advertisement may have been an answer; a final lifetime \
+             of 0 is ra.router-withdrawn; deletions by a process are its own.",
+        ],
+        RA,
+    ),
+    detected(
+        Kind::RaFlap,
+        &[Packets],
+        [
+            "2 withdrawals (lifetime 0) of one router within 300 s.",
+            "RFC 4861 §6.2.1: the default lifetime is 30 min; faults repeat within minutes.",
+            "One withdrawal is a restart. While a router is forged or the link flooded, nothing milder is said.",
+        ],
+        RA,
+    ),
+    detected(
+        Kind::RaInconsistent,
+        &[Packets],
+        [
+            "Two default routers of one link, each heard 2 times, differ in hop limit, M or O flag, reachable time, retransmission timer or MTU.",
+            "RFC 4861 §6.2.7.",
+            "Values of 0 mean unspecified; prefixes and routes may differ. Information only.",
+        ],
+        RA,
+    ),
+    detected(
+        Kind::RaFlood,
+        &[Packets],
+        [
+            "More than 10 multicast advertisements in a second, or in a minute more than 5 new routers (15 in the link's first) or 16 new \
+             prefixes.",
+            "RFC 4861 §10: a router sends at most one in 3 s; Linux takes 16 addresses on an interface.",
+            "Ten routers that answer one solicitation stay below.",
+        ],
+        RA,
+    ),
+];
