@@ -144,7 +144,8 @@ impl Engine {
     }
 
     fn fire(&mut self, to: Timestamp, out: &mut Vec<Told>) {
-        while self.deadline <= to {
+        // `MAX` is no deadline, also where a damaged stamp says it is that time.
+        while self.deadline <= to && self.deadline != Timestamp::MAX {
             self.fired += 1;
             // A stamp from another century must not cost a century of deadlines: the rest fires once, at the end.
             let now = if self.fired > MAX_FIRED {

@@ -3,7 +3,12 @@
 //!
 //! Needs the recording `oracle-frr-dampening` below `FLAPSCOPE_CORPUS` (else below `../shared/corpus`).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};

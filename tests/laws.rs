@@ -256,9 +256,19 @@ fn an_early_end_invents_no_absence() {
                 .engine
                 .findings()
                 .filter(|(_, f, _)| absences.contains(&f.kind.as_str()));
-            // A loss that repeats changes its kind from down to flap: the layer and the subject are what is accused.
+            // A loss that repeats changes its kind from down to flap, and which end is ours may show late: the layer and the session (or
+            // the subject) are what is accused.
             found
-                .map(|(_, f, _)| format!("{} {}", f.kind.layer(), f.subjects[0]))
+                .map(|(_, f, _)| {
+                    let ends = f
+                        .session
+                        .as_ref()
+                        .map(|s| (s.local.min(s.remote), s.local.max(s.remote)));
+                    match ends {
+                        Some((a, b)) => format!("{} {a} {b}", f.kind.layer()),
+                        None => format!("{} {}", f.kind.layer(), f.subjects[0]),
+                    }
+                })
                 .collect()
         };
         let whole = accused(&files);

@@ -2,7 +2,6 @@
 //! tests say SKIPPED; with `REQUIRE_NETNS=1` that is a failure.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends here
 #![allow(clippy::disallowed_methods, clippy::print_stderr)] // it watches real daemons by the wall clock, and says what it skips
-
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
