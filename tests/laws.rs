@@ -243,6 +243,7 @@ fn an_early_end_invents_no_absence() {
         "bfd.down",
         "session.down",
         "session.flap",
+        "session.restarted",
         "path.loss",
     ];
     for directory in own_scenarios() {
