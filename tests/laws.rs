@@ -241,6 +241,7 @@ fn an_early_end_invents_no_absence() {
         "dhcp.lease-expired",
         "ra.expired",
         "bfd.down",
+        "bfd.flap",
         "session.down",
         "session.flap",
         "session.restarted",
