@@ -48,7 +48,8 @@ impl Sight {
 
     /// One origin seen through two transit neighbors: they pass on its flap one after the other, nothing moved.
     fn same_distant_origin(&self, other: &Sight) -> bool {
-        self.origin == other.origin && !self.direct && !other.direct
+        let same = self.origin == other.origin || self.origin == 0 || other.origin == 0;
+        same && !self.direct && !other.direct
     }
 }
 
@@ -117,15 +118,11 @@ impl Moves {
                 (end.router_id, end.asn)
             });
         let attributes = if withdrawn { delta.old } else { delta.new };
-        let digest = scene
-            .net
-            .rib
-            .digest(attributes)
-            .copied()
-            .unwrap_or_default();
+        // A capture that starts in mid-stream shows withdrawals of routes it never saw: their origin is unknown.
+        let digest = scene.net.rib.digest(attributes).copied();
         let sight = Sight {
-            origin: digest.origin_as,
-            direct: digest.hops <= 1,
+            origin: digest.map_or(0, |d| d.origin_as),
+            direct: digest.is_some_and(|d| d.hops <= 1),
             at: now,
             by: scene.sender,
             speaker,
