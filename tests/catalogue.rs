@@ -35,6 +35,9 @@ fn detectors(at: &Path, sources: &mut Vec<(PathBuf, String)>) {
 fn what_is_called_detected_is_what_detectors_name() {
     let mut sources = Vec::new();
     detectors(&root().join("src/detect"), &mut sources);
+    // The one finding that the correlator makes itself.
+    let path = root().join("src/correlate/path.rs");
+    sources.push((path.clone(), fs::read_to_string(path).unwrap()));
     let named: BTreeSet<String> = sources
         .iter()
         .flat_map(|(_, code)| {
@@ -271,7 +274,7 @@ const FIGURES: &[(Kind, &str, &str, &[&str])] = &[
         "dhcp/starvation.rs",
         &[
             "FROM_ONE: usize = 10",
-            "CROWD: usize = 20",
+            "CROWD: usize = 16",
             "LEFT_OUT: usize = 3",
         ],
     ),

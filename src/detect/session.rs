@@ -158,7 +158,12 @@ impl Detector for SessionLosses {
     fn finish(&mut self, _now: Timestamp, net: &NetState, board: &mut Board) {
         while let Some((_, id)) = self.judgements.pop_first() {
             // What waits for a session to come back is dropped: the end of input is not the end of time (law 3).
-            if self.tracks.get(&id).and_then(|track| track.loss.as_ref()).is_some_and(|loss| loss.relisted) {
+            if self
+                .tracks
+                .get(&id)
+                .and_then(|track| track.loss.as_ref())
+                .is_some_and(|loss| loss.relisted)
+            {
                 continue;
             }
             if let Some(key) = self.judge(id, net, board) {

@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Row] = &[
         Kind::DhcpStarvation,
         &[Packets],
         [
-            "10 new client addresses of one link-layer source or relay port within 60 s; or a crowd of 20 invented ones with their own sources \
+            "10 new client addresses of one link-layer source or relay port within 60 s; or a crowd of 16 invented ones with their own sources \
              and 3 clients that find the pool empty behind it.",
             "Survey D6.",
             "Machines that boot at once keep their leases and are dhcp.boot-storm; bridges and access points keep the client's own source.",

@@ -107,10 +107,16 @@ pub(super) const ROWS: &[Row] = &[
         ],
         LINK,
     ),
-    named(
+    detected(
         Kind::PathLoss,
-        &[Packets],
-        "BFD or BGP packets of a neighbor stay away in a pattern of loss while the link keeps its carrier.",
+        &[Packets, Bmp, Netlink],
+        [
+            "The IPv4 and the IPv6 session to one neighbor expire together (hold time, send hold time or BFD, at least half of their losses \
+             within the longer hold time of each other) while netlink was watched and told of no loss of the link.",
+            "The survey's chains of local carrier loss against loss beyond the link (C3): the same BMP reason, told apart by netlink only.",
+            "One session alone is left to the session; without netlink nothing is concluded; a link that went down explains it instead.",
+        ],
+        LINK,
     ),
     detected(
         Kind::AddressRemoved,

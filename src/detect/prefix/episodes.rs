@@ -30,7 +30,7 @@ const MAX_NAMED: usize = 16;
 /// Between two updates of a finding.
 const REFRESH: Duration = Duration::from_secs(2);
 /// The same for the Internet's weather, which nobody waits for; there can be thousands of such episodes.
-const REFRESH_WEATHER: Duration = Duration::from_secs(60);
+const REFRESH_WEATHER: Duration = Duration::from_secs(300);
 /// An episode is over after this much quiet (the survey's hysteresis: at least 5 min).
 const QUIET: Duration = Duration::from_secs(300);
 /// Prefixes of one origin that go within this are one episode: one announcement interval of FRR (1 s).
@@ -193,7 +193,7 @@ impl Book {
                 episode.last = now;
                 episode.dirty = true;
             }
-            return self.schedule(now);
+            return self.schedule(now, severity > Severity::Info);
         }
         if self.episodes.len() >= MAX_EPISODES {
             return;
@@ -270,6 +270,7 @@ impl Book {
             return;
         };
         let now = scene.event.at;
+        let loud = episode.loud;
         episode.last = episode.last.max(now);
         episode.dirty = true;
         if prefix == episode.lead {
@@ -289,7 +290,7 @@ impl Book {
                 }
             }
         }
-        self.schedule(now);
+        self.schedule(now, loud);
     }
 
     /// The prefix is back.
@@ -313,12 +314,13 @@ impl Book {
         };
         if prefix == episode.lead && scene.id == episode.primary {
             let now = scene.event.at;
+            let loud = episode.loud;
             match episode.pending.last_mut() {
                 Some(last) => last.2 = Some(now),
                 None => episode.recovered = Some(now),
             }
             episode.dirty = true;
-            self.schedule(now);
+            self.schedule(now, loud);
         }
     }
 
@@ -342,8 +344,9 @@ impl Book {
             .map(|(at, _)| *at)
     }
 
-    fn schedule(&mut self, now: Timestamp) {
-        self.refresh_at.get_or_insert(now + REFRESH);
+    fn schedule(&mut self, now: Timestamp, loud: bool) {
+        let at = now + if loud { REFRESH } else { REFRESH_WEATHER };
+        self.refresh_at = Some(self.refresh_at.map_or(at, |known| known.min(at)));
     }
 
     pub fn next_deadline(&self) -> Option<Timestamp> {
