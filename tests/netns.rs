@@ -1,7 +1,5 @@
 //! The live program against the kernel, in network namespaces of its own. Needs root (or CAP_SYS_ADMIN and CAP_NET_ADMIN): without, the
 //! tests say SKIPPED; with `REQUIRE_NETNS=1` that is a failure.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends here
-#![allow(clippy::disallowed_methods, clippy::print_stderr)] // it watches real daemons by the wall clock, and says what it skips
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
