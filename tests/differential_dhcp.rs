@@ -18,12 +18,12 @@ use flapscope::input::merge::InputSet;
 /// Captures larger than this hold no DHCP worth tshark's minutes.
 const MAX_OCTETS: u64 = 60 << 20;
 
-/// The captures, or `None` (said aloud, and fatal with REQUIRE_ALL=1) where something is missing.
+/// The captures, or `None` (said aloud, and fatal with REQUIRE_CORPUS=1) where something is missing.
 fn captures() -> Option<Vec<PathBuf>> {
     let skip = |why: &str| {
         assert!(
-            std::env::var_os("REQUIRE_ALL").is_none_or(|v| v != "1"),
-            "{why}, and REQUIRE_ALL=1 forbids skipping"
+            std::env::var_os("REQUIRE_CORPUS").is_none_or(|v| v != "1"),
+            "{why}, and REQUIRE_CORPUS=1 forbids skipping"
         );
         eprintln!("SKIPPED: {why}");
         None

@@ -16,12 +16,12 @@ use flapscope::event::source::Unit;
 use flapscope::event::{Event, EventKind, InputId, Locator, SourceId};
 use flapscope::output::bgpdump::BgpdumpWriter;
 
-/// The real MRT files, or `None` (said aloud, and fatal with REQUIRE_ALL=1) where there are none.
+/// The real MRT files, or `None` (said aloud, and fatal with REQUIRE_CORPUS=1) where there are none.
 fn corpus() -> Option<Vec<PathBuf>> {
     let skip = |why: &str| {
         assert!(
-            std::env::var_os("REQUIRE_ALL").is_none_or(|v| v != "1"),
-            "{why}, and REQUIRE_ALL=1 forbids skipping"
+            std::env::var_os("REQUIRE_CORPUS").is_none_or(|v| v != "1"),
+            "{why}, and REQUIRE_CORPUS=1 forbids skipping"
         );
         eprintln!("SKIPPED: {why}");
         None
@@ -139,7 +139,7 @@ fn every_prefix_line_equals_bgpdumps() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let Some(theirs) = bgpdump(&path) else {
             assert!(
-                std::env::var_os("REQUIRE_ALL").is_none_or(|v| v != "1"),
+                std::env::var_os("REQUIRE_CORPUS").is_none_or(|v| v != "1"),
                 "bgpdump is not installed"
             );
             eprintln!("SKIPPED: bgpdump is not installed");

@@ -186,6 +186,9 @@ impl Origins {
             return;
         }
         let own = self.own.iter().any(|own| own.covers(&prefix));
+        if !own && is_link(&prefix) {
+            return;
+        }
         if !own
             && scene
                 .net
@@ -329,4 +332,13 @@ impl Origins {
         );
         self.findings.insert((prefix, origin), board.raise(finding));
     }
+}
+
+/// The size of a link between two routers: both ends redistribute what they are connected to, so two origins are normal. Seen in public
+/// captures of plain eBGP adjacencies.
+fn is_link(prefix: &Prefix) -> bool {
+    /// Links between routers are /29 at most, or a /64 (which is no prefix that crosses operators' borders either).
+    const LINK_V4: u8 = 29;
+    const LINK_V6: u8 = 64;
+    prefix.len() >= if prefix.is_ipv6() { LINK_V6 } else { LINK_V4 } && !prefix.is_host()
 }
