@@ -32,6 +32,7 @@ impl Lines {
                 info.id,
                 info.interface.as_deref().map_or(kind, str::to_owned),
             );
+            return Ok(());
         }
         self.line.clear();
         let place = match event.locator.unit {
