@@ -36,6 +36,8 @@ pub struct PrefixRow {
     /// Median seconds between withdrawals, where there are at least three.
     pub period: Option<f64>,
     pub damping: Vec<DampingRow>,
+    /// Route origin validation state; `None` (null) as long as no validated ROAs are given.
+    pub rov: Option<&'static str>,
     pub origin: Option<u32>,
 }
 
@@ -88,6 +90,7 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
             },
             period: period(hot.times()),
             damping: damping.collect(),
+            rov: None,
             origin: (hot.origin_as != 0).then_some(hot.origin_as),
         };
         best.insert(key, (penalty, events, row));
