@@ -9,8 +9,6 @@ pub mod merge;
 pub mod netlink;
 pub mod paste;
 pub mod record;
-#[cfg(feature = "rtr")]
-pub mod rtr;
 pub mod station;
 pub mod synthetic;
 

@@ -103,7 +103,7 @@ pub fn host_name(inputs: &InputSet) -> Option<String> {
 /// Fails when there were inputs but nothing in any of them could be read.
 pub fn check_readable(inputs: &InputSet) -> anyhow::Result<()> {
     let all = inputs.inputs();
-    if !all.is_empty() && all.iter().all(|input| input.records == 0 && input.gaps > 0) {
+    if !all.is_empty() && inputs.nothing_readable() {
         let names: Vec<&str> = all.iter().map(|input| input.name.as_str()).collect();
         let notes: Vec<&str> = all
             .iter()

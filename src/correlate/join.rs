@@ -65,12 +65,6 @@ pub fn meets(join: Join, cause: &Finding, effect: &Finding) -> bool {
                 _ => false,
             }) || shares_prefixes(cause, effect)
         }
-        Join::As => pair(
-            cause,
-            effect,
-            |a, b| matches!((a, b), (Touch::As(x), Touch::As(y)) if x == y),
-        ),
-        Join::Subject => cause.subjects.iter().any(|s| effect.subjects.contains(s)),
         Join::Feed => pair(
             cause,
             effect,

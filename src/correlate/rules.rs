@@ -41,10 +41,6 @@ pub enum Join {
     Host,
     /// The same next hop or gateway: the cause's server, gateway or router is the effect's gateway.
     Gateway,
-    /// The same AS.
-    As,
-    /// The same subject, seen by another observer or detector.
-    Subject,
     /// The same feed.
     Feed,
 }

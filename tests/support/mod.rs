@@ -8,7 +8,7 @@ use flapscope::correlate::Told;
 use flapscope::decode::Decoder;
 use flapscope::detect::Settings;
 use flapscope::engine::Engine;
-use flapscope::event::{Event, Timestamp};
+use flapscope::event::Event;
 use flapscope::input::file::OpenOptions;
 use flapscope::input::merge::InputSet;
 use flapscope::output::alert::{Alert, Host};
@@ -108,9 +108,4 @@ impl Random {
     pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
-}
-
-/// Nanoseconds as a time.
-pub fn nanos(at: i64) -> Timestamp {
-    Timestamp(at)
 }

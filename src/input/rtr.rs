@@ -1,1 +1,0 @@
-//! The RTR client: validated ROA payloads from a cache.
