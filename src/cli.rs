@@ -71,6 +71,9 @@ pub struct AnalyzeOptions {
     /// Rows of each table.
     #[arg(long, value_name = "N", default_value_t = crate::output::json::TOP)]
     pub top: usize,
+    /// Look at it on a screen: play, speed, back and forth in time.
+    #[arg(long, conflicts_with = "format")]
+    pub tui: bool,
     /// Exit with 1 when an incident of warning or above was found.
     #[arg(long)]
     pub exit_code: bool,

@@ -5,6 +5,8 @@ pub mod decode;
 pub mod explain;
 pub mod inputs;
 pub mod live;
+pub mod replay;
+pub mod screen;
 
 use std::io::{self, Write};
 

@@ -3,6 +3,10 @@
 //! Deadlines at or before t fire before the event at t, each stamped with its own time: first the model's, then the detectors', then
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
+pub mod query;
+pub mod snapshot;
+
+use self::snapshot::feed::{Feed, Feeds};
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
 use crate::correlate::{Correlator, Told};
@@ -56,6 +60,7 @@ pub struct Engine {
     visibility: Visibility,
     gaps: Vec<(SourceId, Gap)>,
     counts: Counts,
+    feeds: Feeds,
     /// Which end of a session is the host's own.
     perspective: Perspective,
 }
@@ -84,6 +89,7 @@ impl Engine {
             visibility: Visibility::default(),
             gaps: Vec::new(),
             counts: Counts::default(),
+            feeds: Feeds::default(),
             perspective: Perspective::default(),
         }
     }
@@ -215,6 +221,12 @@ impl Engine {
 
     fn note(&mut self, event: &Event) {
         self.counts.events += 1;
+        match &event.kind {
+            EventKind::Source(info) => self.feeds.announce(info),
+            EventKind::Gap(gap) => self.feeds.gap(event.source, gap),
+            EventKind::Malformed(_) => self.feeds.malformed(event.source),
+            _ => self.feeds.event(event.source, event.at),
+        }
         let seen = &mut self.visibility;
         match &event.kind {
             EventKind::Source(info) => {
@@ -309,6 +321,16 @@ impl Engine {
     /// Losses seen.
     pub fn gaps(&self) -> &[(SourceId, Gap)] {
         &self.gaps
+    }
+
+    /// What each source gave.
+    pub fn feeds(&self) -> impl Iterator<Item = Feed> {
+        self.feeds.iter().cloned()
+    }
+
+    /// Which end of each session is the host's own.
+    pub fn perspective(&self) -> &Perspective {
+        &self.perspective
     }
 
     /// What was watched.

@@ -15,3 +15,4 @@ pub mod event;
 pub mod input;
 pub mod output;
 pub mod state;
+pub mod tui;

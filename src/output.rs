@@ -4,5 +4,7 @@ pub mod alert;
 pub mod bgpdump;
 pub mod json;
 pub mod line;
+pub mod log;
+pub mod pages;
 pub mod report;
 pub mod tables;

@@ -5,6 +5,7 @@
 //! judged, then the engine finishes. A second ^C does not wait for that. `flapscope record` is the same run, told less.
 
 mod desk;
+mod screen;
 mod told;
 mod watch;
 
@@ -17,9 +18,11 @@ use tokio::sync::{mpsc, watch as flag};
 use tokio::time::MissedTickBehavior;
 
 use self::desk::Desk;
+use self::screen::LiveScreen;
 use self::told::Teller;
 use self::watch::Rooms;
-use crate::cli::Live;
+use super::screen::Screen;
+use crate::cli::{Live, LiveFormat};
 use crate::detect::Settings;
 use crate::event::text::sanitized;
 use crate::input::bgp_listener::BgpListener;
@@ -29,6 +32,9 @@ use crate::input::capture;
 use crate::input::live::{self, LiveItem, LiveSender, SourceIds, Stop, now};
 use crate::input::netlink::{self, Namespace};
 use crate::input::record::{self, Recorder, Ring};
+use crate::tui::Tui;
+use crate::tui::link::link;
+use crate::tui::theme::Look;
 
 /// How often time goes on without items: alerts that wait for quiet are late by this at most.
 const TICK: Duration = Duration::from_millis(50);
@@ -98,7 +104,27 @@ async fn watch(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
     let mut rooms = Rooms::new(judges.then_some(settings));
     let mut teller = Teller::new(options.format, mode, host_name());
-    let watched = open(options, collectors, &mut rooms)?;
+    // The screen comes first: what is opened may take its time.
+    let mut tui = None;
+    if wants_screen(options, mode) {
+        let (publisher, requests, link) = link();
+        tui = Some(
+            Tui::start(link, look())
+                .context("cannot use the terminal (--headless does without)")?,
+        );
+        let screen = Screen::new(publisher, requests);
+        teller.screen = Some(LiveScreen::new(screen, host_name()));
+    }
+    let watched = match open(options, collectors, &mut rooms) {
+        Ok(watched) => watched,
+        Err(error) => {
+            if let (Some(screen), Some(tui)) = (teller.screen.take(), tui) {
+                screen.screen.publisher.end();
+                tui.join()?;
+            }
+            return Err(error);
+        }
+    };
     teller.begin(&watched)?;
     let mut desk = Desk::new(rooms, recorder, teller);
 
@@ -122,10 +148,21 @@ async fn watch(options: &Live, mode: Mode) -> anyhow::Result<u8> {
                     break;
                 }
             }
+            request = desk.asked() => match request {
+                Some(request) => desk.ask(request),
+                None => break,
+            },
+            () = std::future::ready(()), if desk.is_busy() => {}
             _ = tick.tick() => {}
         }
         desk.take(&mut batch)?;
         desk.judge(now())?;
+        desk.show(now());
+    }
+    // The terminal is given back before anything else is done, so that who quits sees it at once.
+    desk.without_screen();
+    if let Some(tui) = tui {
+        tui.join().context("the screen")?;
     }
     let _ = stop.send(true); // no receiver: no collector is left
     let drained = tokio::select! {
@@ -139,6 +176,17 @@ async fn watch(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     drained?;
     desk.finish()?;
     Ok(if interrupted { INTERRUPTED } else { 0 })
+}
+
+/// A screen needs a terminal on both sides, and a reader who did not ask for lines.
+fn wants_screen(options: &Live, mode: Mode) -> bool {
+    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    mode == Mode::Tell && terminal && !options.headless && options.format == LiveFormat::Text
+}
+
+/// How the screen is painted on this terminal.
+pub fn look() -> Look {
+    Look::of(|name| std::env::var(name).ok())
 }
 
 /// Takes what the collectors still hand over until the last one has ended.

@@ -6,6 +6,7 @@ use crate::event::Timestamp;
 use crate::input::live::LiveItem;
 use crate::input::merge::live::LiveMerge;
 use crate::input::record::Recorder;
+use crate::tui::link::Request;
 
 /// Everything behind the collectors' channel.
 pub struct Desk {
@@ -64,6 +65,43 @@ impl Desk {
         }
         self.rooms
             .item(&item, self.recorder.as_mut(), &mut self.teller)
+    }
+
+    /// Serves the screen, if there is one.
+    pub fn show(&mut self, now: Timestamp) {
+        if let Some(screen) = &mut self.teller.screen {
+            screen.turn(&self.rooms, now);
+        }
+    }
+
+    /// Answers a question of the screen.
+    pub fn ask(&mut self, request: Request) {
+        if let Some(screen) = &mut self.teller.screen {
+            screen.ask(request, &self.rooms);
+        }
+    }
+
+    /// What the screen asks next; never ready where there is none. `None`: the screen was left.
+    pub async fn asked(&mut self) -> Option<Request> {
+        match &mut self.teller.screen {
+            Some(screen) => screen.screen.requests.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a search for the screen goes on.
+    pub fn is_busy(&self) -> bool {
+        self.teller
+            .screen
+            .as_ref()
+            .is_some_and(|screen| screen.screen.is_busy())
+    }
+
+    /// The screen is gone: what is still to be said goes where lines go.
+    pub fn without_screen(&mut self) {
+        if let Some(screen) = self.teller.screen.take() {
+            screen.screen.publisher.end();
+        }
     }
 
     /// A sentence for whoever runs the program.

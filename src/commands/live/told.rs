@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 
 use super::Mode;
+use super::screen::LiveScreen;
 use crate::cli::LiveFormat;
 use crate::commands::analyze::style;
 use crate::correlate::Told;
 use crate::input::record::Summary;
 use crate::output::alert::{Alert, AlertKind, Host, severity};
+use crate::output::log::Log;
 use crate::output::report::{self, Style};
 
 /// Writes alerts.
@@ -19,6 +21,8 @@ pub struct Teller {
     out: io::BufWriter<io::Stdout>,
     dirty: bool,
     told: u64,
+    /// A screen instead of lines.
+    pub screen: Option<LiveScreen>,
 }
 
 impl Teller {
@@ -32,12 +36,22 @@ impl Teller {
             out: io::BufWriter::new(io::stdout()),
             dirty: false,
             told: 0,
+            screen: None,
         }
+    }
+
+    /// Where events are kept as lines, when somebody can look at them.
+    pub fn log(&mut self) -> Option<&mut Log> {
+        self.screen.as_mut().map(|live| &mut live.screen.log)
     }
 
     /// Says what is watched before anything happens.
     pub fn begin(&mut self, watched: &[String]) -> io::Result<()> {
         let host = self.host.as_deref().unwrap_or("this host").to_owned();
+        if let Some(screen) = &mut self.screen {
+            screen.begin(watched);
+            return Ok(());
+        }
         match self.format {
             // A recording may go to standard output.
             _ if self.mode == Mode::Record => watched
@@ -61,6 +75,11 @@ impl Teller {
 
     /// A sentence for whoever runs the program.
     pub fn note(&mut self, text: &str) -> io::Result<()> {
+        if let Some(screen) = &mut self.screen {
+            // Standard error is the screen's terminal too.
+            screen.note(text);
+            return Ok(());
+        }
         self.flush()?;
         // A closed stderr is nobody who wants to know.
         let _ = writeln!(
@@ -75,6 +94,12 @@ impl Teller {
     pub fn tell(&mut self, room: Option<&str>, told: &mut Vec<Told>) -> anyhow::Result<()> {
         if self.mode == Mode::Record {
             told.clear();
+            return Ok(());
+        }
+        if let Some(screen) = &mut self.screen {
+            self.told += told.len() as u64;
+            told.clear();
+            screen.told();
             return Ok(());
         }
         for said in told.drain(..) {

@@ -66,6 +66,14 @@ impl Rooms {
             .unwrap_or(0)
     }
 
+    /// Every engine with the name of its namespace.
+    pub fn engines(&self) -> Vec<(Option<&str>, &Engine)> {
+        self.rooms
+            .iter()
+            .map(|room| (room.label.as_deref(), &room.engine))
+            .collect()
+    }
+
     /// Judges one item.
     pub fn item(
         &mut self,
@@ -78,8 +86,12 @@ impl Rooms {
             return Ok(());
         };
         let (engine, told) = (&mut room.engine, &mut self.told);
-        room.decoder
-            .item(&item, &mut |event| engine.handle(event, told));
+        room.decoder.item(&item, &mut |event| {
+            if let Some(log) = teller.log() {
+                log.keep(event);
+            }
+            engine.handle(event, told);
+        });
         tell(room, &mut self.told, recorder, teller)
     }
 
