@@ -14,4 +14,5 @@ pub mod engine;
 pub mod event;
 pub mod input;
 pub mod output;
+pub mod privilege;
 pub mod state;
