@@ -4,6 +4,7 @@
 //! of causes, and gives every tree that matters an incident. It owns no detector logic: kinds, joins and windows are in `rules`.
 
 pub mod explain;
+mod facts;
 pub mod forest;
 pub mod incident;
 pub mod join;
