@@ -41,6 +41,14 @@ pub enum Told {
     Resolved(Box<Incident>),
 }
 
+impl Told {
+    /// The incident as it stands then.
+    pub fn incident(&self) -> &Incident {
+        let (Told::Opened(incident) | Told::Updated(incident) | Told::Resolved(incident)) = self;
+        incident
+    }
+}
+
 /// An incident's own record, by number in the order of opening.
 #[derive(Debug)]
 struct Case {
