@@ -472,6 +472,9 @@ pub struct Report {
     /// `flapscope.report/1`.
     pub schema: String,
     pub inputs: Vec<InputView>,
+    /// The filter that was on, with what it left; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<super::selection::FilterView>,
     pub span: SpanView,
     pub counts: CountsView,
     pub incidents: Vec<IncidentView>,

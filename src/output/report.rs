@@ -6,6 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::alert::InputView;
 use super::json::tally;
+use super::selection::Selection;
 use crate::correlate::explain::{headline, reason_words};
 use crate::correlate::incident::{Effect, Incident};
 use crate::correlate::rules::Grade;
@@ -134,30 +135,37 @@ impl Page {
     }
 }
 
-/// The whole report.
+/// The whole report, as far as `selection` lets it through. `incidents` are all there are.
 pub fn render(
     engine: &Engine,
     incidents: &[Incident],
     inputs: &[InputView],
-    top: usize,
+    selection: &Selection,
     style: Style,
 ) -> String {
     let mut page = Page {
         out: String::new(),
         style,
     };
+    let top = selection.top;
     summary(&mut page, engine, incidents, inputs);
-    for incident in incidents.iter().filter(|i| i.merged_into.is_none()) {
+    if !selection.filter.is_empty() {
+        let sentence = selection.sentence(incidents);
+        let hint = format!("{sentence}; findings and tables show what matches it, too.");
+        page.wrapped("           ", 11, &hint, Some(Role::Accent));
+    }
+    let shown = selection.incidents(incidents);
+    for incident in shown.iter().filter(|i| i.merged_into.is_none()) {
         page.blank();
         self::incident(&mut page, incident);
     }
-    let quiet: Vec<&Finding> = engine
-        .findings()
-        .filter(|(_, _, incident)| incident.is_none())
-        .map(|(_, finding, _)| finding)
+    let quiet: Vec<&Finding> = selection
+        .findings(engine)
+        .filter(|(_, incident)| incident.is_none())
+        .map(|(finding, _)| finding)
         .collect();
     notes(&mut page, &quiet);
-    tables(&mut page, engine, top);
+    tables(&mut page, engine, selection);
     let gaps = engine.gaps();
     if !gaps.is_empty() {
         page.heading("GAPS");
@@ -447,8 +455,8 @@ fn notes(page: &mut Page, findings: &[&Finding]) {
     }
 }
 
-fn tables(page: &mut Page, engine: &Engine, top: usize) {
-    for table in super::tables::all(engine, top) {
+fn tables(page: &mut Page, engine: &Engine, selection: &Selection) {
+    for table in super::tables::all(engine, selection) {
         if table.rows.is_empty() {
             continue;
         }
