@@ -181,7 +181,7 @@ pub fn headline(finding: &Finding) -> String {
         }
         Kind::RouteFlap | Kind::RouteWithdrawn => match finding.affected.routes.len() {
             many if many > 1 && !matches!(finding.subjects.first(), Some(Subject::Prefix(_))) => {
-                format!("{many} kernel routes by {subject} were deleted{times}")
+                format!("{many} kernel routes via {subject} were deleted{times}")
             }
             _ => format!("kernel route {subject} was deleted{times}"),
         },
