@@ -5,14 +5,12 @@ use std::path::PathBuf;
 
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
-use crate::correlate::Told;
-use crate::decode::Decoder;
 use crate::detect::{Settings, Severity};
-use crate::engine::Engine;
+use crate::engine::rooms::{Rooms, ToldIn};
 use crate::input::merge::InputSet;
 use crate::output::alert::{Alert, Host};
 use crate::output::report::Style;
-use crate::output::{json, report};
+use crate::output::{Judged, json, report};
 
 /// Analyses the files and prints the report. 1 with `--exit-code` when an incident of warning or above was found.
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
@@ -22,66 +20,67 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
         own_as: options.own_as.clone(),
         dhcp_servers: options.dhcp_server.clone(),
     };
-    let mut engine = Engine::new(&settings);
-    let mut decoder = Decoder::new();
-    let mut told: Vec<Told> = Vec::new();
+    let mut rooms = Rooms::new(&settings);
+    let mut told: Vec<ToldIn> = Vec::new();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let host = Host {
         name: inputs::host_name(&inputs),
     };
     let mut progress = Progress::new(&inputs);
     while let Some(item) = inputs.next() {
-        decoder.item(&item, &mut |event| engine.handle(event, &mut told));
+        rooms.item(&item, &mut told);
         if !told.is_empty() {
-            tell(&mut told, options.format, &host, &mut out)?;
+            tell(&mut told, options.format, &host, &rooms, &mut out)?;
         }
         progress.moved(&inputs);
     }
     progress.done();
-    decoder.finish(&mut |event| engine.handle(event, &mut told));
-    if let Some(until) = inputs.watched_until() {
-        engine.advance(until, &mut told);
-    }
-    engine.finish(&mut told);
-    tell(&mut told, options.format, &host, &mut out)?;
+    rooms.conclude(inputs.watched_until(), &mut told);
+    tell(&mut told, options.format, &host, &rooms, &mut out)?;
     inputs::check_readable(&inputs)?;
 
-    let incidents = engine.incidents();
     let views = inputs::views(&inputs);
+    let judged: Vec<Judged<'_>> = rooms
+        .all()
+        .iter()
+        .map(|room| Judged {
+            namespace: room.label.as_deref(),
+            engine: &room.engine,
+            incidents: room.engine.incidents(),
+        })
+        .collect();
     match options.format {
         ReportFormat::Ndjson => {}
         ReportFormat::Json => {
-            let document = json::report(
-                &engine,
-                &incidents,
-                views,
-                inputs::records(&inputs),
-                options.top,
-            );
+            let records = inputs::records(&inputs);
+            let document = json::report(&judged, views, records, options.top);
             serde_json::to_writer_pretty(&mut out, &document)?;
             out.write_all(b"\n")?;
         }
-        ReportFormat::Text => out.write_all(
-            report::render(&engine, &incidents, &views, options.top, style()).as_bytes(),
-        )?,
+        ReportFormat::Text => {
+            out.write_all(report::render_all(&judged, &views, options.top, style()).as_bytes())?
+        }
     }
     out.flush()?;
-    let loud = incidents
+    let loud = judged
         .iter()
+        .flat_map(|room| &room.incidents)
         .any(|incident| incident.severity >= Severity::Warning);
     Ok(u8::from(options.exit_code && loud))
 }
 
 /// Alerts go out as they become known.
 fn tell(
-    told: &mut Vec<Told>,
+    told: &mut Vec<ToldIn>,
     format: ReportFormat,
     host: &Host,
+    rooms: &Rooms,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    for said in told.drain(..) {
+    for (room, said) in told.drain(..) {
         if format == ReportFormat::Ndjson {
-            serde_json::to_writer(&mut *out, &Alert::new(&said, host))?;
+            let host = host.inside(rooms.label(room));
+            serde_json::to_writer(&mut *out, &Alert::new(&said, &host))?;
             out.write_all(b"\n")?;
         }
     }

@@ -6,7 +6,6 @@
 
 mod desk;
 mod told;
-mod watch;
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -18,9 +17,9 @@ use tokio::time::MissedTickBehavior;
 
 use self::desk::Desk;
 use self::told::Teller;
-use self::watch::Rooms;
 use crate::cli::Live;
 use crate::detect::Settings;
+use crate::engine::rooms::Rooms;
 use crate::event::text::sanitized;
 use crate::input::bgp_listener::BgpListener;
 use crate::input::bgp_listener::config::Config;
@@ -96,9 +95,9 @@ async fn watch(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let recorder = recorder(options)?;
     // What nobody reads need not be judged, unless the ring waits for incidents.
     let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
-    let mut rooms = Rooms::new(judges.then_some(settings));
+    let rooms = judges.then(|| Rooms::new(&settings));
     let mut teller = Teller::new(options.format, mode, host_name());
-    let watched = open(options, collectors, &mut rooms)?;
+    let watched = open(options, collectors)?;
     teller.begin(&watched)?;
     let mut desk = Desk::new(rooms, recorder, teller);
 
@@ -174,7 +173,7 @@ fn recorder(options: &Live) -> anyhow::Result<Option<Recorder>> {
 }
 
 /// Opens everything that was asked for, then lets it run; what is watched, as sentences. Each kind of collector has its place here.
-fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Result<Vec<String>> {
+fn open(options: &Live, collectors: Collectors) -> anyhow::Result<Vec<String>> {
     let mut watched = Vec::new();
     // 1. Open: all that needs privilege.
     let namespaces = namespaces(&options.netns)?;
@@ -210,12 +209,11 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
     for (namespace, mut collector) in kernels {
         let label = namespace.label();
         let notes = std::mem::take(&mut collector.notes);
-        let running = collector.spawn(
+        collector.spawn(
             collectors.sender.clone(),
             collectors.ids.clone(),
             collectors.stop.clone(),
         )?;
-        rooms.add(running.source, label.as_deref());
         let of = label.map_or_else(String::new, |label| format!(" of {label}"));
         watched.push(format!(
             "the kernel's links, addresses, neighbors, rules, nexthops and routes{of}"

@@ -1,72 +1,100 @@
 //! The report as one JSON document, and its schemas.
 
+use super::Judged;
 use super::alert::{
     Alert, CountsView, FindingView, GapView, IncidentView, InputView, ListedFinding, REPORT_SCHEMA,
     Report, SpanView, severity, time,
 };
 use crate::correlate::incident::Incident;
-use crate::engine::Engine;
+use crate::engine::{Counts, Engine};
 
 /// Rows of each table in a report unless `--top` says otherwise.
 pub const TOP: usize = 20;
 
-/// The whole analysis. `incidents` are given because `--filter` may have left some out; `top` limits the tables.
-pub fn report(
-    engine: &Engine,
-    incidents: &[Incident],
-    inputs: Vec<InputView>,
-    records: u64,
-    top: usize,
-) -> Report {
-    let counts = engine.counts();
+/// The whole analysis, of each network namespace that was watched; `top` limits the tables of each.
+pub fn report(judged: &[Judged<'_>], inputs: Vec<InputView>, records: u64, top: usize) -> Report {
+    let engines = || judged.iter().map(|room| room.engine);
+    let sum = |of: fn(&Counts) -> u64| engines().map(|engine| of(engine.counts())).sum();
+    let watched = || engines().filter(|engine| engine.from().is_some());
+    let mut blind: Vec<String> = Vec::new();
+    for spot in engines().flat_map(Engine::blind_spots) {
+        if !blind.contains(&spot) {
+            blind.push(spot);
+        }
+    }
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         inputs,
         span: SpanView {
-            from: time(engine.from()),
-            to: time(engine.from().map(|_| engine.now())),
+            from: time(watched().filter_map(Engine::from).min()),
+            to: time(watched().map(Engine::now).max()),
         },
         counts: CountsView {
             records,
-            events: counts.events,
-            netlink: counts.netlink,
-            bgp: counts.bgp,
-            bmp: counts.bmp,
-            bfd: counts.bfd,
-            dhcp: counts.dhcp,
-            lan: counts.lan,
-            tcp: counts.tcp,
-            malformed: counts.malformed,
-            gaps: counts.gaps,
+            events: sum(|c| c.events),
+            netlink: sum(|c| c.netlink),
+            bgp: sum(|c| c.bgp),
+            bmp: sum(|c| c.bmp),
+            bfd: sum(|c| c.bfd),
+            dhcp: sum(|c| c.dhcp),
+            lan: sum(|c| c.lan),
+            tcp: sum(|c| c.tcp),
+            malformed: sum(|c| c.malformed),
+            gaps: sum(|c| c.gaps),
         },
-        incidents: incidents.iter().map(IncidentView::new).collect(),
-        findings: engine
-            .findings()
-            .map(|(_, finding, incident)| ListedFinding {
-                finding: FindingView::new(finding),
-                incident: incident.map(str::to_owned),
-            })
-            .collect(),
-        prefixes: engine.prefixes(top).iter().map(row).collect(),
-        sessions: engine.sessions(top.max(TOP)).iter().map(row).collect(),
-        servers: engine.servers().iter().map(row).collect(),
-        clients: engine
-            .clients()
-            .iter()
-            .take(top.max(TOP))
-            .map(row)
-            .collect(),
-        gaps: engine
-            .gaps()
-            .iter()
+        incidents: judged.iter().flat_map(incidents).collect(),
+        findings: judged.iter().flat_map(findings).collect(),
+        prefixes: rows(judged, |engine| engine.prefixes(top)),
+        sessions: rows(judged, |engine| engine.sessions(top.max(TOP))),
+        servers: rows(judged, Engine::servers),
+        clients: rows(judged, |engine| {
+            let mut clients = engine.clients();
+            clients.truncate(top.max(TOP));
+            clients
+        }),
+        gaps: engines()
+            .flat_map(Engine::gaps)
             .map(|(source, gap)| GapView::new(*source, gap))
             .collect(),
-        blind: engine.blind_spots(),
+        blind,
     }
 }
 
-fn row(row: &impl serde::Serialize) -> serde_json::Value {
-    serde_json::to_value(row).unwrap_or_default()
+fn incidents(room: &Judged<'_>) -> Vec<IncidentView> {
+    let view = |incident| IncidentView {
+        namespace: room.namespace.map(str::to_owned),
+        ..IncidentView::new(incident)
+    };
+    room.incidents.iter().map(view).collect()
+}
+
+fn findings(room: &Judged<'_>) -> Vec<ListedFinding> {
+    let findings = room.engine.findings();
+    findings
+        .map(|(_, finding, incident)| ListedFinding {
+            finding: FindingView::new(finding),
+            incident: incident.map(str::to_owned),
+            namespace: room.namespace.map(str::to_owned),
+        })
+        .collect()
+}
+
+/// The rows of a table of all rooms, each with its namespace.
+fn rows<T: serde::Serialize>(
+    judged: &[Judged<'_>],
+    of: impl Fn(&Engine) -> Vec<T>,
+) -> Vec<serde_json::Value> {
+    let mut all = Vec::new();
+    for room in judged {
+        for row in of(room.engine) {
+            let mut value = serde_json::to_value(&row).unwrap_or_default();
+            if let (Some(namespace), Some(object)) = (room.namespace, value.as_object_mut()) {
+                object.insert("namespace".into(), namespace.into());
+            }
+            all.push(value);
+        }
+    }
+    all
 }
 
 /// JSON Schema of a single alert.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
+use super::Judged;
 use super::alert::InputView;
 use super::json::tally;
 use crate::correlate::explain::{headline, reason_words};
@@ -134,7 +135,29 @@ impl Page {
     }
 }
 
-/// The whole report.
+/// The whole report: one for each network namespace that was watched, where they are several.
+pub fn render_all(judged: &[Judged<'_>], inputs: &[InputView], top: usize, style: Style) -> String {
+    let mut pages = String::new();
+    for (n, room) in judged.iter().enumerate() {
+        let mut page = Page {
+            out: String::new(),
+            style,
+        };
+        if n > 0 {
+            page.blank();
+        }
+        if judged.len() > 1 {
+            let name = room.namespace.unwrap_or("the host's own network namespace");
+            let name = page.paint(Role::Strong, name);
+            page.line(&name);
+        }
+        pages.push_str(&page.out);
+        pages.push_str(&render(room.engine, &room.incidents, inputs, top, style));
+    }
+    pages
+}
+
+/// The whole report of one engine.
 pub fn render(
     engine: &Engine,
     incidents: &[Incident],
