@@ -1,16 +1,20 @@
 //! `flapscope analyze`: files in, incidents out. No runtime, no clock.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
+use crate::correlate::incident::Incident;
 use crate::detect::{Settings, Severity};
-use crate::engine::rooms::{Rooms, ToldIn};
+use crate::engine::rooms::{Room, Rooms, ToldIn};
+use crate::filter::Filter;
 use crate::input::merge::InputSet;
 use crate::output::alert::{Alert, Host};
 use crate::output::report::Style;
-use crate::output::{Judged, json, report};
+use crate::output::selection::Selection;
+use crate::output::{json, report};
 
 /// Analyses the files and prints the report. 1 with `--exit-code` when an incident of warning or above was found.
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
@@ -22,6 +26,7 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     };
     let mut rooms = Rooms::new(&settings);
     let mut told: Vec<ToldIn> = Vec::new();
+    let mut writer = Writer::new(options);
     let mut out = io::BufWriter::new(io::stdout().lock());
     let host = Host {
         name: inputs::host_name(&inputs),
@@ -30,61 +35,103 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     while let Some(item) = inputs.next() {
         rooms.item(&item, &mut told);
         if !told.is_empty() {
-            tell(&mut told, options.format, &host, &rooms, &mut out)?;
+            writer.tell(&mut told, &host, &rooms, &mut out)?;
         }
         progress.moved(&inputs);
     }
     progress.done();
     rooms.conclude(inputs.watched_until(), &mut told);
-    tell(&mut told, options.format, &host, &rooms, &mut out)?;
+    writer.tell(&mut told, &host, &rooms, &mut out)?;
     inputs::check_readable(&inputs)?;
 
-    let views = inputs::views(&inputs);
-    let judged: Vec<Judged<'_>> = rooms
+    let judged: Vec<(&Room, Vec<Incident>)> = rooms
         .all()
         .iter()
-        .map(|room| Judged {
-            namespace: room.label.as_deref(),
-            engine: &room.engine,
-            incidents: room.engine.incidents(),
-        })
+        .map(|room| (room, room.engine.incidents()))
         .collect();
+    let selection = Selection {
+        filter: options.filter.clone().unwrap_or_default(),
+        top: options.top,
+    };
+    let views = inputs::views(&inputs);
     match options.format {
+        // The lines say nothing of what is not among them.
+        ReportFormat::Ndjson if !selection.filter.is_empty() => {
+            let all = judged.iter().flat_map(|(_, incidents)| incidents).cloned();
+            super::say(&selection.sentence(&all.collect::<Vec<_>>()));
+        }
         ReportFormat::Ndjson => {}
         ReportFormat::Json => {
             let records = inputs::records(&inputs);
-            let document = json::report(&judged, views, records, options.top);
-            serde_json::to_writer_pretty(&mut out, &document)?;
+            let of_each = judged.iter().map(|(room, incidents)| {
+                let report =
+                    json::report(&room.engine, incidents, views.clone(), records, &selection);
+                (room.label.as_deref().map(str::to_owned), report)
+            });
+            serde_json::to_writer_pretty(&mut out, &json::together(of_each.collect()))?;
             out.write_all(b"\n")?;
         }
         ReportFormat::Text => {
-            out.write_all(report::render_all(&judged, &views, options.top, style()).as_bytes())?
+            for (n, (room, incidents)) in judged.iter().enumerate() {
+                if judged.len() > 1 {
+                    let name = room.label.as_deref();
+                    let name = name.unwrap_or("the host's own network namespace");
+                    writeln!(out, "{}{name}", if n > 0 { "\n" } else { "" })?;
+                }
+                let page = report::render(&room.engine, incidents, &views, &selection, style());
+                out.write_all(page.as_bytes())?;
+            }
         }
     }
     out.flush()?;
     let loud = judged
         .iter()
-        .flat_map(|room| &room.incidents)
+        .flat_map(|(_, incidents)| selection.incidents(incidents))
         .any(|incident| incident.severity >= Severity::Warning);
     Ok(u8::from(options.exit_code && loud))
 }
 
 /// Alerts go out as they become known.
-fn tell(
-    told: &mut Vec<ToldIn>,
+struct Writer {
     format: ReportFormat,
-    host: &Host,
-    rooms: &Rooms,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    for (room, said) in told.drain(..) {
-        if format == ReportFormat::Ndjson {
+    filter: Filter,
+    /// Incidents that matched once: whoever heard of one hears how it ends, too.
+    known: BTreeSet<String>,
+}
+
+impl Writer {
+    fn new(options: &AnalyzeOptions) -> Writer {
+        Writer {
+            format: options.format,
+            filter: options.filter.clone().unwrap_or_default(),
+            known: BTreeSet::new(),
+        }
+    }
+
+    fn tell(
+        &mut self,
+        told: &mut Vec<ToldIn>,
+        host: &Host,
+        rooms: &Rooms,
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        for (room, said) in told.drain(..) {
+            if self.format != ReportFormat::Ndjson {
+                continue;
+            }
+            let incident = said.incident();
+            if !self.filter.is_empty() && !self.known.contains(&incident.id) {
+                if !self.filter.matches(incident) {
+                    continue;
+                }
+                self.known.insert(incident.id.clone());
+            }
             let host = host.inside(rooms.label(room));
             serde_json::to_writer(&mut *out, &Alert::new(&said, &host))?;
             out.write_all(b"\n")?;
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// How to paint on standard output: plain and 100 columns when piped; NO_COLOR and TERM=dumb are honoured (no-color.org).

@@ -389,7 +389,7 @@ impl FindingView {
                 .map(EvidenceView::new)
                 .collect(),
             evidence_total: finding.evidence.total,
-            explain: finding.explain.clone(),
+            explain: finding.sentence(),
             period: finding.period.as_ref().map(|p| PeriodView {
                 s: rounded(p.seconds),
                 spread: rounded(p.spread),
@@ -491,6 +491,9 @@ pub struct Report {
     /// `flapscope.report/1`.
     pub schema: String,
     pub inputs: Vec<InputView>,
+    /// The filter that was on, with what it left; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<super::selection::FilterView>,
     pub span: SpanView,
     pub counts: CountsView,
     pub incidents: Vec<IncidentView>,
@@ -543,6 +546,27 @@ pub struct CountsView {
     pub tcp: u64,
     pub malformed: u64,
     pub gaps: u64,
+}
+
+impl CountsView {
+    /// Adds what another namespace's engine saw; `records` are those of the inputs, which are the same.
+    pub fn add(&mut self, other: &CountsView) {
+        let sums = [
+            (&mut self.events, other.events),
+            (&mut self.netlink, other.netlink),
+            (&mut self.bgp, other.bgp),
+            (&mut self.bmp, other.bmp),
+            (&mut self.bfd, other.bfd),
+            (&mut self.dhcp, other.dhcp),
+            (&mut self.lan, other.lan),
+            (&mut self.tcp, other.tcp),
+            (&mut self.malformed, other.malformed),
+            (&mut self.gaps, other.gaps),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 /// RFC 3339 of an optional time.

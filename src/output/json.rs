@@ -1,100 +1,141 @@
 //! The report as one JSON document, and its schemas.
 
-use super::Judged;
 use super::alert::{
     Alert, CountsView, FindingView, GapView, IncidentView, InputView, ListedFinding, REPORT_SCHEMA,
     Report, SpanView, severity, time,
 };
+use super::selection::Selection;
 use crate::correlate::incident::Incident;
-use crate::engine::{Counts, Engine};
+use crate::engine::Engine;
 
 /// Rows of each table in a report unless `--top` says otherwise.
 pub const TOP: usize = 20;
 
-/// The whole analysis, of each network namespace that was watched; `top` limits the tables of each.
-pub fn report(judged: &[Judged<'_>], inputs: Vec<InputView>, records: u64, top: usize) -> Report {
-    let engines = || judged.iter().map(|room| room.engine);
-    let sum = |of: fn(&Counts) -> u64| engines().map(|engine| of(engine.counts())).sum();
-    let watched = || engines().filter(|engine| engine.from().is_some());
-    let mut blind: Vec<String> = Vec::new();
-    for spot in engines().flat_map(Engine::blind_spots) {
-        if !blind.contains(&spot) {
-            blind.push(spot);
-        }
-    }
+/// The whole analysis, as far as `selection` lets it through. `incidents` are all there are.
+pub fn report(
+    engine: &Engine,
+    incidents: &[Incident],
+    inputs: Vec<InputView>,
+    records: u64,
+    selection: &Selection,
+) -> Report {
+    let counts = engine.counts();
+    let most = selection.top.max(TOP);
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         inputs,
+        filter: selection.told(engine, incidents),
         span: SpanView {
-            from: time(watched().filter_map(Engine::from).min()),
-            to: time(watched().map(Engine::now).max()),
+            from: time(engine.from()),
+            to: time(engine.from().map(|_| engine.now())),
         },
         counts: CountsView {
             records,
-            events: sum(|c| c.events),
-            netlink: sum(|c| c.netlink),
-            bgp: sum(|c| c.bgp),
-            bmp: sum(|c| c.bmp),
-            bfd: sum(|c| c.bfd),
-            dhcp: sum(|c| c.dhcp),
-            lan: sum(|c| c.lan),
-            tcp: sum(|c| c.tcp),
-            malformed: sum(|c| c.malformed),
-            gaps: sum(|c| c.gaps),
+            events: counts.events,
+            netlink: counts.netlink,
+            bgp: counts.bgp,
+            bmp: counts.bmp,
+            bfd: counts.bfd,
+            dhcp: counts.dhcp,
+            lan: counts.lan,
+            tcp: counts.tcp,
+            malformed: counts.malformed,
+            gaps: counts.gaps,
         },
-        incidents: judged.iter().flat_map(incidents).collect(),
-        findings: judged.iter().flat_map(findings).collect(),
-        prefixes: rows(judged, |engine| engine.prefixes(top)),
-        sessions: rows(judged, |engine| engine.sessions(top.max(TOP))),
-        servers: rows(judged, Engine::servers),
-        clients: rows(judged, |engine| {
-            let mut clients = engine.clients();
-            clients.truncate(top.max(TOP));
-            clients
-        }),
-        gaps: engines()
-            .flat_map(Engine::gaps)
+        incidents: selection
+            .incidents(incidents)
+            .iter()
+            .map(IncidentView::new)
+            .collect(),
+        findings: selection
+            .findings(engine)
+            .map(|(finding, incident)| ListedFinding {
+                finding: FindingView::new(finding),
+                incident: incident.map(str::to_owned),
+                namespace: None,
+            })
+            .collect(),
+        prefixes: selection.prefixes(engine).iter().map(row).collect(),
+        sessions: selection.sessions(engine, most).iter().map(row).collect(),
+        servers: selection.servers(engine).iter().map(row).collect(),
+        clients: selection
+            .clients(engine)
+            .iter()
+            .take(most)
+            .map(row)
+            .collect(),
+        gaps: engine
+            .gaps()
+            .iter()
             .map(|(source, gap)| GapView::new(*source, gap))
             .collect(),
-        blind,
+        blind: engine.blind_spots(),
     }
 }
 
-fn incidents(room: &Judged<'_>) -> Vec<IncidentView> {
-    let view = |incident| IncidentView {
-        namespace: room.namespace.map(str::to_owned),
-        ..IncidentView::new(incident)
+/// The reports of several network namespaces of one host as one: what is listed says in which it is.
+pub fn together(reports: Vec<(Option<String>, Report)>) -> Option<Report> {
+    reports
+        .into_iter()
+        .map(|(namespace, report)| named(report, namespace))
+        .reduce(add)
+}
+
+fn named(mut report: Report, namespace: Option<String>) -> Report {
+    let Some(namespace) = namespace else {
+        return report;
     };
-    room.incidents.iter().map(view).collect()
+    for incident in &mut report.incidents {
+        incident.namespace = Some(namespace.clone());
+    }
+    for finding in &mut report.findings {
+        finding.namespace = Some(namespace.clone());
+    }
+    let tables = [
+        &mut report.prefixes,
+        &mut report.sessions,
+        &mut report.servers,
+        &mut report.clients,
+    ];
+    for row in tables.into_iter().flatten() {
+        if let Some(object) = row.as_object_mut() {
+            object.insert("namespace".into(), namespace.as_str().into());
+        }
+    }
+    report
 }
 
-fn findings(room: &Judged<'_>) -> Vec<ListedFinding> {
-    let findings = room.engine.findings();
-    findings
-        .map(|(_, finding, incident)| ListedFinding {
-            finding: FindingView::new(finding),
-            incident: incident.map(str::to_owned),
-            namespace: room.namespace.map(str::to_owned),
-        })
-        .collect()
-}
-
-/// The rows of a table of all rooms, each with its namespace.
-fn rows<T: serde::Serialize>(
-    judged: &[Judged<'_>],
-    of: impl Fn(&Engine) -> Vec<T>,
-) -> Vec<serde_json::Value> {
-    let mut all = Vec::new();
-    for room in judged {
-        for row in of(room.engine) {
-            let mut value = serde_json::to_value(&row).unwrap_or_default();
-            if let (Some(namespace), Some(object)) = (room.namespace, value.as_object_mut()) {
-                object.insert("namespace".into(), namespace.into());
-            }
-            all.push(value);
+fn add(mut all: Report, one: Report) -> Report {
+    all.filter = match (all.filter, one.filter) {
+        (Some(all), Some(one)) => Some(all.and(&one)),
+        (all, one) => all.or(one),
+    };
+    // Times of one length: their order is that of their digits. A namespace where nothing came has none.
+    let span =
+        |a: Option<String>, b: Option<String>, pick: fn(String, String) -> String| match (a, b) {
+            (Some(a), Some(b)) => Some(pick(a, b)),
+            (a, b) => a.or(b),
+        };
+    all.span.from = span(all.span.from, one.span.from, String::min);
+    all.span.to = span(all.span.to, one.span.to, String::max);
+    all.counts.add(&one.counts);
+    all.incidents.extend(one.incidents);
+    all.findings.extend(one.findings);
+    all.prefixes.extend(one.prefixes);
+    all.sessions.extend(one.sessions);
+    all.servers.extend(one.servers);
+    all.clients.extend(one.clients);
+    all.gaps.extend(one.gaps);
+    for spot in one.blind {
+        if !all.blind.contains(&spot) {
+            all.blind.push(spot);
         }
     }
     all
+}
+
+fn row(row: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(row).unwrap_or_default()
 }
 
 /// JSON Schema of a single alert.
