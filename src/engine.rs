@@ -4,6 +4,7 @@
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
 mod facts;
+pub mod rooms;
 
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
