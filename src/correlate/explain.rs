@@ -237,6 +237,9 @@ pub fn headline(finding: &Finding) -> String {
         Kind::SessionOpenRejected => {
             format!("session to {subject} is refused while opening{times}")
         }
+        Kind::SessionMtuBlackhole => {
+            format!("session to {subject} dies at its first full-size packet{times}")
+        }
         Kind::SessionSpeakerRestarted => format!("all sessions of {subject} restarted at once"),
         Kind::PrefixPathHunting => {
             format!("the network hunted for paths to {subject} before it was withdrawn")
