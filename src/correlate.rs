@@ -8,7 +8,9 @@ pub mod forest;
 pub mod incident;
 pub mod join;
 pub mod path;
+pub mod rule;
 pub mod rules;
+pub mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -82,6 +84,14 @@ pub struct Correlator {
 }
 
 impl Correlator {
+    /// A correlator that follows this book of rules.
+    pub fn new(book: rule::Book) -> Correlator {
+        Correlator {
+            forest: Forest::new(book),
+            ..Correlator::default()
+        }
+    }
+
     /// Tells the correlator that the board changed at `now`.
     pub fn board_changed(&mut self, now: Timestamp) {
         self.look_at.get_or_insert(now + LOOK);

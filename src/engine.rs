@@ -5,6 +5,7 @@
 
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
+use crate::correlate::rule::Book;
 use crate::correlate::{Correlator, Told};
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
@@ -63,6 +64,11 @@ pub struct Engine {
 impl Engine {
     /// An empty engine.
     pub fn new(settings: &Settings) -> Engine {
+        Engine::with_rules(settings, Book::default())
+    }
+
+    /// An empty engine whose correlator follows this book of rules.
+    pub fn with_rules(settings: &Settings, book: Book) -> Engine {
         let slots = detect::all(settings)
             .into_iter()
             .map(|detector| Slot {
@@ -75,7 +81,7 @@ impl Engine {
             net: NetState::default(),
             slots,
             board: Board::default(),
-            correlator: Correlator::default(),
+            correlator: Correlator::new(book),
             changes: Changes::default(),
             now: Timestamp::MIN,
             from: None,

@@ -203,6 +203,8 @@ pub struct Finding {
     pub touches: Vec<Touch>,
     /// Longest time after an occurrence in which its effects may begin, where a negotiated timer gives it (hold time, BFD detection time).
     pub reach: Option<Duration>,
+    /// How long receivers keep what it took away (the restart time of a graceful restart): its last effects begin then.
+    pub keeps: Option<Duration>,
     pub affected: Affected,
     pub broken: Broken,
     pub session: Option<SessionEnds>,
@@ -247,6 +249,7 @@ impl Finding {
             explain: String::new(),
             touches: Vec::new(),
             reach: None,
+            keeps: None,
             affected: Affected::default(),
             broken: Broken::default(),
             session: None,
