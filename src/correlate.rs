@@ -11,6 +11,7 @@ pub mod path;
 pub mod rule;
 pub mod rules;
 pub mod survey;
+pub mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -184,6 +185,7 @@ impl Correlator {
         self.make_room(now, board);
         let mut dirty = board.take_dirty();
         self.paths.update(board, &dirty, around.visibility);
+        timers::update(board, &dirty, around.net);
         dirty.extend(board.take_dirty());
         for root in self.forest.update(board, &dirty) {
             self.judge(root, now, board, out);

@@ -143,6 +143,7 @@ impl Engine {
         }
         let around = Surroundings {
             visibility: &self.visibility,
+            net: &self.net,
             gaps: &self.gaps,
         };
         self.correlator
@@ -188,6 +189,7 @@ impl Engine {
             if self.correlator.next_deadline().is_some_and(|at| at <= now) {
                 let around = Surroundings {
                     visibility: &self.visibility,
+                    net: &self.net,
                     gaps: &self.gaps,
                 };
                 self.correlator.expire(now, &mut self.board, &around, out);
@@ -307,6 +309,7 @@ impl Engine {
             &self.board,
             &Surroundings {
                 visibility: &self.visibility,
+                net: &self.net,
                 gaps: &self.gaps,
             },
         )

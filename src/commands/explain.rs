@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use crate::correlate::rule::Rule;
 use crate::correlate::rules::RULES;
-use crate::correlate::survey;
+use crate::correlate::{survey, timers};
 use crate::detect::Kind;
 use crate::detect::catalogue::{self, Row, Seen};
 use crate::event::text;
@@ -48,6 +48,15 @@ pub fn page(kind: Kind) -> String {
     wrapped(&mut page, kind.meaning());
     if let Some(row) = catalogue::row(kind) {
         described(&mut page, row);
+    }
+    let timers: Vec<String> = timers::TIMERS
+        .iter()
+        .filter(|timer| timer.of.concerns(kind))
+        .map(|timer| format!("{} ({} s)", timer.name, timer.seconds))
+        .collect();
+    if !timers.is_empty() {
+        page.push_str("\nIts period is compared with\n");
+        wrapped(&mut page, &timers.join("; "));
     }
     section(
         &mut page,
@@ -179,6 +188,7 @@ pub fn document() -> String {
         });
     }
     causes(&mut text);
+    periods(&mut text);
     for kind in Kind::ALL {
         let page = page(*kind);
         let body = page.split_once('\n').map_or("", |(_, body)| body);
@@ -218,6 +228,29 @@ fn causes(text: &mut String) {
         text.push_str(&format!(
             "| {} | {} | {} |\n",
             link.number, link.link, link.instead
+        ));
+    }
+}
+
+/// The timers that periods are compared with.
+fn periods(text: &mut String) {
+    text.push_str(
+        "\n## Periods and timers\n\nA finding that repeats steadily (at least three times, spread below 5 %) is compared with what the input itself shows, then with known\n\
+         defaults; if several fit alike, all are named. Waits that double are a back-off.\n\n| timer | s | source |\n|---|---|---|\n",
+    );
+    for (name, source) in timers::COMPUTED {
+        text.push_str(&format!("| {name} | as seen | {source} |\n"));
+    }
+    for timer in timers::TIMERS {
+        text.push_str(&format!(
+            "| {} | {} | {} |\n",
+            timer.name, timer.seconds, timer.source
+        ));
+    }
+    for wait in timers::BACK_OFFS {
+        text.push_str(&format!(
+            "| {}, doubling | {} to {} | {} |\n",
+            wait.name, wait.first, wait.last, wait.source
         ));
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::detect::finding::Reason;
 use crate::detect::subject::{Subject, Touch};
 use crate::detect::{Finding, Kind};
+use crate::state::NetState;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -61,8 +62,10 @@ fn incidents(findings: Vec<Finding>) -> Vec<Incident> {
             ..Visibility::default()
         },
     );
+    let net = NetState::default();
     let around = Surroundings {
         visibility: &visibility,
+        net: &net,
         gaps: &[],
     };
     let mut told = Vec::new();
@@ -206,8 +209,10 @@ fn stream(mut findings: Vec<Finding>, until: f64) -> Vec<Told> {
         Correlator::default(),
         Visibility::default(),
     );
+    let net = NetState::default();
     let around = Surroundings {
         visibility: &visibility,
+        net: &net,
         gaps: &[],
     };
     let mut told = Vec::new();
