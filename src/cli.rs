@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::filter::{Filter, FilterError};
+
 /// Which routes are unstable, since when, and why.
 #[derive(Debug, Parser)]
 #[command(
@@ -71,7 +73,10 @@ pub struct AnalyzeOptions {
     /// Rows of each table.
     #[arg(long, value_name = "N", default_value_t = crate::output::json::TOP)]
     pub top: usize,
-    /// Exit with 1 when an incident of warning or above was found.
+    /// Show only what matches, like `sev:warn+ prefix:10.0.0.0/8 !kind:dhcp` (docs/filter.md).
+    #[arg(long, value_name = "EXPR", value_parser = filter)]
+    pub filter: Option<Filter>,
+    /// Exit with 1 when an incident of warning or above was found (and matches the filter).
     #[arg(long)]
     pub exit_code: bool,
     /// A prefix of yours (repeatable): its origin, moves and more-specifics are watched closely.
@@ -169,6 +174,9 @@ pub struct Live {
     /// End after this time, like 90s, 10m or 2h.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub duration: Option<std::time::Duration>,
+    /// Keep all rights and reach after opening, instead of giving up what is no longer needed.
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Octets of the kernel's buffer for each netlink socket.
     #[arg(long, value_name = "OCTETS", default_value_t = crate::input::netlink::BUFFER, hide = true)]
     pub netlink_buffer: usize,
@@ -181,6 +189,13 @@ pub struct Live {
     /// A DHCP server that is meant to be there (repeatable).
     #[arg(long, value_name = "ADDRESS")]
     pub dhcp_server: Vec<std::net::IpAddr>,
+}
+
+/// A filter; a mistake is told with a caret under it.
+fn filter(given: &str) -> Result<Filter, String> {
+    given
+        .parse()
+        .map_err(|error: FilterError| format!("{error}\n\n{}", error.caret()))
 }
 
 /// Minutes, or a time with its unit.

@@ -5,4 +5,5 @@ pub mod bgpdump;
 pub mod json;
 pub mod line;
 pub mod report;
+pub mod selection;
 pub mod tables;
