@@ -8,6 +8,7 @@ pub mod rooms;
 
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
+use crate::correlate::rule::Book;
 use crate::correlate::{Correlator, Told};
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
@@ -66,6 +67,11 @@ pub struct Engine {
 impl Engine {
     /// An empty engine.
     pub fn new(settings: &Settings) -> Engine {
+        Engine::with_rules(settings, Book::default())
+    }
+
+    /// An empty engine whose correlator follows this book of rules.
+    pub fn with_rules(settings: &Settings, book: Book) -> Engine {
         let slots = detect::all(settings)
             .into_iter()
             .map(|detector| Slot {
@@ -78,7 +84,7 @@ impl Engine {
             net: NetState::default(),
             slots,
             board: Board::default(),
-            correlator: Correlator::default(),
+            correlator: Correlator::new(book),
             changes: Changes::default(),
             now: Timestamp::MIN,
             from: None,
@@ -140,6 +146,7 @@ impl Engine {
         }
         let around = Surroundings {
             visibility: &self.visibility,
+            net: &self.net,
             gaps: &self.gaps,
         };
         self.correlator
@@ -185,6 +192,7 @@ impl Engine {
             if self.correlator.next_deadline().is_some_and(|at| at <= now) {
                 let around = Surroundings {
                     visibility: &self.visibility,
+                    net: &self.net,
                     gaps: &self.gaps,
                 };
                 self.correlator.expire(now, &mut self.board, &around, out);
@@ -304,6 +312,7 @@ impl Engine {
             &self.board,
             &Surroundings {
                 visibility: &self.visibility,
+                net: &self.net,
                 gaps: &self.gaps,
             },
         )

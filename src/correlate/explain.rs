@@ -9,6 +9,7 @@ use crate::detect::subject::Subject;
 use crate::detect::{Kind, Reason, Severity};
 use crate::event::SourceId;
 use crate::event::loss::Gap;
+use crate::state::NetState;
 
 /// What was watched: which evidence could have been seen at all.
 #[derive(Clone, Debug, Default)]
@@ -59,9 +60,11 @@ impl Visibility {
 }
 
 /// What surrounds the findings when they are put into words.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Surroundings<'a> {
     pub visibility: &'a Visibility,
+    /// The model: timers that the input shows, leases, addresses.
+    pub net: &'a NetState,
     /// Losses seen so far.
     pub gaps: &'a [(SourceId, Gap)],
 }
