@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::filter::{Filter, FilterError};
+
 /// Which routes are unstable, since when, and why.
 #[derive(Debug, Parser)]
 #[command(
@@ -73,7 +75,10 @@ pub struct AnalyzeOptions {
     /// Rows of each table.
     #[arg(long, value_name = "N", default_value_t = crate::output::json::TOP)]
     pub top: usize,
-    /// Exit with 1 when an incident of warning or above was found.
+    /// Show only what matches, like `sev:warn+ prefix:10.0.0.0/8 !kind:dhcp` (docs/filter.md).
+    #[arg(long, value_name = "EXPR", value_parser = filter)]
+    pub filter: Option<Filter>,
+    /// Exit with 1 when an incident of warning or above was found (and matches the filter).
     #[arg(long)]
     pub exit_code: bool,
     /// A prefix of yours (repeatable): its origin, moves and more-specifics are watched closely.
@@ -205,6 +210,13 @@ pub struct Doctor {
     /// Only print the lines that make a router of this kind feed us.
     #[arg(long, value_name = "PROGRAM", num_args = 0..=1, default_missing_value = "")]
     pub paste: Option<String>,
+}
+
+/// A filter; a mistake is told with a caret under it.
+fn filter(given: &str) -> Result<Filter, String> {
+    given
+        .parse()
+        .map_err(|error: FilterError| format!("{error}\n\n{}", error.caret()))
 }
 
 /// Minutes, or a time with its unit.

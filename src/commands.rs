@@ -84,6 +84,12 @@ pub fn complain(error: &anyhow::Error) {
     );
 }
 
+/// A sentence for whoever runs the program, on stderr.
+pub fn say(sentence: &str) {
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(io::stderr(), "flapscope: {}", text::sanitized(sentence));
+}
+
 /// Options for opening inputs, from the command line.
 fn open_options(cut: &Cut) -> anyhow::Result<OpenOptions> {
     let options = OpenOptions {

@@ -4,6 +4,7 @@
 //! of causes, and gives every tree that matters an incident. It owns no detector logic: kinds, joins and windows are in `rules`.
 
 pub mod explain;
+mod facts;
 pub mod forest;
 pub mod incident;
 pub mod join;
@@ -38,6 +39,14 @@ pub enum Told {
     Opened(Box<Incident>),
     Updated(Box<Incident>),
     Resolved(Box<Incident>),
+}
+
+impl Told {
+    /// The incident as it stands then.
+    pub fn incident(&self) -> &Incident {
+        let (Told::Opened(incident) | Told::Updated(incident) | Told::Resolved(incident)) = self;
+        incident
+    }
 }
 
 /// An incident's own record, by number in the order of opening.

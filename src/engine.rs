@@ -3,6 +3,8 @@
 //! Deadlines at or before t fire before the event at t, each stamped with its own time: first the model's, then the detectors', then
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
+mod facts;
+
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
 use crate::correlate::{Correlator, Told};

@@ -12,6 +12,7 @@ pub mod decode;
 pub mod detect;
 pub mod engine;
 pub mod event;
+pub mod filter;
 pub mod input;
 pub mod output;
 pub mod privilege;

@@ -6,4 +6,5 @@ pub mod doctor;
 pub mod json;
 pub mod line;
 pub mod report;
+pub mod selection;
 pub mod tables;

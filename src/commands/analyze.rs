@@ -1,5 +1,6 @@
 //! `flapscope analyze`: files in, incidents out. No runtime, no clock.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -9,9 +10,11 @@ use crate::correlate::Told;
 use crate::decode::Decoder;
 use crate::detect::{Settings, Severity};
 use crate::engine::Engine;
+use crate::filter::Filter;
 use crate::input::merge::InputSet;
 use crate::output::alert::{Alert, Host};
 use crate::output::report::Style;
+use crate::output::selection::Selection;
 use crate::output::{json, report};
 
 /// Analyses the files and prints the report. 1 with `--exit-code` when an incident of warning or above was found.
@@ -25,6 +28,7 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     let mut engine = Engine::new(&settings);
     let mut decoder = Decoder::new();
     let mut told: Vec<Told> = Vec::new();
+    let mut writer = Writer::new(options);
     let mut out = io::BufWriter::new(io::stdout().lock());
     let host = Host {
         name: inputs::host_name(&inputs),
@@ -33,7 +37,7 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     while let Some(item) = inputs.next() {
         decoder.item(&item, &mut |event| engine.handle(event, &mut told));
         if !told.is_empty() {
-            tell(&mut told, options.format, &host, &mut out)?;
+            writer.tell(&mut told, &host, &mut out)?;
         }
         progress.moved(&inputs);
     }
@@ -43,12 +47,20 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
         engine.advance(until, &mut told);
     }
     engine.finish(&mut told);
-    tell(&mut told, options.format, &host, &mut out)?;
+    writer.tell(&mut told, &host, &mut out)?;
     inputs::check_readable(&inputs)?;
 
     let incidents = engine.incidents();
+    let selection = Selection {
+        filter: options.filter.clone().unwrap_or_default(),
+        top: options.top,
+    };
     let views = inputs::views(&inputs);
     match options.format {
+        // The lines say nothing of what is not among them.
+        ReportFormat::Ndjson if !selection.filter.is_empty() => {
+            super::say(&selection.sentence(&incidents));
+        }
         ReportFormat::Ndjson => {}
         ReportFormat::Json => {
             let document = json::report(
@@ -56,36 +68,62 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
                 &incidents,
                 views,
                 inputs::records(&inputs),
-                options.top,
+                &selection,
             );
             serde_json::to_writer_pretty(&mut out, &document)?;
             out.write_all(b"\n")?;
         }
         ReportFormat::Text => out.write_all(
-            report::render(&engine, &incidents, &views, options.top, style()).as_bytes(),
+            report::render(&engine, &incidents, &views, &selection, style()).as_bytes(),
         )?,
     }
     out.flush()?;
-    let loud = incidents
+    let loud = selection
+        .incidents(&incidents)
         .iter()
         .any(|incident| incident.severity >= Severity::Warning);
     Ok(u8::from(options.exit_code && loud))
 }
 
 /// Alerts go out as they become known.
-fn tell(
-    told: &mut Vec<Told>,
+struct Writer {
     format: ReportFormat,
-    host: &Host,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    for said in told.drain(..) {
-        if format == ReportFormat::Ndjson {
+    filter: Filter,
+    /// Incidents that matched once: whoever heard of one hears how it ends, too.
+    known: BTreeSet<String>,
+}
+
+impl Writer {
+    fn new(options: &AnalyzeOptions) -> Writer {
+        Writer {
+            format: options.format,
+            filter: options.filter.clone().unwrap_or_default(),
+            known: BTreeSet::new(),
+        }
+    }
+
+    fn tell(
+        &mut self,
+        told: &mut Vec<Told>,
+        host: &Host,
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        for said in told.drain(..) {
+            if self.format != ReportFormat::Ndjson {
+                continue;
+            }
+            let incident = said.incident();
+            if !self.filter.is_empty() && !self.known.contains(&incident.id) {
+                if !self.filter.matches(incident) {
+                    continue;
+                }
+                self.known.insert(incident.id.clone());
+            }
             serde_json::to_writer(&mut *out, &Alert::new(&said, host))?;
             out.write_all(b"\n")?;
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// How to paint on standard output: plain and 100 columns when piped; NO_COLOR and TERM=dumb are honoured (no-color.org).

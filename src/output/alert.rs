@@ -370,7 +370,7 @@ impl FindingView {
                 .map(EvidenceView::new)
                 .collect(),
             evidence_total: finding.evidence.total,
-            explain: finding.explain.clone(),
+            explain: finding.sentence(),
             period: finding.period.as_ref().map(|p| PeriodView {
                 s: rounded(p.seconds),
                 spread: rounded(p.spread),
@@ -472,6 +472,9 @@ pub struct Report {
     /// `flapscope.report/1`.
     pub schema: String,
     pub inputs: Vec<InputView>,
+    /// The filter that was on, with what it left; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<super::selection::FilterView>,
     pub span: SpanView,
     pub counts: CountsView,
     pub incidents: Vec<IncidentView>,

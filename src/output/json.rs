@@ -4,24 +4,27 @@ use super::alert::{
     Alert, CountsView, FindingView, GapView, IncidentView, InputView, ListedFinding, REPORT_SCHEMA,
     Report, SpanView, severity, time,
 };
+use super::selection::Selection;
 use crate::correlate::incident::Incident;
 use crate::engine::Engine;
 
 /// Rows of each table in a report unless `--top` says otherwise.
 pub const TOP: usize = 20;
 
-/// The whole analysis. `incidents` are given because `--filter` may have left some out; `top` limits the tables.
+/// The whole analysis, as far as `selection` lets it through. `incidents` are all there are.
 pub fn report(
     engine: &Engine,
     incidents: &[Incident],
     inputs: Vec<InputView>,
     records: u64,
-    top: usize,
+    selection: &Selection,
 ) -> Report {
     let counts = engine.counts();
+    let most = selection.top.max(TOP);
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         inputs,
+        filter: selection.told(engine, incidents),
         span: SpanView {
             from: time(engine.from()),
             to: time(engine.from().map(|_| engine.now())),
@@ -39,21 +42,25 @@ pub fn report(
             malformed: counts.malformed,
             gaps: counts.gaps,
         },
-        incidents: incidents.iter().map(IncidentView::new).collect(),
-        findings: engine
-            .findings()
-            .map(|(_, finding, incident)| ListedFinding {
+        incidents: selection
+            .incidents(incidents)
+            .iter()
+            .map(IncidentView::new)
+            .collect(),
+        findings: selection
+            .findings(engine)
+            .map(|(finding, incident)| ListedFinding {
                 finding: FindingView::new(finding),
                 incident: incident.map(str::to_owned),
             })
             .collect(),
-        prefixes: engine.prefixes(top).iter().map(row).collect(),
-        sessions: engine.sessions(top.max(TOP)).iter().map(row).collect(),
-        servers: engine.servers().iter().map(row).collect(),
-        clients: engine
-            .clients()
+        prefixes: selection.prefixes(engine).iter().map(row).collect(),
+        sessions: selection.sessions(engine, most).iter().map(row).collect(),
+        servers: selection.servers(engine).iter().map(row).collect(),
+        clients: selection
+            .clients(engine)
             .iter()
-            .take(top.max(TOP))
+            .take(most)
             .map(row)
             .collect(),
         gaps: engine
