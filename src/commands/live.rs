@@ -20,10 +20,10 @@ use self::desk::Desk;
 use self::told::Teller;
 use self::watch::Rooms;
 use crate::cli::Live;
-use crate::detect::Settings;
+use crate::config::Config;
 use crate::event::text::sanitized;
 use crate::input::bgp_listener::BgpListener;
-use crate::input::bgp_listener::config::Config;
+use crate::input::bgp_listener::config::Config as Speaker;
 use crate::input::bmp::BmpStation;
 use crate::input::capture;
 use crate::input::live::{self, LiveItem, LiveSender, SourceIds, Stop, now};
@@ -50,6 +50,10 @@ pub enum Mode {
 
 /// Watches until ^C, SIGTERM, hang-up or the end of `--for`.
 pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
+    let config = Config::load(&options.mine)?;
+    let mut completed = options.clone();
+    config.complete(&mut completed);
+    let options = &completed;
     if mode == Mode::Record && options.write.is_none() {
         bail!("say where to record: -w FILE.pcapng");
     }
@@ -66,7 +70,7 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let code = runtime.block_on(watch(options, mode));
+    let code = runtime.block_on(watch(options, &config, mode));
     // Threads that sit in a system call must not keep the program.
     runtime.shutdown_background();
     code
@@ -79,7 +83,7 @@ struct Collectors {
     stop: Stop,
 }
 
-async fn watch(options: &Live, mode: Mode) -> anyhow::Result<u8> {
+async fn watch(options: &Live, config: &Config, mode: Mode) -> anyhow::Result<u8> {
     let (stop, stopped) = flag::channel(false);
     let (sender, mut items) = live::channel();
     let mut signals = Signals::new()?;
@@ -88,17 +92,14 @@ async fn watch(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         ids: SourceIds::default(),
         stop: stopped,
     };
-    let settings = Settings {
-        own_prefixes: options.own_prefix.clone(),
-        own_as: options.own_as.clone(),
-        dhcp_servers: options.dhcp_server.clone(),
-    };
+    let settings = config.settings(&options.mine);
     let recorder = recorder(options)?;
     // What nobody reads need not be judged, unless the ring waits for incidents.
     let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
     let mut rooms = Rooms::new(judges.then_some(settings));
     let mut teller = Teller::new(options.format, mode, host_name());
-    let watched = open(options, collectors, &mut rooms)?;
+    let mut watched = open(options, collectors, &mut rooms)?;
+    watched.extend(config.sentence());
     teller.begin(&watched)?;
     let mut desk = Desk::new(rooms, recorder, teller);
 
@@ -282,13 +283,16 @@ fn open_capture(
 
 /// The BGP listener, where one was asked for.
 fn bgp_listener(options: &Live) -> anyhow::Result<Option<BgpListener>> {
-    let Some(asn) = options.as_number.filter(|_| !options.bgp_listen.is_empty()) else {
+    if options.bgp_listen.is_empty() {
         return Ok(None);
+    }
+    let Some(asn) = options.as_number else {
+        bail!("--bgp-listen needs --as N: the AS number to speak BGP with");
     };
-    let mut config = Config::new(asn);
-    config.router_id = options.router_id;
-    config.peers = options.bgp_peer.clone();
-    BgpListener::bind(&options.bgp_listen, config)
+    let mut speaker = Speaker::new(asn);
+    speaker.router_id = options.router_id;
+    speaker.peers = options.bgp_peer.clone();
+    BgpListener::bind(&options.bgp_listen, speaker)
         .map(Some)
         .context("cannot listen for BGP (--bgp-listen)")
 }
