@@ -226,6 +226,9 @@ pub struct Live {
     /// End after this time, like 90s, 10m or 2h.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub duration: Option<std::time::Duration>,
+    /// Keep all rights and reach after opening, instead of giving up what is no longer needed.
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Octets of the kernel's buffer for each netlink socket.
     #[arg(long, value_name = "OCTETS", default_value_t = crate::input::netlink::BUFFER, hide = true)]
     pub netlink_buffer: usize,

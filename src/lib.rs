@@ -16,4 +16,5 @@ pub mod event;
 pub mod filter;
 pub mod input;
 pub mod output;
+pub mod privilege;
 pub mod state;

@@ -179,8 +179,12 @@ pub fn headline(finding: &Finding) -> String {
                 None => format!("{subject} has two origins"),
             }
         }
-        Kind::RouteFlap => format!("kernel route {subject} was deleted{times}"),
-        Kind::RouteWithdrawn => format!("kernel route {subject} was deleted{times}"),
+        Kind::RouteFlap | Kind::RouteWithdrawn => match finding.affected.routes.len() {
+            many if many > 1 && !matches!(finding.subjects.first(), Some(Subject::Prefix(_))) => {
+                format!("{many} kernel routes by {subject} were deleted{times}")
+            }
+            _ => format!("kernel route {subject} was deleted{times}"),
+        },
         Kind::RouteSilentLoss => {
             let prefixes = finding
                 .subjects
@@ -328,6 +332,7 @@ fn impact(incident: &Incident) -> String {
             }
         ));
     }
+    let mut affected: Vec<String> = Vec::new();
     for (n, one, many) in [
         (incident.affected.prefix_count(), "prefix", "prefixes"),
         (
@@ -347,8 +352,14 @@ fn impact(incident: &Incident) -> String {
         ),
     ] {
         if n > 0 {
-            parts.push(format!("{n} {} affected", if n == 1 { one } else { many }));
+            affected.push(format!("{n} {}", if n == 1 { one } else { many }));
         }
+    }
+    if let Some(last) = affected.pop() {
+        parts.push(match affected.as_slice() {
+            [] => format!("{last} affected"),
+            more => format!("{} and {last} affected", more.join(", ")),
+        });
     }
     if parts.is_empty() {
         parts.push(match incident.severity {

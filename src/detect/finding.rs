@@ -303,6 +303,14 @@ impl Finding {
         }
     }
 
+    /// What happened, as a sentence with its full stop: detectors write clauses and go on with them.
+    pub fn sentence(&self) -> String {
+        match self.explain.chars().last() {
+            None | Some('.' | '!' | '?') => self.explain.clone(),
+            Some(_) => format!("{}.", self.explain),
+        }
+    }
+
     /// A short id that depends on content only: kind, first subject, first time.
     pub fn id(&self) -> String {
         format!(

@@ -667,7 +667,7 @@ fn describe(
             finding.last.since(finding.first).as_secs_f64()
         ),
     };
-    finding.explain = format!("the BGP session to {neighbor} {times}: {}", verdict.because);
+    finding.explain = format!("The BGP session to {neighbor} {times}: {}", verdict.because);
     finding.advice = vec![
         format!("vtysh -c 'show bgp neighbors {}'", remote.addr),
         "birdc show protocols all".to_owned(),

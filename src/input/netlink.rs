@@ -24,7 +24,7 @@ use self::scan::{Found, Scan};
 pub use self::socket::{BUFFER, Namespace};
 use self::socket::{NetlinkSocket, Opened, Received};
 use super::Format;
-use super::live::{LiveItem, LiveRecord, LiveSender, SourceIds, Stop, locator, now};
+use super::live::{Confine, Duty, LiveItem, LiveRecord, LiveSender, SourceIds, Stop, locator, now};
 use crate::event::loss::{Gap, GapKind};
 use crate::event::{SourceId, SourceInfo, SourceKind, Timestamp, WireText};
 
@@ -95,7 +95,13 @@ pub struct Running {
 
 impl Collector {
     /// Runs until `stop`, on a thread of its own: a runtime would be woken by every message, also while a flood is left to gather.
-    pub fn spawn(self, sender: LiveSender, ids: SourceIds, stop: Stop) -> io::Result<Running> {
+    pub fn spawn(
+        self,
+        sender: LiveSender,
+        ids: SourceIds,
+        stop: Stop,
+        confine: Confine,
+    ) -> io::Result<Running> {
         let info = ids.announce(SourceKind::Netlink, self.label.as_deref());
         let source = info.id;
         let work = Work {
@@ -114,7 +120,17 @@ impl Collector {
         };
         let thread = thread::Builder::new()
             .name("netlink".into())
-            .spawn(move || work.run(info, &stop))?;
+            .spawn(move || {
+                let sender = work.sender.clone();
+                let result = confine
+                    .enter(Duty::Kernel)
+                    .and_then(|()| work.run(info, &stop));
+                if let Err(error) = &result {
+                    let note = format!("the kernel is no longer watched: {error}");
+                    let _ = sender.blocking_send(LiveItem::Note(note)); // nobody listens: nobody needs to know
+                }
+                result
+            })?;
         Ok(Running { source, thread })
     }
 }

@@ -370,7 +370,7 @@ impl FindingView {
                 .map(EvidenceView::new)
                 .collect(),
             evidence_total: finding.evidence.total,
-            explain: finding.explain.clone(),
+            explain: finding.sentence(),
             period: finding.period.as_ref().map(|p| PeriodView {
                 s: rounded(p.seconds),
                 spread: rounded(p.spread),

@@ -199,7 +199,14 @@ fn summary(page: &mut Page, engine: &Engine, incidents: &[Incident], inputs: &[I
         ),
         None => "no events".to_owned(),
     };
-    let names: Vec<String> = inputs.iter().map(|i| text::sanitized(&i.name)).collect();
+    // Evidence is given as input:frame: with several inputs each says its number.
+    let names: Vec<String> = inputs
+        .iter()
+        .map(|i| match inputs.len() {
+            1 => text::sanitized(&i.name),
+            _ => format!("{}:{}", i.id, text::sanitized(&i.name)),
+        })
+        .collect();
     let head = page.paint(Role::Strong, "flapscope");
     page.wrapped(
         &format!("{head}  "),
@@ -361,7 +368,7 @@ fn effect(page: &mut Page, origin: Timestamp, effect: &Effect, last: bool) {
 fn details(page: &mut Page, finding: &Finding, indent: usize) {
     let head = " ".repeat(indent);
     if !finding.explain.is_empty() {
-        page.wrapped(&head, indent, &finding.explain, Some(Role::Muted));
+        page.wrapped(&head, indent, &finding.sentence(), Some(Role::Muted));
     }
     if let Some(period) = &finding.period {
         let matches = period
@@ -436,7 +443,7 @@ fn notes(page: &mut Page, findings: &[&Finding]) {
         let said = if finding.explain.is_empty() {
             headline(finding)
         } else {
-            finding.explain.clone()
+            finding.sentence()
         };
         page.wrapped(&head, width, &said, None);
     }
@@ -480,7 +487,7 @@ fn wrap(text: &str, room: usize) -> Vec<String> {
 
 /// `12:04:07.118`.
 pub fn clock(at: Timestamp) -> String {
-    at.to_string().get(11..23).unwrap_or_default().to_owned()
+    at.clock().to_string()
 }
 
 fn day_and_clock(at: Timestamp) -> String {

@@ -26,6 +26,16 @@ impl Desk {
         }
     }
 
+    /// Says what is watched before anything happens.
+    pub fn begin(&mut self, watched: &[String]) -> anyhow::Result<()> {
+        Ok(self.teller.begin(watched)?)
+    }
+
+    /// Nobody reads alerts any more; the recording goes on.
+    pub fn mute(&mut self) {
+        self.teller.mute();
+    }
+
     /// Moves received items into the merge; notes go to the reader at once.
     pub fn take(&mut self, batch: &mut Vec<LiveItem>) -> anyhow::Result<()> {
         for item in batch.drain(..) {
@@ -72,7 +82,7 @@ impl Desk {
     }
 
     /// End of input: the merge is emptied, the engine concludes, the recording is closed, all is written out.
-    pub fn finish(mut self) -> anyhow::Result<()> {
+    pub fn finish(&mut self) -> anyhow::Result<()> {
         while let Some(item) = self.merge.drain() {
             self.item(item)?;
         }

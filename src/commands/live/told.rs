@@ -10,13 +10,44 @@ use crate::input::record::Summary;
 use crate::output::alert::{Alert, AlertKind, Host, severity};
 use crate::output::report::{self, Style};
 
+/// Standard output, until nobody reads it any more.
+struct Out {
+    to: io::BufWriter<io::Stdout>,
+    muted: bool,
+}
+
+impl Write for Out {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        if self.muted {
+            return Ok(octets.len());
+        }
+        self.to.write(octets).map_err(gone)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.muted {
+            return Ok(());
+        }
+        self.to.flush().map_err(gone)
+    }
+}
+
+/// A terminal that was hung up answers with EIO; it is as gone as a closed pipe.
+fn gone(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(libc::EIO) {
+        io::ErrorKind::BrokenPipe.into()
+    } else {
+        error
+    }
+}
+
 /// Writes alerts.
 pub struct Teller {
     format: LiveFormat,
     mode: Mode,
     host: Option<String>,
     style: Style,
-    out: io::BufWriter<io::Stdout>,
+    out: Out,
     dirty: bool,
     told: u64,
 }
@@ -29,10 +60,18 @@ impl Teller {
             mode,
             host,
             style: style(),
-            out: io::BufWriter::new(io::stdout()),
+            out: Out {
+                to: io::BufWriter::new(io::stdout()),
+                muted: false,
+            },
             dirty: false,
             told: 0,
         }
+    }
+
+    /// Nobody reads alerts any more.
+    pub fn mute(&mut self) {
+        self.out.muted = true;
     }
 
     /// Says what is watched before anything happens.

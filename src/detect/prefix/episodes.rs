@@ -507,8 +507,9 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
                     let (penalty, profile) = (&hot.penalties[0], &store.profiles()[0]);
                     let reuse = penalty.reuse_at(profile, now)?;
                     Some(format!(
-                        "; FRR's default damping would suppress it (penalty {}) until {reuse}",
-                        penalty.value(profile, now)
+                        "; FRR's default damping would suppress it (penalty {}) until {} UTC",
+                        penalty.value(profile, now),
+                        reuse.clock_from(now)
                     ))
                 })
                 .unwrap_or_default();
@@ -519,7 +520,7 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
         }
         Kind::PrefixPathOscillation => {
             format!(
-                "the AS path of {}{origin}{others} changed {} times in {span:.1} s between the same paths, and it was never withdrawn{seen}",
+                "The AS path of {}{origin}{others} changed {} times in {span:.1} s between the same paths, and it was never withdrawn{seen}",
                 episode.lead, episode.count
             )
         }
@@ -529,7 +530,7 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
                 .filter(|names| !names.is_empty())
                 .unwrap_or_else(|| "attributes".to_owned());
             format!(
-                "{what} of {}{origin}{others} changed {} times in {span:.1} s back and forth; path and reachability stayed{seen}",
+                "{}{origin}{others} changed its {what} {} times in {span:.1} s back and forth; path and reachability stayed{seen}",
                 episode.lead, episode.count
             )
         }

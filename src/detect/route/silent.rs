@@ -182,7 +182,8 @@ impl SilentDetector {
             finding.actor = Some("the kernel, without a notification".to_owned());
             finding.period = period(&finding.occurrences);
             finding.explain = format!(
-                "{total} route(s) of {} vanished without a notification {}: {} ({}).",
+                "{total} {} of {} vanished without a notification {}: {} ({}).",
+                if total == 1 { "route" } else { "routes" },
                 list(waiting.owners.iter().map(|owner| protocol_name(*owner)), 3),
                 times(finding.count, finding.first, at),
                 list(&waiting.lost, 4),
