@@ -8,6 +8,7 @@ mod facts;
 pub mod forest;
 pub mod incident;
 pub mod join;
+pub mod maintenance;
 pub mod path;
 pub mod rule;
 pub mod rules;

@@ -807,9 +807,10 @@ pub const RULES: &[Rule] = &[
             plus: secs(10),
         },
         grade: Grade::Certain,
-        when: path_reason,
+        when: &[NOT_ON_PURPOSE],
         because: "behind a segment that cannot pass no KEEPALIVE arrives either, so the hold time runs out (RFC 4271 §6.5, RFC 2923 §2.1)",
         absent: "",
+        survey: &[],
     },
     Rule {
         name: "same-neighbor-other-session",
