@@ -85,7 +85,7 @@ fn open() -> io::Result<DefaultTerminal> {
 }
 
 /// Gives the terminal back. Harmless when done twice.
-fn restore() {
+pub fn restore() {
     // Nobody is left to tell when the terminal is gone.
     let _ = execute!(io::stdout(), DisableMouseCapture, DisableBracketedPaste);
     let _ = ratatui::try_restore();

@@ -78,7 +78,7 @@ impl Stage {
         while let Some(item) = inputs.next() {
             decoder.item(&item, &mut |event| {
                 screen.log.turn();
-                screen.log.keep(event);
+                screen.log.keep(event, &engine);
                 engine.handle(event, &mut told);
             });
         }

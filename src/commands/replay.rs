@@ -11,14 +11,15 @@ use tokio::sync::mpsc::error::TryRecvError;
 use super::inputs;
 use super::screen::Screen;
 use crate::cli::AnalyzeOptions;
-use crate::correlate::Told;
-use crate::decode::Decoder;
+use crate::config::Config;
 use crate::detect::Settings;
 use crate::engine::Engine;
+use crate::engine::rooms::{Rooms, ToldIn};
 use crate::engine::snapshot::{self, Mode};
-use crate::event::Timestamp;
+use crate::event::{Event, Timestamp};
 use crate::input::file::OpenOptions;
 use crate::input::merge::InputSet;
+use crate::output::log::Log;
 use crate::tui::Tui;
 use crate::tui::link::{Reply, Request, link};
 use crate::tui::model::Control;
@@ -33,11 +34,7 @@ const STRIDE: u32 = 2_048;
 /// Shows the files. The terminal is taken only after all of them could be opened.
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     let opening = super::open_options(&options.cut)?;
-    let settings = Settings {
-        own_prefixes: options.own_prefix.clone(),
-        own_as: options.own_as.clone(),
-        dhcp_servers: options.dhcp_server.clone(),
-    };
+    let settings = Config::load(&options.mine)?.settings(&options.mine);
     let first = Run::open(files, &opening, &settings)?;
     let (publisher, requests, link) = link();
     let tui = Tui::start(link, super::live::look()).context("cannot use the terminal")?;
@@ -63,9 +60,8 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
 /// The files run through an engine, as far as they were.
 struct Run {
     inputs: InputSet,
-    decoder: Decoder,
-    engine: Engine,
-    told: Vec<Told>,
+    rooms: Rooms,
+    told: Vec<ToldIn>,
     /// All was read, and concluded.
     ended: bool,
 }
@@ -74,42 +70,50 @@ impl Run {
     fn open(files: &[PathBuf], opening: &OpenOptions, settings: &Settings) -> anyhow::Result<Run> {
         Ok(Run {
             inputs: InputSet::open(files, opening)?,
-            decoder: Decoder::new(),
-            engine: Engine::new(settings),
+            rooms: Rooms::new(settings),
             told: Vec::new(),
             ended: false,
         })
     }
 
     /// Takes the next record, unless it is later than `until`; whether there was one.
-    fn step(&mut self, until: Timestamp, log: &mut crate::output::log::Log) -> bool {
+    fn step(&mut self, until: Timestamp, log: &mut Log) -> bool {
         if self.ended {
             return false;
         }
+        // The screen reads incidents off the engines; what is told in passing is for machines.
+        self.told.clear();
         if self.inputs.next_at().is_some_and(|at| at > until) {
-            self.engine.advance(until, &mut self.told);
-            self.told.clear();
+            self.rooms.advance(until, &mut self.told);
             return false;
         }
-        let (engine, told) = (&mut self.engine, &mut self.told);
-        let mut emit = |event: &crate::event::Event| {
-            log.keep(event);
-            engine.handle(event, told);
-        };
+        let mut seen = |event: &Event, engine: &Engine| log.keep(event, engine);
         match self.inputs.next() {
-            Some(item) => self.decoder.item(&item, &mut emit),
+            Some(item) => self.rooms.item_seen(&item, &mut self.told, &mut seen),
             None => {
-                self.decoder.finish(&mut emit);
-                if let Some(until) = self.inputs.watched_until() {
-                    self.engine.advance(until, &mut self.told);
-                }
-                self.engine.finish(&mut self.told);
+                let until = self.inputs.watched_until();
+                self.rooms.conclude_seen(until, &mut self.told, &mut seen);
                 self.ended = true;
             }
         }
-        // The screen reads incidents off the engine; what is told in passing is for machines.
-        self.told.clear();
         !self.ended
+    }
+
+    fn engines(&self) -> impl Iterator<Item = &Engine> {
+        self.rooms.all().iter().map(|room| &room.engine)
+    }
+
+    /// Time of the last event, whichever room had it.
+    fn now(&self) -> Timestamp {
+        self.engines().map(Engine::now).max().unwrap_or_default()
+    }
+
+    fn from(&self) -> Option<Timestamp> {
+        self.engines().filter_map(Engine::from).min()
+    }
+
+    fn events(&self) -> u64 {
+        self.engines().map(|engine| engine.counts().events).sum()
     }
 }
 
@@ -177,8 +181,8 @@ impl Replay<'_> {
     /// Runs to a goal, from the begin if it lies behind us. New questions are answered on the way; a new goal replaces the old one.
     fn go(&mut self, goal: Goal) -> anyhow::Result<()> {
         let behind = match goal {
-            Goal::Until(at) => at < self.run.engine.now(),
-            Goal::Events(count) => count < self.run.engine.counts().events,
+            Goal::Until(at) => at < self.run.now(),
+            Goal::Events(count) => count < self.run.events(),
         };
         if behind {
             if !self.rewinds() {
@@ -195,7 +199,7 @@ impl Replay<'_> {
         let mut left = STRIDE;
         loop {
             if let Goal::Events(count) = goal
-                && self.run.engine.counts().events >= count
+                && self.run.events() >= count
             {
                 break;
             }
@@ -219,7 +223,7 @@ impl Replay<'_> {
             }
         }
         if self.run.ended {
-            self.to = Some(self.run.engine.now());
+            self.to = Some(self.run.now());
         }
         self.screen.log.turn();
         self.picture(false, true);
@@ -229,7 +233,7 @@ impl Replay<'_> {
     fn picture(&mut self, reading: bool, thorough: bool) {
         self.pictured = now();
         let infos = self.run.inputs.inputs();
-        let mut picture = self.screen.shoot(&[(None, &self.run.engine)], thorough);
+        let mut picture = self.screen.shoot(&self.run.rooms.engines(), thorough);
         picture.notes = infos
             .iter()
             .flat_map(|input| input.notes.iter().map(move |note| (&input.name, note)))
@@ -247,7 +251,7 @@ impl Replay<'_> {
                 .iter()
                 .map(|input| crate::event::text::sanitized(&input.name))
                 .collect(),
-            from: self.run.engine.from(),
+            from: self.run.from(),
             to: self.to,
             playing: self.plays.is_some(),
             speed: self.speed,
@@ -309,12 +313,12 @@ impl Replay<'_> {
     /// Finishes searches: nothing has to be taken meanwhile.
     fn search(&mut self) {
         while self.screen.is_busy() {
-            self.screen.slice(&[(None, &self.run.engine)]);
+            self.screen.slice(&self.run.rooms.engines());
         }
     }
 
     fn ask(&mut self, request: Request) -> anyhow::Result<()> {
-        let Some(request) = self.screen.answer(request, &[(None, &self.run.engine)]) else {
+        let Some(request) = self.screen.answer(request, &self.run.rooms.engines()) else {
             return Ok(());
         };
         match request {
@@ -353,7 +357,7 @@ impl Replay<'_> {
                 self.picture(false, false);
             }
             Control::Seek(at) => {
-                let at = match self.run.engine.from() {
+                let at = match self.run.from() {
                     Some(from) => at.max(from),
                     None => at,
                 };
@@ -364,7 +368,7 @@ impl Replay<'_> {
             }
             Control::Step(by) => {
                 self.plays = None;
-                let count = i64::try_from(self.run.engine.counts().events).unwrap_or(i64::MAX);
+                let count = i64::try_from(self.run.events()).unwrap_or(i64::MAX);
                 let count = count.saturating_add(by).max(1);
                 self.go(Goal::Events(u64::try_from(count).unwrap_or(1)))?;
             }
@@ -378,7 +382,7 @@ impl Replay<'_> {
 
     fn begin(&mut self) {
         self.plays = Some(Playing {
-            from: self.run.engine.now(),
+            from: self.run.now(),
             since: now(),
         });
     }

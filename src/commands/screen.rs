@@ -64,7 +64,7 @@ impl Screen {
         match request {
             Request::Page { id, query } => self.scans.push_back((id, Scan::new(query))),
             Request::Log { id, query } => {
-                let page = self.log.page(&query, &|_| true);
+                let page = self.log.page(&query);
                 self.publisher.reply(Reply::Log { id, page });
             }
             Request::Alert { id } => {

@@ -136,7 +136,7 @@ impl Feeds {
         finding.ended = Some(seen.event.at);
         let who = router.map_or_else(|| "a router".to_owned(), |addr| addr.to_string());
         finding.explain = format!(
-            "the feed of {who} connected again and repeats its whole state; the repetition is no churn"
+            "The feed of {who} connected again and repeats its whole state; the repetition is no churn"
         );
         self.restarts.insert(router, board.raise(finding));
     }

@@ -3,18 +3,24 @@
 //! Formatting costs more than deciding, so a flood is not written out whole: of each turn only so many events are kept and the rest is
 //! counted, and the log says where.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::line::Lines;
+use crate::engine::Engine;
 use crate::engine::snapshot::case::Place;
-use crate::event::{Event, EventKind, Timestamp};
+use crate::event::{Event, EventKind, SourceId, SourceInfo, Timestamp};
+use crate::filter::events::Seen;
+use crate::filter::kept::Kept;
+use crate::filter::{Fact, Facts, Filter, Key};
 
 /// Lines kept: a few MB, hours of a quiet host.
 pub const MAX_LINES: usize = 20_000;
 /// Events written out of one turn ([`Log::turn`], ten or twenty a second): 0.5 µs–3 µs each, so at most a tenth of a core in a flood.
 pub const MAX_PER_TURN: u32 = 2_000;
+/// Sources whose kind and host can be asked for; a feed that opens more connections is known by its lines.
+const MAX_SOURCES: usize = 4096;
 /// Longest line kept, in octets: an UPDATE shows eight prefixes, a DHCP packet all its options.
 const MAX_LINE: usize = 600;
 
@@ -34,6 +40,45 @@ pub struct Entry {
     pub subject: Option<String>,
     /// Events before this one that were not written out.
     pub skipped: u64,
+    /// What it can be filtered by; stays with the log.
+    #[serde(skip)]
+    facts: Kept,
+}
+
+/// Properties of an event that filters ask for.
+const KEYS: [Key; 6] = [
+    Key::If,
+    Key::Prefix,
+    Key::Peer,
+    Key::Asn,
+    Key::Mac,
+    Key::Src,
+];
+/// Facts kept of one event: a whole UPDATE has more, but its line shows no more either.
+const MAX_FACTS: usize = 24;
+
+impl Facts for Entry {
+    fn any(&self, key: Key, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
+        match key {
+            Key::Kind => test(Fact::Word(&self.plane)),
+            Key::Subject => self
+                .subject
+                .as_ref()
+                .is_some_and(|subject| test(Fact::Word(subject))),
+            Key::Src if test(Fact::Word(&self.source)) => true,
+            _ => self.facts.any(key, test),
+        }
+    }
+
+    fn text(&self, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
+        [&self.text, &self.plane, &self.source]
+            .into_iter()
+            .any(|text| test(Fact::Word(text)))
+    }
+
+    fn has(&self, key: Key) -> bool {
+        !matches!(key, Key::Sev | Key::State)
+    }
 }
 
 /// Which part of the log is asked for.
@@ -65,6 +110,7 @@ pub struct LogPage {
 #[derive(Default)]
 pub struct Log {
     lines: Lines,
+    sources: BTreeMap<SourceId, SourceInfo>,
     entries: VecDeque<Entry>,
     number: u64,
     this_turn: u32,
@@ -78,9 +124,13 @@ impl Log {
     }
 
     /// Keeps an event.
-    pub fn keep(&mut self, event: &Event) {
-        if let EventKind::Source(_) = &event.kind {
+    /// `engine` knows the names of interfaces.
+    pub fn keep(&mut self, event: &Event, engine: &Engine) {
+        if let EventKind::Source(info) = &event.kind {
             self.lines.learn(event);
+            if self.sources.len() < MAX_SOURCES {
+                self.sources.insert(info.id, (**info).clone());
+            }
             return;
         }
         self.number += 1;
@@ -94,6 +144,14 @@ impl Log {
             self.entries.pop_front();
         }
         let (source, mut text) = self.lines.parts(event);
+        let interface = interface(&event.kind).map(|index| engine.net().links.name(index));
+        let seen = Seen {
+            event,
+            line: &text,
+            source: self.sources.get(&event.source),
+            interface: interface.as_deref(),
+        };
+        let facts = Kept::of(&seen, &KEYS, MAX_FACTS);
         if text.len() > MAX_LINE {
             let end = (0..=MAX_LINE).rev().find(|at| text.is_char_boundary(*at));
             text.truncate(end.unwrap_or(0));
@@ -108,14 +166,15 @@ impl Log {
             subject: subject(&event.kind),
             text,
             skipped: std::mem::take(&mut self.skipped),
+            facts,
         });
     }
 
     /// Forgets all entries; the names of sources stay.
     pub fn clear(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
         *self = Log {
-            lines,
+            lines: std::mem::take(&mut self.lines),
+            sources: std::mem::take(&mut self.sources),
             ..Log::default()
         };
     }
@@ -135,8 +194,9 @@ impl Log {
         self.entries.iter()
     }
 
-    /// A part of the log; `matches` decides what belongs to it.
-    pub fn page(&self, query: &LogQuery, matches: &dyn Fn(&Entry) -> bool) -> LogPage {
+    /// A part of the log. What is no filter takes all: who asks has checked it.
+    pub fn page(&self, query: &LogQuery) -> LogPage {
+        let filter: Filter = query.filter.parse().unwrap_or_default();
         let end = match query.until {
             Some(until) => self.entries.partition_point(|entry| entry.at <= until),
             None => self.entries.len(),
@@ -147,7 +207,13 @@ impl Log {
             reach: self.entries.front().map(|entry| entry.at),
             ..LogPage::default()
         };
-        for entry in self.entries.iter().take(end).rev().filter(|e| matches(e)) {
+        for entry in self
+            .entries
+            .iter()
+            .take(end)
+            .rev()
+            .filter(|e| filter.matches(*e))
+        {
             page.matched += 1;
             if page.matched > u64::from(query.back) && page.entries.len() < usize::from(query.limit)
             {
@@ -156,6 +222,17 @@ impl Log {
         }
         page.entries.reverse();
         page
+    }
+}
+
+/// The interface that an event of the kernel's is about.
+fn interface(kind: &EventKind) -> Option<u32> {
+    match kind {
+        EventKind::Link(link) => Some(link.ifindex),
+        EventKind::Address(address) => Some(address.ifindex),
+        EventKind::Neighbor(neighbor) => Some(neighbor.ifindex),
+        EventKind::Route(route) => route.hops.first()?.ifindex,
+        _ => None,
     }
 }
 

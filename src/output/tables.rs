@@ -1,5 +1,6 @@
 //! The report's tables as cells of text: unstable prefixes, sessions, DHCP servers and clients.
 
+use super::selection::Selection;
 use crate::detect::prefix::rows::{PrefixRow, SessionRow};
 use crate::engine::Engine;
 use crate::output::report::clock;
@@ -14,13 +15,13 @@ pub struct Table {
     pub more: Option<usize>,
 }
 
-/// Every table that has rows; at most `top` rows each.
-pub fn all(engine: &Engine, top: usize) -> Vec<Table> {
+/// Every table, with the rows of it that `selection` leaves.
+pub fn all(engine: &Engine, selection: &Selection) -> Vec<Table> {
     vec![
-        prefixes(engine, top),
-        sessions(engine, top),
-        servers(engine, top),
-        clients(engine, top),
+        prefixes(engine, selection),
+        sessions(engine, selection),
+        servers(engine, selection),
+        clients(engine, selection),
     ]
 }
 
@@ -83,13 +84,14 @@ pub fn prefix_cells(row: &PrefixRow) -> Vec<String> {
     ]
 }
 
-fn prefixes(engine: &Engine, top: usize) -> Table {
-    let rows = engine.prefixes(top).iter().map(prefix_cells).collect();
+fn prefixes(engine: &Engine, selection: &Selection) -> Table {
+    let rows = selection.prefixes(engine);
+    let rows = rows.iter().map(prefix_cells).collect();
     table(
         "UNSTABLE PREFIXES (damping in observe mode: what a router with that profile would do)",
         &PREFIX_HEAD,
         rows,
-        top,
+        selection.top,
     )
 }
 
@@ -115,10 +117,10 @@ pub fn session_cells(row: &SessionRow) -> Vec<String> {
     ]
 }
 
-fn sessions(engine: &Engine, top: usize) -> Table {
-    let rows = engine.sessions(top.saturating_add(1));
+fn sessions(engine: &Engine, selection: &Selection) -> Table {
+    let rows = selection.sessions(engine, selection.top.saturating_add(1));
     let rows = rows.iter().map(session_cells).collect();
-    table("BGP SESSIONS", &SESSION_HEAD, rows, top)
+    table("BGP SESSIONS", &SESSION_HEAD, rows, selection.top)
 }
 
 /// Heads of [`server_cells`].
@@ -152,9 +154,10 @@ pub fn server_cells(server: &ServerRow) -> Vec<String> {
     ]
 }
 
-fn servers(engine: &Engine, top: usize) -> Table {
-    let rows = engine.servers().iter().map(server_cells).collect();
-    table("DHCP SERVERS", &SERVER_HEAD, rows, top)
+fn servers(engine: &Engine, selection: &Selection) -> Table {
+    let rows = selection.servers(engine);
+    let rows = rows.iter().map(server_cells).collect();
+    table("DHCP SERVERS", &SERVER_HEAD, rows, selection.top)
 }
 
 /// Heads of [`client_cells`].
@@ -192,9 +195,10 @@ pub fn client_cells(client: &ClientRow) -> Vec<String> {
     ]
 }
 
-fn clients(engine: &Engine, top: usize) -> Table {
-    let rows = engine.clients().iter().map(client_cells).collect();
-    table("DHCP CLIENTS", &CLIENT_HEAD, rows, top)
+fn clients(engine: &Engine, selection: &Selection) -> Table {
+    let rows = selection.clients(engine);
+    let rows = rows.iter().map(client_cells).collect();
+    table("DHCP CLIENTS", &CLIENT_HEAD, rows, selection.top)
 }
 
 /// An empty cell is a dash: a hole in a table looks like a mistake.

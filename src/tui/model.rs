@@ -12,6 +12,7 @@ use crate::engine::query::{Order, Page, Query, Row, Table};
 use crate::engine::snapshot::case::Case;
 use crate::engine::snapshot::{Mode, Snapshot};
 use crate::event::Timestamp;
+use crate::filter::Filter;
 use crate::output::log::LogPage;
 
 /// The smallest screen that can say something useful.
@@ -242,8 +243,10 @@ pub enum Edit {
 /// The filter: what is typed, and the last one that could be understood.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct FilterState {
-    /// As it is applied.
+    /// As it is typed.
     pub text: String,
+    /// The last one that could be understood.
+    pub applied: Filter,
     /// Why what is being typed is not applied.
     pub error: Option<String>,
 }

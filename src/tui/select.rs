@@ -5,18 +5,26 @@ use std::sync::Arc;
 use super::model::{Model, View};
 use crate::detect::Severity;
 use crate::engine::snapshot::case::Case;
+use crate::event::frame::Mac;
+use crate::filter::Filter;
 use crate::output::log::Entry;
 
 /// Incidents that are shown: open ones first, then the worst, then the newest.
 pub fn shown(model: &Model) -> Vec<&Arc<Case>> {
     let now = model.now();
+    let about = about(model);
     let mut all: Vec<&Arc<Case>> = model
         .snapshot
         .cases
         .iter()
         .filter(|case| case.merged_into.is_none())
         .filter(|case| model.moment.is_none() || case.root.first <= now)
-        .filter(|case| matches(model, case))
+        .filter(|case| model.filter.applied.matches(case.as_ref()))
+        .filter(|case| {
+            about
+                .as_ref()
+                .is_none_or(|about| about.matches(case.as_ref()))
+        })
         .collect();
     all.sort_by_key(|case| {
         let severity = match case.severity {
@@ -32,26 +40,6 @@ pub fn shown(model: &Model) -> Vec<&Arc<Case>> {
         )
     });
     all
-}
-
-fn matches(model: &Model, case: &Case) -> bool {
-    let wanted = model
-        .filter
-        .text
-        .split(' ')
-        .chain(model.subject.as_deref())
-        .filter(|word| !word.is_empty());
-    let mut texts = case
-        .steps()
-        .flat_map(|step| step.subjects.iter().chain([&step.headline, &step.kind]))
-        .chain([&case.title, &case.id]);
-    let words: Vec<String> = wanted.map(str::to_lowercase).collect();
-    words.is_empty() || {
-        let all: Vec<String> = texts.by_ref().map(|text| text.to_lowercase()).collect();
-        words
-            .iter()
-            .all(|word| all.iter().any(|text| text.contains(word)))
-    }
 }
 
 /// What `f` would narrow every view to: the subject under the cursor.
@@ -85,10 +73,31 @@ pub fn log_entry(model: &Model) -> Option<&Entry> {
     model.log.page.entries.last()
 }
 
+/// The filter that the subject is.
+fn about(model: &Model) -> Option<Filter> {
+    let subject = model.subject.as_deref()?;
+    Some(of_subject(subject).parse().unwrap_or_default())
+}
+
+/// The filter that leaves what is about a subject, in every table: an interface, prefix, address, peer, AS or client.
+fn of_subject(subject: &str) -> String {
+    let (kind, value) = subject.split_once(':').unwrap_or(("", subject));
+    match kind {
+        "link" => format!("if:\"{value}\""),
+        "prefix" | "address" | "neighbor" | "nexthop" => format!("prefix:{value}"),
+        "peer" => format!("peer:{value}"),
+        "origin" | "as" => format!("asn:{}", value.trim_start_matches("AS")),
+        "mac" => format!("mac:{value}"),
+        "client" if value.parse::<Mac>().is_ok() => format!("mac:{value}"),
+        _ => format!("subject:\"{subject}\""),
+    }
+}
+
 /// What the engine's side is asked to leave out: the filter with the subject.
 pub fn filter(model: &Model) -> String {
-    let mut parts: Vec<&str> = vec![model.filter.text.trim()];
-    parts.extend(model.subject.as_deref());
+    let subject = model.subject.as_deref().map(of_subject);
+    let mut parts: Vec<&str> = vec![model.filter.applied.as_str().trim()];
+    parts.extend(subject.as_deref());
     parts.retain(|part| !part.is_empty());
     parts.join(" ")
 }

@@ -291,7 +291,7 @@ fn back(model: &mut Model) {
     } else if model.pane > 0 {
         model.pane = 0;
     } else if !model.filter.text.is_empty() {
-        model.filter.text.clear();
+        model.filter = Default::default();
     } else if model.subject.take().is_none() && model.moment.take().is_none() {
         model.view = View::Incidents;
     }

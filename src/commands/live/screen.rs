@@ -1,7 +1,7 @@
 //! A live run's screen: pictures at most ten times a second and only when something happened, questions answered between batches.
 
-use super::watch::Rooms;
 use crate::commands::screen::Screen;
+use crate::engine::rooms::Rooms;
 use crate::event::Timestamp;
 use crate::tui::link::{Reply, Request};
 

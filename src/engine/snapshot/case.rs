@@ -8,6 +8,20 @@ use crate::correlate::rules::Grade;
 use crate::detect::{Fidelity, Finding, Severity};
 use crate::event::source::Unit;
 use crate::event::{Locator, Timestamp};
+use crate::filter::kept::Kept;
+use crate::filter::{Fact, Facts, Key};
+
+/// Properties of an incident that do not follow from what a reader sees of it.
+const KEYS: [Key; 6] = [
+    Key::If,
+    Key::Prefix,
+    Key::Peer,
+    Key::Asn,
+    Key::Mac,
+    Key::Src,
+];
+/// Facts kept of one incident: its hosts, sessions and the first thousand of its prefixes.
+const MAX_FACTS: usize = 1024;
 
 /// An incident.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -34,6 +48,8 @@ pub struct Case {
     pub blind: Vec<String>,
     /// Read-only commands.
     pub advice: Vec<String>,
+    /// What it can be filtered by.
+    facts: Kept,
 }
 
 /// How many were hit.
@@ -176,6 +192,7 @@ impl Case {
                 .collect(),
             blind: incident.blind.clone(),
             advice: incident.advice.clone(),
+            facts: Kept::of(incident, &KEYS, MAX_FACTS),
         }
     }
 
@@ -209,6 +226,32 @@ impl Case {
     /// What it is about, without its type: `up1`, `192.0.2.0/24`.
     pub fn subject(&self) -> &str {
         self.root.subject()
+    }
+}
+
+impl Facts for Case {
+    fn any(&self, key: Key, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
+        match key {
+            Key::Sev => test(Fact::Severity(self.severity)),
+            Key::State => test(Fact::Word(if self.open { "open" } else { "resolved" })),
+            Key::Kind => self.steps().any(|step| test(Fact::Word(&step.kind))),
+            Key::Subject => self
+                .steps()
+                .flat_map(|step| &step.subjects)
+                .any(|subject| test(Fact::Word(subject))),
+            _ => self.facts.any(key, test),
+        }
+    }
+
+    fn text(&self, test: &mut dyn FnMut(Fact<'_>) -> bool) -> bool {
+        let own = [&self.id, &self.title, &self.impact];
+        let steps = self.steps().flat_map(|step| {
+            let sentences = [&step.kind, &step.headline, &step.explain];
+            sentences.into_iter().chain(&step.subjects)
+        });
+        own.into_iter()
+            .chain(steps)
+            .any(|text| test(Fact::Word(text)))
     }
 }
 

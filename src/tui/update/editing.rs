@@ -131,7 +131,12 @@ fn edited(model: &mut Model, edit: Edit, key: KeyEvent) -> Vec<Effect> {
             model.filter = Default::default();
             moving::settle(model);
         }
-        (Edit::Filter(_), KeyCode::Enter) => model.filter.error = None,
+        (Edit::Filter(_), KeyCode::Enter) => {
+            if model.filter.error.take().is_some() {
+                model.filter.text = model.filter.applied.as_str().to_owned();
+                model.status = Some("that was no filter: the last one that was stays".to_owned());
+            }
+        }
         (Edit::Filter(mut line), _) => {
             line.key(key);
             filter(model, line);
@@ -158,6 +163,14 @@ fn edited(model: &mut Model, edit: Edit, key: KeyEvent) -> Vec<Effect> {
 /// What is typed is applied at once.
 fn filter(model: &mut Model, line: Line) {
     model.filter.text = line.text.clone();
+    match line.text.parse() {
+        Ok(filter) => {
+            model.filter.applied = filter;
+            model.filter.error = None;
+        }
+        // The last good one stays.
+        Err(error) => model.filter.error = Some(error.to_string()),
+    }
     model.edit = Some(Edit::Filter(line));
     moving::settle(model);
 }
