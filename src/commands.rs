@@ -4,6 +4,7 @@ pub mod analyze;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+pub mod evidence;
 pub mod explain;
 pub mod inputs;
 pub mod live;
