@@ -8,6 +8,7 @@ mod facts;
 pub mod forest;
 pub mod incident;
 pub mod join;
+pub mod maintenance;
 pub mod path;
 pub mod rule;
 pub mod rules;
@@ -23,7 +24,7 @@ use crate::event::Timestamp;
 use explain::Surroundings;
 use forest::Forest;
 use incident::{
-    AffectedTotals, Effect, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
+    AffectedTotals, Effect, GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
 };
 
 #[cfg(test)]
@@ -32,8 +33,7 @@ mod tests;
 /// Findings on the board from which on old ones are let go: three quarters of what it holds.
 const ROOM: usize = MAX_FINDINGS / 4 * 3;
 
-/// How long after a change the board is looked at: changes of one burst are judged together. Half a second keeps the first alert
-/// within the bar of 2 s.
+/// How long after a change the board is looked at: changes of one burst are judged together.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What the correlator tells.
@@ -256,13 +256,18 @@ impl Correlator {
             None => {
                 let number = self.next_case;
                 self.next_case += 1;
+                let newest = tree
+                    .iter()
+                    .filter_map(|key| board.get(*key))
+                    .map(|finding| finding.last)
+                    .max();
                 self.cases.insert(
                     number,
                     Case {
                         id: self.unused_id(incident::id_of(root_finding)),
                         rev: 0,
                         open_since: None,
-                        opens_at: now + SETTLE,
+                        opens_at: newest.map_or(now, |at| at + SETTLE).max(now + GROW),
                         updated_at: now,
                         resolved_at: None,
                         merged_into: None,

@@ -4,6 +4,7 @@
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
 mod facts;
+pub mod rooms;
 
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
@@ -33,6 +34,8 @@ pub struct Counts {
     /// ARP and neighbor discovery.
     pub lan: u64,
     pub tcp: u64,
+    /// Of RPKI caches.
+    pub rtr: u64,
     pub malformed: u64,
     pub gaps: u64,
 }
@@ -272,6 +275,7 @@ impl Engine {
                 self.counts.lan += 1;
             }
             EventKind::Tcp(_) => self.counts.tcp += 1,
+            EventKind::Rtr(_) => self.counts.rtr += 1,
             EventKind::Malformed(_) => self.counts.malformed += 1,
             EventKind::Gap(gap) => {
                 self.counts.gaps += 1;

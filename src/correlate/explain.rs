@@ -184,7 +184,7 @@ pub fn headline(finding: &Finding) -> String {
         }
         Kind::RouteFlap | Kind::RouteWithdrawn => match finding.affected.routes.len() {
             many if many > 1 && !matches!(finding.subjects.first(), Some(Subject::Prefix(_))) => {
-                format!("{many} kernel routes by {subject} were deleted{times}")
+                format!("{many} kernel routes via {subject} were deleted{times}")
             }
             _ => format!("kernel route {subject} was deleted{times}"),
         },
@@ -239,6 +239,9 @@ pub fn headline(finding: &Finding) -> String {
         Kind::RouteEcmpShrunk => format!("multipath route {subject} lost members{times}"),
         Kind::SessionOpenRejected => {
             format!("session to {subject} is refused while opening{times}")
+        }
+        Kind::SessionMtuBlackhole => {
+            format!("session to {subject} dies at its first full-size packet{times}")
         }
         Kind::SessionSpeakerRestarted => format!("all sessions of {subject} restarted at once"),
         Kind::PrefixPathHunting => {

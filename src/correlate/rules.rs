@@ -798,6 +798,21 @@ pub const RULES: &[Rule] = &[
     },
     // --- sessions ---
     Rule {
+        name: "full-size-loss-ends-session",
+        causes: &[SessionMtuBlackhole],
+        effects: &[SessionDown, SessionFlap, SessionStalled, SessionNearMiss],
+        join: Join::Peer,
+        window: Window::Reach {
+            least: secs(10),
+            plus: secs(10),
+        },
+        grade: Grade::Certain,
+        when: &[NOT_ON_PURPOSE],
+        because: "behind a segment that cannot pass no KEEPALIVE arrives either, so the hold time runs out (RFC 4271 §6.5, RFC 2923 §2.1)",
+        absent: "",
+        survey: &[],
+    },
+    Rule {
         name: "same-neighbor-other-session",
         causes: SESSION,
         effects: SESSION,

@@ -4,6 +4,7 @@
 //! (a NOTIFICATION that was stuck behind a dead path) corrects the reason in place. One finding per session, upgraded from
 //! `session.down` to `session.flap` when it happens again.
 
+mod full_size;
 pub mod perspective;
 pub mod reason;
 mod trouble;

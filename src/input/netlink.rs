@@ -104,6 +104,7 @@ impl Collector {
     ) -> io::Result<Running> {
         let info = ids.announce(SourceKind::Netlink, self.label.as_deref());
         let source = info.id;
+        let begin = now();
         let work = Work {
             port: self.socket.port(),
             socket: self.socket,
@@ -117,6 +118,8 @@ impl Collector {
             actors: Actors::default(),
             buffer: vec![0; DATAGRAM],
             heard: None,
+            begin: Some(begin),
+            fresh: true,
         };
         let thread = thread::Builder::new()
             .name("netlink".into())
@@ -189,6 +192,10 @@ struct Work {
     buffer: Vec<u8>,
     /// When the last datagram was read: a loss lies between then and its report.
     heard: Option<Timestamp>,
+    /// Stamp of the first record: namespaces begin in the order in which they were asked for, however threads run.
+    begin: Option<Timestamp>,
+    /// The baseline is not told complete yet.
+    fresh: bool,
 }
 
 /// Lets a flood gather.
@@ -266,7 +273,8 @@ impl Work {
         };
         while let Some((table, seq)) = self.dumps.next(now()) {
             let request = table.request(seq, self.port);
-            let item = self.own.record(now(), &request);
+            let stamp = self.begin.take().unwrap_or_else(now);
+            let item = self.own.record(stamp, &request);
             if self.sender.blocking_send(item).is_err() {
                 return Ok(Err(Unwanted));
             }
@@ -279,6 +287,14 @@ impl Work {
         }
         if more {
             return Ok(Ok(true));
+        }
+        if self.fresh && self.dumps.is_settled() {
+            self.fresh = false;
+            let of = self.label.as_ref().map(|label| format!(" of {label}"));
+            let note = format!("read the kernel{}", of.unwrap_or_default());
+            if self.sender.blocking_send(LiveItem::Note(note)).is_err() {
+                return Ok(Err(Unwanted));
+            }
         }
         let sources: Vec<SourceId> = std::iter::once(&self.own)
             .chain(self.others.values())

@@ -469,7 +469,7 @@ fn tables(page: &mut Page, engine: &Engine, selection: &Selection) {
 }
 
 /// Greedy wrap at spaces; a word longer than the room stands alone, uncut.
-fn wrap(text: &str, room: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let Some(line) = lines.last_mut() else { break };

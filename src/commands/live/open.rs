@@ -8,7 +8,6 @@ use std::io;
 
 use anyhow::{Context, bail};
 
-use super::Rooms;
 use super::confine;
 use crate::cli::Live;
 use crate::input::bgp_listener::BgpListener;
@@ -83,12 +82,11 @@ impl Opened {
         self,
         options: &Live,
         collectors: &Collectors,
-        rooms: &mut Rooms,
         watched: &mut Vec<String>,
     ) -> anyhow::Result<Confined> {
         let mut sandbox = confine::begin(options, self.capture.is_some())?;
         let threads = sandbox.threads();
-        self.start_kernels(&threads, collectors, rooms, watched)
+        self.start_kernels(&threads, collectors, watched)
             .and_then(|rest| {
                 // What follows sees the file system through Landlock; looking into other processes' /proc would not work there.
                 sandbox.enclose()?;
@@ -102,19 +100,17 @@ impl Opened {
         mut self,
         threads: &Confine,
         collectors: &Collectors,
-        rooms: &mut Rooms,
         watched: &mut Vec<String>,
     ) -> anyhow::Result<Opened> {
         for (namespace, mut collector) in std::mem::take(&mut self.kernels) {
             let label = namespace.label();
             let notes = std::mem::take(&mut collector.notes);
-            let running = collector.spawn(
+            collector.spawn(
                 collectors.sender.clone(),
                 collectors.ids.clone(),
                 collectors.stop.clone(),
                 threads.clone(),
             )?;
-            rooms.add(running.source, label.as_deref());
             let of = label.map_or_else(String::new, |label| format!(" of {label}"));
             watched.push(format!(
                 "the kernel's links, addresses, neighbors, rules, nexthops and routes{of}"
@@ -212,8 +208,11 @@ fn open_capture(
 
 /// The BGP listener, where one was asked for.
 fn bgp_listener(options: &Live) -> anyhow::Result<Option<BgpListener>> {
-    let Some(asn) = options.as_number.filter(|_| !options.bgp_listen.is_empty()) else {
+    if options.bgp_listen.is_empty() {
         return Ok(None);
+    }
+    let Some(asn) = options.as_number else {
+        bail!("--bgp-listen needs --as N: the AS number to speak BGP with");
     };
     let mut config = Config::new(asn);
     config.router_id = options.router_id;

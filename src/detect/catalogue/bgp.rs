@@ -125,10 +125,21 @@ pub(super) const ROWS: &[Row] = &[
         ],
         SESSION,
     ),
-    named(
+    detected(
         Kind::SessionMtuBlackhole,
         &[Packets],
-        "Small packets get through and full-size segments are sent again and again, until the hold time ends, each time.",
+        [
+            "2 deaths of a session within 20 min, each with a block in front of it: the sender repeated a segment of 536 octets or more 3 times \
+             without an acknowledgement while the other end talked on; or, seen at the receiver, a small segment arrived behind a hole of 536 \
+             octets or more that was never filled. In between the session opened, so small packets passed.",
+            "RFC 2923 §2.1, RFC 4821 §1 (black holes); RFC 9293 §3.7.1 (536).",
+            "One death may be plain loss that began at an unlucky moment. An acknowledgement that moves on ends the block.",
+        ],
+        &[
+            "ping -M do -s 1472 -c 3 PEER",
+            "tracepath -n PEER",
+            "ss -tnoi 'dport = :179 or sport = :179'",
+        ],
     ),
     detected(
         Kind::SessionEmpty,

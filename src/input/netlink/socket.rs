@@ -14,6 +14,8 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, NetlinkAddr, recvmsg, setsockopt};
 
+use crate::event::source::NETNS;
+
 /// Multicast groups (linux/rtnetlink.h): link, neigh, IPv4 address, route and rule, IPv6 address, route and rule, netconf of both, mdb, nexthop.
 const GROUPS: &[u32] = &[1, 3, 5, 7, 8, 9, 11, 19, 24, 25, 26, 32];
 /// Receive buffer asked for: a notification takes some 800 octets of it, the kernel makes 60,000 a second (measured), so this is
@@ -64,8 +66,8 @@ impl Namespace {
     pub fn label(&self) -> Option<String> {
         match self {
             Namespace::Own => None,
-            Namespace::Named(name) => Some(format!("netns {name}")),
-            Namespace::Process(pid) => Some(format!("netns of {pid}")),
+            Namespace::Named(name) => Some(format!("{NETNS}{name}")),
+            Namespace::Process(pid) => Some(format!("{NETNS}of {pid}")),
         }
     }
 
