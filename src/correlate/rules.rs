@@ -941,7 +941,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "stalled-session-ends",
-        causes: &[SessionMtuBlackhole, SessionStalled, SessionNearMiss],
+        causes: &[SessionMtuBlackhole, SessionStalled],
         effects: &[SessionDown, SessionFlap, SessionStalled, SessionEmpty],
         join: Join::Peer,
         window: Window::Reach {
@@ -1022,7 +1022,7 @@ pub const RULES: &[Rule] = &[
             NeighborFlap,
         ],
         effects: &[PrefixNexthopUnresolved, PrefixBlackholed, RouteFibMissing],
-        join: Join::Gateway,
+        join: Join::NextHop,
         window: Window::Reach {
             least: secs(5),
             plus: secs(30),
