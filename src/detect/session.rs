@@ -7,6 +7,7 @@
 mod full_size;
 pub mod perspective;
 pub mod reason;
+mod speaker;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +50,7 @@ const MAX_TRACKED: usize = crate::state::sessions::MAX_SESSIONS;
 /// Adds this family's detectors.
 pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(SessionLosses::default()));
+    detectors.push(Box::new(speaker::Speakers::default()));
     detectors.push(Box::new(trouble::Trouble::default()));
 }
 

@@ -161,10 +161,18 @@ pub(super) const ROWS: &[Row] = &[
         ],
         SESSION,
     ),
-    named(
+    detected(
         Kind::SessionSpeakerRestarted,
-        &[Packets, Bmp, Mrt],
-        "All sessions of one router go at once and come back together.",
+        &[Packets, Bmp],
+        [
+            "At least 2 sessions of one BGP identifier, and 80 % of those that are seen, are closed by that router within 2 s (FIN or RST without a \
+             NOTIFICATION, Cease 6/2 or 6/3, BMP reason 4), and 2 are back within 360 s. They belong to 2 neighbors, or a SYN to the router was \
+             answered by RST meanwhile.",
+            "Survey D32; measured: FRR sets the Restart State bit (RFC 4724 §3) after a lost link too, so it proves nothing.",
+            "A dead path closes nothing, a lost link explains the closing, 'clear bgp *' says 6/4 and keeps the process, one neighbor may be \
+             de-configured. Told as planned (6/2, 6/3), or with routes kept by graceful restart, it is information.",
+        ],
+        SESSION,
     ),
     detected(
         Kind::PrefixTableTransfer,
