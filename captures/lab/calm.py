@@ -2,7 +2,7 @@
 import time
 
 from . import daemons
-from .catalogue import kinds, scenario
+from .catalogue import scenario
 from .daemons import Bird, stop
 from .dhcp import RA, has_default6, listen
 from .fabric import ASN, Fabric, Plan, four, six
@@ -48,7 +48,8 @@ def benign_pod_rollout(net, s):
 
     def start(numbers):
         for n in numbers:
-            net.cable("leaf", f"cali{n:04x}", "pods", f"e{n}")
+            # Calico gives its host ends one and the same address.
+            net.cable("leaf", f"cali{n:04x}", "pods", f"e{n}", a_mac="ee:ee:ee:ee:ee:ee", b_mac=f"02:00:5e:01:00:{n:02x}")
             net.ip("leaf", "route", "add", f"198.18.0.{n}/32", "dev", f"cali{n:04x}", "scope", "link")
 
     def end(numbers):
@@ -78,14 +79,15 @@ def benign_release_through_router(net, s):
     net.addr("hv", "eth0", "198.51.100.91/26")
     net.ip("hv", "route", "add", "203.0.113.192/27", "via", "198.51.100.90")
     s.topology = {"nodes": {"rl": {"relay": True, "giaddr": "203.0.113.193"}, "hv": {"address": "198.51.100.91"}}, "links": []}
-    daemons.kea4(net, "hv", "eth0", "203.0.113.192/27", "203.0.113.200 - 203.0.113.210", "203.0.113.193", (40, 6, 20))
+    daemons.kea4(net, "hv", "eth0", "203.0.113.192/27", "203.0.113.200 - 203.0.113.210", "203.0.113.193", (16, 5, 12))
     daemons.dhcrelay(net, "rl", ["lan0"], ["core0"], "198.51.100.91")
     s.record("hv", ["eth0"])
     with s.fault():
         for cycle in range(2):
             client = daemons.dhclient(net, "vm1", "eth0")
             wait("a lease", daemons.has_address(net, "vm1", "eth0"))
-            time.sleep(9)
+            # The first one longer than the lease: it lives by its renewals.
+            time.sleep((24, 9)[cycle])
             s.did("release", "vm1: dhclient -r", cycle=cycle)
             stop(client)
             files = [net.dir / f"dhclient-vm1-eth0-4.{kind}" for kind in ("leases", "pid")]
@@ -300,8 +302,7 @@ def benign_new_peer(net, s):
         time.sleep(5)
 
 
-@scenario("benign-more-specific", "a provider announces a part of its customer's prefix beside the whole (traffic engineering), and keeps it",
-          findings=[kinds("prefix.more-specific", subject=r"prefix:198\.51\.100\.184/30$")])
+@scenario("benign-more-specific", "a provider announces a part of its customer's prefix beside the whole (traffic engineering), and keeps it")
 def benign_more_specific(net, s):
     fabric = Fabric(net, s, Plan(customer="exabgp"))
     fabric.routers["cust"].say("announce route 198.51.100.176/28 next-hop self")
