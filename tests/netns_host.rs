@@ -3,7 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
+    clippy::print_stderr,
     clippy::disallowed_methods
 )] // a test's helpers fail loudly, say what they skip, and measure on the wall
 
