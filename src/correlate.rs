@@ -8,8 +8,12 @@ mod facts;
 pub mod forest;
 pub mod incident;
 pub mod join;
+pub mod maintenance;
 pub mod path;
+pub mod rule;
 pub mod rules;
+pub mod survey;
+pub mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -90,6 +94,14 @@ pub struct Correlator {
 }
 
 impl Correlator {
+    /// A correlator that follows this book of rules.
+    pub fn new(book: rule::Book) -> Correlator {
+        Correlator {
+            forest: Forest::new(book),
+            ..Correlator::default()
+        }
+    }
+
     /// Tells the correlator that the board changed at `now`.
     pub fn board_changed(&mut self, now: Timestamp) {
         self.look_at.get_or_insert(now + LOOK);
@@ -182,6 +194,7 @@ impl Correlator {
         self.make_room(now, board);
         let mut dirty = board.take_dirty();
         self.paths.update(board, &dirty, around.visibility);
+        timers::update(board, &dirty, around.net);
         dirty.extend(board.take_dirty());
         for root in self.forest.update(board, &dirty) {
             self.judge(root, now, board, out);

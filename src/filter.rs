@@ -15,7 +15,7 @@ use crate::detect::{Severity, Subject};
 use crate::event::Prefix;
 use crate::event::frame::Mac;
 
-pub use parse::FilterError;
+pub use parse::{FilterError, closest};
 
 #[cfg(test)]
 mod tests;

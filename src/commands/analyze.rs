@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
+use crate::config::Config;
 use crate::correlate::incident::Incident;
-use crate::detect::{Settings, Severity};
+use crate::detect::Severity;
 use crate::engine::rooms::{Room, Rooms, ToldIn};
 use crate::filter::Filter;
 use crate::input::merge::InputSet;
@@ -19,11 +20,8 @@ use crate::output::{json, report};
 /// Analyses the files and prints the report. 1 with `--exit-code` when an incident of warning or above was found.
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     let mut inputs = InputSet::open(files, &super::open_options(&options.cut)?)?;
-    let settings = Settings {
-        own_prefixes: options.own_prefix.clone(),
-        own_as: options.own_as.clone(),
-        dhcp_servers: options.dhcp_server.clone(),
-    };
+    let config = Config::load(&options.mine)?;
+    let settings = config.settings(&options.mine);
     let mut rooms = Rooms::new(&settings);
     let mut told: Vec<ToldIn> = Vec::new();
     let mut writer = Writer::new(options);

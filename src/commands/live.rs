@@ -23,7 +23,7 @@ use self::signals::{Asked, INTERRUPTED};
 use self::told::Teller;
 use super::is_broken_pipe;
 use crate::cli::Live;
-use crate::detect::Settings;
+use crate::config::Config;
 use crate::engine::rooms::Rooms;
 use crate::event::text::sanitized;
 use crate::input::live::{self, LiveItem, SourceIds, now};
@@ -47,6 +47,10 @@ pub enum Mode {
 
 /// Watches until ^C, SIGTERM, hang-up or the end of `--for`.
 pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
+    let config = Config::load(&options.mine)?;
+    let mut completed = options.clone();
+    config.complete(&mut completed);
+    let options = &completed;
     if mode == Mode::Record && options.write.is_none() {
         bail!("say where to record: -w FILE.pcapng");
     }
@@ -64,17 +68,13 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         ids: SourceIds::default(),
         stop: stopped,
     };
-    let settings = Settings {
-        own_prefixes: options.own_prefix.clone(),
-        own_as: options.own_as.clone(),
-        dhcp_servers: options.dhcp_server.clone(),
-    };
+    let settings = config.settings(&options.mine);
     // What nobody reads need not be judged, unless the ring waits for incidents.
     let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
     let rooms = judges.then(|| Rooms::new(&settings));
     let recorder = recorder(options)?;
     let opened = Opened::open(options)?;
-    let mut watched = Vec::new();
+    let mut watched: Vec<String> = config.sentence().into_iter().collect();
     let confined = opened.confine(options, &collectors, &mut watched)?;
     // Its threads are born with the rights that are left.
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -66,14 +66,7 @@ impl SourceInfo {
 
     /// The station of ours that made this source's packets, if one did.
     pub fn own_feed(&self) -> Option<OwnFeed> {
-        let name = self.interface.as_deref()?;
-        [OwnFeed::Bmp, OwnFeed::Bgp]
-            .into_iter()
-            .find(|feed| {
-                name.strip_prefix(feed.name())
-                    .is_some_and(|rest| rest.starts_with('-'))
-            })
-            .filter(|_| self.kind == SourceKind::Packets)
+        OwnFeed::of(self.kind, self.interface.as_deref())
     }
 }
 
@@ -86,14 +79,37 @@ pub enum OwnFeed {
     Bmp,
     /// The BGP listener.
     Bgp,
+    /// The RTR client: here we are the router, and caches feed us.
+    Rtr,
+    /// A file of VRPs, told as if a cache sent it.
+    Vrps,
 }
 
 impl OwnFeed {
+    /// Every one.
+    pub const ALL: [OwnFeed; 4] = [OwnFeed::Bmp, OwnFeed::Bgp, OwnFeed::Rtr, OwnFeed::Vrps];
+
+    /// The station that made a source of this kind and interface name.
+    pub fn of(kind: SourceKind, interface: Option<&str>) -> Option<OwnFeed> {
+        let name = interface.filter(|_| kind == SourceKind::Packets)?;
+        OwnFeed::ALL.into_iter().find(|feed| {
+            name.strip_prefix(feed.name())
+                .is_some_and(|rest| rest.starts_with('-'))
+        })
+    }
+
+    /// Whether it speaks RTR.
+    pub const fn is_rtr(self) -> bool {
+        matches!(self, OwnFeed::Rtr | OwnFeed::Vrps)
+    }
+
     /// What its sources' interface names begin with, before a hyphen and a number.
     pub const fn name(self) -> &'static str {
         match self {
             OwnFeed::Bmp => "flapscope-bmp",
             OwnFeed::Bgp => "flapscope-bgp",
+            OwnFeed::Rtr => "flapscope-rtr",
+            OwnFeed::Vrps => "flapscope-vrps",
         }
     }
 }

@@ -261,7 +261,9 @@ fn keyed(letters: &[Letter], colon: usize) -> Parsed<(Option<Key>, &[Letter])> {
 pub fn closest<'a>(given: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     words
         .map(|word| (distance(given, word), word))
-        .filter(|(far, word)| *far <= word.len().div_ceil(3) || word.starts_with(given))
+        .filter(|(far, word)| {
+            *far <= word.len().div_ceil(3) || word.starts_with(given) || given.starts_with(*word)
+        })
         .min()
         .map(|(_, word)| word)
 }

@@ -215,8 +215,11 @@ fn open_capture(
 
 /// The BGP listener, where one was asked for.
 fn bgp_listener(options: &Live) -> anyhow::Result<Option<BgpListener>> {
-    let Some(asn) = options.as_number.filter(|_| !options.bgp_listen.is_empty()) else {
+    if options.bgp_listen.is_empty() {
         return Ok(None);
+    }
+    let Some(asn) = options.as_number else {
+        bail!("--bgp-listen needs --as N: the AS number to speak BGP with");
     };
     let mut config = Config::new(asn);
     config.router_id = options.router_id;
