@@ -367,7 +367,7 @@ impl Trouble {
             finding.fidelity = crate::detect::Fidelity::Inferred;
             finding.broken.subject = true;
             finding.explain = format!(
-                "the session with {} came back {} s ago with {} prefixes; before it was lost there were {held}",
+                "The session with {} came back {} s ago with {} prefixes; before it was lost there were {held}",
                 session.ends[of.sender].addr,
                 now.since(up).as_secs(),
                 of.present
