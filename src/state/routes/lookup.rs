@@ -77,6 +77,11 @@ impl Routes {
         self.nexthops.get(id)
     }
 
+    /// Whether a dump of this family is known: what is not in the table is not in the kernel.
+    pub fn has_baseline(&self, v6: bool) -> bool {
+        self.baseline[usize::from(v6)]
+    }
+
     /// Number of routes.
     pub fn len(&self) -> usize {
         self.routes.len()
