@@ -941,7 +941,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "stalled-session-ends",
-        causes: &[SessionMtuBlackhole, SessionStalled],
+        causes: &[SessionStalled],
         effects: &[SessionDown, SessionFlap, SessionStalled, SessionEmpty],
         join: Join::Peer,
         window: Window::Reach {
