@@ -1061,7 +1061,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "stalled-session-ends",
-        causes: &[SessionMtuBlackhole, SessionStalled],
+        causes: &[SessionStalled],
         effects: &[SessionDown, SessionFlap, SessionStalled, SessionEmpty],
         join: Join::Peer,
         window: Window::Reach {
