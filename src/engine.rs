@@ -5,11 +5,14 @@
 
 mod facts;
 
+use crate::correlate::changes::Changes as ChangesTold;
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
+use crate::correlate::maintenance::Window;
 use crate::correlate::{Correlator, Told};
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
+use crate::event::annotation::Annotation;
 use crate::event::loss::Gap;
 use crate::event::{Classes, Event, EventKind, OwnFeed, SourceId, SourceKind, Timestamp};
 use crate::state::{Changes, NetState, Observation};
@@ -57,6 +60,10 @@ pub struct Engine {
     fired: u32,
     visibility: Visibility,
     gaps: Vec<(SourceId, Gap)>,
+    /// Sentences about what was known before the first event.
+    known: Vec<String>,
+    /// Annotations and maintenance windows.
+    changes_told: ChangesTold,
     counts: Counts,
     /// Which end of a session is the host's own.
     perspective: Perspective,
@@ -85,6 +92,8 @@ impl Engine {
             fired: 0,
             visibility: Visibility::default(),
             gaps: Vec::new(),
+            known: Vec::new(),
+            changes_told: ChangesTold::default(),
             counts: Counts::default(),
             perspective: Perspective::default(),
         }
@@ -140,6 +149,7 @@ impl Engine {
         let around = Surroundings {
             visibility: &self.visibility,
             gaps: &self.gaps,
+            changes: &self.changes_told,
         };
         self.correlator
             .finish(self.now, &mut self.board, &around, out);
@@ -185,6 +195,7 @@ impl Engine {
                 let around = Surroundings {
                     visibility: &self.visibility,
                     gaps: &self.gaps,
+                    changes: &self.changes_told,
                 };
                 self.correlator.expire(now, &mut self.board, &around, out);
             }
@@ -271,6 +282,10 @@ impl Engine {
                     self.gaps.push((event.source, (**gap).clone()));
                 }
             }
+            EventKind::Annotation(annotation) => {
+                self.changes_told.add(annotation);
+                self.correlator.change_told(event.at);
+            }
             EventKind::DumpDone(_) | EventKind::Actor(_) | EventKind::Deadline => {}
         }
     }
@@ -304,6 +319,7 @@ impl Engine {
             &Surroundings {
                 visibility: &self.visibility,
                 gaps: &self.gaps,
+                changes: &self.changes_told,
             },
         )
     }
@@ -311,6 +327,35 @@ impl Engine {
     /// Losses seen.
     pub fn gaps(&self) -> &[(SourceId, Gap)] {
         &self.gaps
+    }
+
+    /// Annotations told so far.
+    pub fn annotations(&self) -> impl Iterator<Item = &Annotation> {
+        self.changes_told.annotations()
+    }
+
+    /// What was known before the first event, and from where: for reports.
+    pub fn known(&self) -> &[String] {
+        &self.known
+    }
+
+    /// Adds a sentence to [`Engine::known`].
+    pub fn knows(&mut self, sentence: String) {
+        self.known.push(sentence);
+    }
+
+    /// An annotation that is known without having been an event: from a file beside the inputs.
+    pub fn annotate(&mut self, annotation: &Annotation) {
+        self.changes_told.add(annotation);
+    }
+
+    /// The maintenance windows of the configuration, instead of those before. Incidents that are open are judged by them again.
+    pub fn set_maintenance(&mut self, windows: Vec<Window>) {
+        self.changes_told.set_windows(windows);
+        if self.from.is_some() {
+            self.correlator.change_told(self.now);
+            self.deadline = self.earliest_after(self.now);
+        }
     }
 
     /// What was watched.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use super::annotations;
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
 use crate::config::Config;
@@ -24,6 +25,15 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     let config = Config::load(&options.mine)?;
     let settings = config.settings(&options.mine);
     let mut engine = Engine::new(&settings);
+    engine.set_maintenance(config.maintenance.clone());
+    if let Some(sentence) = config.sentence() {
+        engine.knows(sentence);
+    }
+    if let Some(path) = &options.annotations {
+        for annotation in annotations::read(path)? {
+            engine.annotate(&annotation);
+        }
+    }
     let mut decoder = Decoder::new();
     let mut told: Vec<Told> = Vec::new();
     let mut writer = Writer::new(options);

@@ -61,9 +61,11 @@ fn incidents(findings: Vec<Finding>) -> Vec<Incident> {
             ..Visibility::default()
         },
     );
+    let changes = changes::Changes::default();
     let around = Surroundings {
         visibility: &visibility,
         gaps: &[],
+        changes: &changes,
     };
     let mut told = Vec::new();
     for finding in findings {
@@ -206,9 +208,11 @@ fn stream(mut findings: Vec<Finding>, until: f64) -> Vec<Told> {
         Correlator::default(),
         Visibility::default(),
     );
+    let changes = changes::Changes::default();
     let around = Surroundings {
         visibility: &visibility,
         gaps: &[],
+        changes: &changes,
     };
     let mut told = Vec::new();
     let pass =

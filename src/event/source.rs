@@ -55,7 +55,7 @@ impl SourceInfo {
     /// The station of ours that made this source's packets, if one did.
     pub fn own_feed(&self) -> Option<OwnFeed> {
         let name = self.interface.as_deref()?;
-        [OwnFeed::Bmp, OwnFeed::Bgp]
+        [OwnFeed::Bmp, OwnFeed::Bgp, OwnFeed::Operator]
             .into_iter()
             .find(|feed| {
                 name.strip_prefix(feed.name())
@@ -74,6 +74,8 @@ pub enum OwnFeed {
     Bmp,
     /// The BGP listener.
     Bgp,
+    /// The control socket: what operators say.
+    Operator,
 }
 
 impl OwnFeed {
@@ -82,6 +84,7 @@ impl OwnFeed {
         match self {
             OwnFeed::Bmp => "flapscope-bmp",
             OwnFeed::Bgp => "flapscope-bgp",
+            OwnFeed::Operator => "flapscope-operator",
         }
     }
 }
