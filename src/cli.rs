@@ -35,6 +35,8 @@ pub enum Command {
     Live(Live),
     /// Record packets, netlink and BMP of this host into one pcapng (-w FILE).
     Record(Live),
+    /// What this host lets us see, what is missing, and the one command that fixes it.
+    Doctor(Doctor),
     /// Look at the configuration file without starting anything.
     Config {
         #[command(subcommand)]
@@ -239,6 +241,25 @@ pub struct Live {
     pub mine: Mine,
 }
 
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// text, or one JSON document.
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub format: DoctorFormat,
+    /// Test whether routers could connect here with BMP (repeatable).
+    #[arg(long, value_name = "ADDR")]
+    pub bmp: Vec<std::net::SocketAddr>,
+    /// Test whether BGP speakers could connect here (repeatable).
+    #[arg(long, value_name = "ADDR")]
+    pub bgp_listen: Vec<std::net::SocketAddr>,
+    /// Test whether this RTR cache answers (repeatable).
+    #[arg(long, value_name = "HOST:PORT")]
+    pub rtr: Vec<String>,
+    /// Only print the lines that make a router of this kind feed us.
+    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, default_missing_value = "")]
+    pub paste: Option<String>,
+}
+
 /// A filter; a mistake is told with a caret under it.
 fn filter(given: &str) -> Result<Filter, String> {
     given
@@ -296,7 +317,14 @@ pub enum DecodeFormat {
 }
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]
+pub enum DoctorFormat {
+    Text,
+    Json,
+}
+
+#[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]
 pub enum SchemaOf {
     Alert,
     Report,
+    Doctor,
 }

@@ -4,6 +4,7 @@ pub mod analyze;
 pub mod annotations;
 pub mod config;
 pub mod decode;
+pub mod doctor;
 pub mod explain;
 pub mod inputs;
 pub mod live;
@@ -26,12 +27,14 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Command::Decode(decode)) => decode::run(&decode),
         Some(Command::Live(options)) => live::run(&options, live::Mode::Tell),
         Some(Command::Record(options)) => live::run(&options, live::Mode::Record),
+        Some(Command::Doctor(options)) => doctor::run(&options),
         Some(Command::Config { what }) => config::run(&what),
         Some(Command::Explain { kind }) => explain::run(kind.as_deref()),
         Some(Command::Schema { of }) => {
             let schema = match of {
                 SchemaOf::Alert => json::alert_schema(),
                 SchemaOf::Report => json::report_schema(),
+                SchemaOf::Doctor => crate::output::doctor::schema(),
             };
             let mut out = io::stdout().lock();
             serde_json::to_writer_pretty(&mut out, &schema)?;

@@ -18,6 +18,7 @@ pub mod mrt;
 pub mod nd;
 pub mod netlink;
 pub mod packets;
+pub mod rtr;
 pub mod stats;
 pub mod tcp;
 
@@ -143,8 +144,8 @@ impl Decoder {
         };
         match item {
             Item::Source(info) => {
-                if info.own_feed().is_some() {
-                    self.packets.tcp.own_feed(info.id);
+                if let Some(feed) = info.own_feed() {
+                    self.packets.tcp.own_feed(info.id, feed);
                 }
                 match self.now {
                     Some(now) => emit(&announcement(info.clone(), now)),

@@ -4,11 +4,13 @@
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
 mod facts;
+pub mod rooms;
 
 use crate::correlate::changes::Changes as ChangesTold;
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
 use crate::correlate::maintenance::Window;
+use crate::correlate::rule::Book;
 use crate::correlate::{Correlator, Told};
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
@@ -35,8 +37,20 @@ pub struct Counts {
     /// ARP and neighbor discovery.
     pub lan: u64,
     pub tcp: u64,
+    /// Of RPKI caches.
+    pub rtr: u64,
     pub malformed: u64,
     pub gaps: u64,
+}
+
+/// What is known before the first event, besides the detectors' settings.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    pub maintenance: Vec<Window>,
+    /// From a file beside the inputs; those told meanwhile come as events.
+    pub annotations: Vec<Annotation>,
+    /// Sentences for reports: where this came from.
+    pub known: Vec<String>,
 }
 
 struct Slot {
@@ -72,6 +86,11 @@ pub struct Engine {
 impl Engine {
     /// An empty engine.
     pub fn new(settings: &Settings) -> Engine {
+        Engine::with_rules(settings, Book::default())
+    }
+
+    /// An empty engine whose correlator follows this book of rules.
+    pub fn with_rules(settings: &Settings, book: Book) -> Engine {
         let slots = detect::all(settings)
             .into_iter()
             .map(|detector| Slot {
@@ -84,7 +103,7 @@ impl Engine {
             net: NetState::default(),
             slots,
             board: Board::default(),
-            correlator: Correlator::default(),
+            correlator: Correlator::new(book),
             changes: Changes::default(),
             now: Timestamp::MIN,
             from: None,
@@ -148,6 +167,7 @@ impl Engine {
         }
         let around = Surroundings {
             visibility: &self.visibility,
+            net: &self.net,
             gaps: &self.gaps,
             changes: &self.changes_told,
         };
@@ -194,6 +214,7 @@ impl Engine {
             if self.correlator.next_deadline().is_some_and(|at| at <= now) {
                 let around = Surroundings {
                     visibility: &self.visibility,
+                    net: &self.net,
                     gaps: &self.gaps,
                     changes: &self.changes_told,
                 };
@@ -275,6 +296,7 @@ impl Engine {
                 self.counts.lan += 1;
             }
             EventKind::Tcp(_) => self.counts.tcp += 1,
+            EventKind::Rtr(_) => self.counts.rtr += 1,
             EventKind::Malformed(_) => self.counts.malformed += 1,
             EventKind::Gap(gap) => {
                 self.counts.gaps += 1;
@@ -318,6 +340,7 @@ impl Engine {
             &self.board,
             &Surroundings {
                 visibility: &self.visibility,
+                net: &self.net,
                 gaps: &self.gaps,
                 changes: &self.changes_told,
             },
@@ -339,14 +362,13 @@ impl Engine {
         &self.known
     }
 
-    /// Adds a sentence to [`Engine::known`].
-    pub fn knows(&mut self, sentence: String) {
-        self.known.push(sentence);
-    }
-
-    /// An annotation that is known without having been an event: from a file beside the inputs.
-    pub fn annotate(&mut self, annotation: &Annotation) {
-        self.changes_told.add(annotation);
+    /// Tells what is known before the first event.
+    pub fn prepare(&mut self, prepared: &Prepared) {
+        self.known.extend(prepared.known.iter().cloned());
+        self.set_maintenance(prepared.maintenance.clone());
+        for annotation in &prepared.annotations {
+            self.changes_told.add(annotation);
+        }
     }
 
     /// The maintenance windows of the configuration, instead of those before. Incidents that are open are judged by them again.

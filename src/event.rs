@@ -14,6 +14,7 @@ pub mod lan;
 pub mod loss;
 pub mod netlink;
 pub mod prefix;
+pub mod rtr;
 pub mod source;
 pub mod tcp;
 pub mod text;
@@ -78,6 +79,8 @@ pub enum EventKind {
     Bmp(Box<bmp::BmpEvent>),
     /// BFD control packet.
     Bfd(Box<bfd::Bfd>),
+    /// RTR message: what an RPKI cache tells a router.
+    Rtr(Box<rtr::RtrEvent>),
     /// A fact about a TCP connection that carries BGP (or BMP): open, close, reset, retransmission, stall.
     Tcp(Box<tcp::TcpEvent>),
     /// Something was lost between the wire and us.
@@ -116,6 +119,7 @@ impl Classes {
     /// Deadlines of the model; detectors get them whenever they changed something, without asking.
     pub const DEADLINE: Classes = Classes(1 << 18);
     pub const ACTOR: Classes = Classes(1 << 19);
+    pub const RTR: Classes = Classes(1 << 20);
     pub const ANNOTATION: Classes = Classes(1 << 21);
     /// Every class.
     pub const ALL: Classes = Classes((1 << 22) - 1);
@@ -170,6 +174,7 @@ impl EventKind {
             EventKind::Bgp(_) => Classes::BGP,
             EventKind::Bmp(_) => Classes::BMP,
             EventKind::Bfd(_) => Classes::BFD,
+            EventKind::Rtr(_) => Classes::RTR,
             EventKind::Tcp(_) => Classes::TCP,
             EventKind::Gap(_) => Classes::GAP,
             EventKind::Malformed(_) => Classes::MALFORMED,

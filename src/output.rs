@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod bgpdump;
+pub mod doctor;
 pub mod json;
 pub mod line;
 pub mod report;

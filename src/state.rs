@@ -11,7 +11,9 @@ pub mod neighbors;
 pub mod rib;
 pub mod routers;
 pub mod routes;
+pub mod rov;
 pub mod sessions;
+pub mod vrps;
 
 use crate::event::{Event, EventKind, OwnFeed, SourceInfo, Timestamp};
 
@@ -33,6 +35,8 @@ pub struct Changes {
     pub leases: Vec<leases::LeaseDelta>,
     pub routers: Vec<routers::RouterDelta>,
     pub hosts: Vec<hosts::HostDelta>,
+    pub vrps: Vec<vrps::VrpDelta>,
+    pub rov: rov::RovDeltas,
 }
 
 impl Changes {
@@ -47,6 +51,8 @@ impl Changes {
         self.leases.clear();
         self.routers.clear();
         self.hosts.clear();
+        self.vrps.clear();
+        self.rov.clear();
     }
 
     /// Nothing changed.
@@ -60,6 +66,8 @@ impl Changes {
             && self.leases.is_empty()
             && self.routers.is_empty()
             && self.hosts.is_empty()
+            && self.vrps.is_empty()
+            && self.rov.is_empty()
     }
 }
 
@@ -83,6 +91,8 @@ pub struct NetState {
     pub actors: actors::Actors,
     /// Who uses which address with which MAC (ARP, ND).
     pub hosts: hosts::Hosts,
+    /// What RPKI caches say.
+    pub vrps: vrps::Vrps,
 }
 
 impl NetState {
@@ -93,6 +103,7 @@ impl NetState {
             if info.own_feed() == Some(OwnFeed::Bgp) {
                 self.sessions.own_listener(info.id);
             }
+            self.vrps.source(info);
             self.sources.insert(info.id, (**info).clone());
         }
         match &event.kind {
@@ -121,6 +132,15 @@ impl NetState {
                 self.sessions.apply(event, &mut changes.sessions);
                 self.rib
                     .apply(event, &self.sessions, &changes.sessions, &mut changes.rib);
+                if self.vrps.is_usable() && !changes.rib.routes.is_empty() {
+                    let (vrps, ribs) = (&self.vrps, &self.rib);
+                    rov::judge(vrps, ribs, &self.sessions, &changes.rib, &mut changes.rov);
+                }
+            }
+            EventKind::Rtr(_) => {
+                let was_usable = self.vrps.is_usable();
+                self.vrps.apply(event, &mut changes.vrps);
+                self.revalidate(event.at, was_usable, changes);
             }
             EventKind::Bfd(_) => self.sessions.apply(event, &mut changes.sessions),
             EventKind::Dhcp4(_) | EventKind::Dhcp6(_) => {
@@ -144,6 +164,18 @@ impl NetState {
         }
     }
 
+    fn revalidate(&self, now: Timestamp, was_usable: bool, changes: &mut Changes) {
+        let (vrps, ribs) = (&self.vrps, &self.rib);
+        rov::revalidate(
+            now,
+            vrps,
+            ribs,
+            &self.sessions,
+            was_usable,
+            &mut changes.rov,
+        );
+    }
+
     /// The earliest deadline of any table (coalescing windows, computed expiries).
     pub fn next_deadline(&self) -> Option<Timestamp> {
         [
@@ -151,6 +183,7 @@ impl NetState {
             self.sessions.next_deadline(),
             self.rib.next_deadline(),
             self.leases.next_deadline(),
+            self.vrps.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -164,5 +197,10 @@ impl NetState {
         self.sessions.expire(now, &mut changes.sessions);
         self.rib.expire(now, &mut changes.rib);
         self.leases.expire(now, &mut changes.leases);
+        if self.vrps.next_deadline().is_some_and(|at| at <= now) {
+            let was_usable = self.vrps.is_usable();
+            self.vrps.expire(now, &mut changes.vrps);
+            self.revalidate(now, was_usable, changes);
+        }
     }
 }

@@ -8,10 +8,10 @@ use super::annotations;
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
 use crate::config::Config;
-use crate::correlate::Told;
-use crate::decode::Decoder;
+use crate::correlate::incident::Incident;
 use crate::detect::Severity;
-use crate::engine::Engine;
+use crate::engine::Prepared;
+use crate::engine::rooms::{Room, Rooms, ToldIn};
 use crate::filter::Filter;
 use crate::input::merge::InputSet;
 use crate::output::alert::{Alert, Host};
@@ -24,18 +24,9 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     let mut inputs = InputSet::open(files, &super::open_options(&options.cut)?)?;
     let config = Config::load(&options.mine)?;
     let settings = config.settings(&options.mine);
-    let mut engine = Engine::new(&settings);
-    engine.set_maintenance(config.maintenance.clone());
-    if let Some(sentence) = config.sentence() {
-        engine.knows(sentence);
-    }
-    if let Some(path) = &options.annotations {
-        for annotation in annotations::read(path)? {
-            engine.annotate(&annotation);
-        }
-    }
-    let mut decoder = Decoder::new();
-    let mut told: Vec<Told> = Vec::new();
+    let mut rooms = Rooms::new(&settings);
+    rooms.prepare(prepared(&config, options)?);
+    let mut told: Vec<ToldIn> = Vec::new();
     let mut writer = Writer::new(options);
     let mut out = io::BufWriter::new(io::stdout().lock());
     let host = Host {
@@ -43,22 +34,22 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     };
     let mut progress = Progress::new(&inputs);
     while let Some(item) = inputs.next() {
-        decoder.item(&item, &mut |event| engine.handle(event, &mut told));
+        rooms.item(&item, &mut told);
         if !told.is_empty() {
-            writer.tell(&mut told, &host, &mut out)?;
+            writer.tell(&mut told, &host, &rooms, &mut out)?;
         }
         progress.moved(&inputs);
     }
     progress.done();
-    decoder.finish(&mut |event| engine.handle(event, &mut told));
-    if let Some(until) = inputs.watched_until() {
-        engine.advance(until, &mut told);
-    }
-    engine.finish(&mut told);
-    writer.tell(&mut told, &host, &mut out)?;
+    rooms.conclude(inputs.watched_until(), &mut told);
+    writer.tell(&mut told, &host, &rooms, &mut out)?;
     inputs::check_readable(&inputs)?;
 
-    let incidents = engine.incidents();
+    let judged: Vec<(&Room, Vec<Incident>)> = rooms
+        .all()
+        .iter()
+        .map(|room| (room, room.engine.incidents()))
+        .collect();
     let selection = Selection {
         filter: options.filter.clone().unwrap_or_default(),
         top: options.top,
@@ -67,30 +58,50 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     match options.format {
         // The lines say nothing of what is not among them.
         ReportFormat::Ndjson if !selection.filter.is_empty() => {
-            super::say(&selection.sentence(&incidents));
+            let all = judged.iter().flat_map(|(_, incidents)| incidents).cloned();
+            super::say(&selection.sentence(&all.collect::<Vec<_>>()));
         }
         ReportFormat::Ndjson => {}
         ReportFormat::Json => {
-            let document = json::report(
-                &engine,
-                &incidents,
-                views,
-                inputs::records(&inputs),
-                &selection,
-            );
-            serde_json::to_writer_pretty(&mut out, &document)?;
+            let records = inputs::records(&inputs);
+            let of_each = judged.iter().map(|(room, incidents)| {
+                let report =
+                    json::report(&room.engine, incidents, views.clone(), records, &selection);
+                (room.label.as_deref().map(str::to_owned), report)
+            });
+            serde_json::to_writer_pretty(&mut out, &json::together(of_each.collect()))?;
             out.write_all(b"\n")?;
         }
-        ReportFormat::Text => out.write_all(
-            report::render(&engine, &incidents, &views, &selection, style()).as_bytes(),
-        )?,
+        ReportFormat::Text => {
+            for (n, (room, incidents)) in judged.iter().enumerate() {
+                if judged.len() > 1 {
+                    let name = room.label.as_deref();
+                    let name = name.unwrap_or("the host's own network namespace");
+                    writeln!(out, "{}{name}", if n > 0 { "\n" } else { "" })?;
+                }
+                let page = report::render(&room.engine, incidents, &views, &selection, style());
+                out.write_all(page.as_bytes())?;
+            }
+        }
     }
     out.flush()?;
-    let loud = selection
-        .incidents(&incidents)
+    let loud = judged
         .iter()
+        .flat_map(|(_, incidents)| selection.incidents(incidents))
         .any(|incident| incident.severity >= Severity::Warning);
     Ok(u8::from(options.exit_code && loud))
+}
+
+/// What is known before the first record.
+fn prepared(config: &Config, options: &AnalyzeOptions) -> anyhow::Result<Prepared> {
+    Ok(Prepared {
+        maintenance: config.maintenance.clone(),
+        annotations: match &options.annotations {
+            Some(path) => annotations::read(path)?,
+            None => Vec::new(),
+        },
+        known: config.sentence().into_iter().collect(),
+    })
 }
 
 /// Alerts go out as they become known.
@@ -112,11 +123,12 @@ impl Writer {
 
     fn tell(
         &mut self,
-        told: &mut Vec<Told>,
+        told: &mut Vec<ToldIn>,
         host: &Host,
+        rooms: &Rooms,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        for said in told.drain(..) {
+        for (room, said) in told.drain(..) {
             if self.format != ReportFormat::Ndjson {
                 continue;
             }
@@ -127,7 +139,8 @@ impl Writer {
                 }
                 self.known.insert(incident.id.clone());
             }
-            serde_json::to_writer(&mut *out, &Alert::new(&said, host))?;
+            let host = host.inside(rooms.label(room));
+            serde_json::to_writer(&mut *out, &Alert::new(&said, &host))?;
             out.write_all(b"\n")?;
         }
         Ok(())

@@ -10,7 +10,6 @@ mod desk;
 mod open;
 mod signals;
 mod told;
-mod watch;
 
 use std::time::Duration;
 
@@ -22,10 +21,10 @@ use self::desk::Desk;
 use self::open::{Collectors, Confined, Opened};
 use self::signals::{Asked, INTERRUPTED};
 use self::told::Teller;
-use self::watch::Rooms;
 use super::is_broken_pipe;
 use crate::cli::Live;
 use crate::config::Config;
+use crate::engine::rooms::Rooms;
 use crate::event::text::sanitized;
 use crate::input::live::{self, LiveItem, SourceIds, now};
 use crate::input::record::{self, Recorder, Ring};
@@ -72,11 +71,11 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let settings = config.settings(&options.mine);
     // What nobody reads need not be judged, unless the ring waits for incidents.
     let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
-    let mut rooms = Rooms::new(judges.then_some(settings));
+    let rooms = judges.then(|| Rooms::new(&settings));
     let recorder = recorder(options)?;
     let opened = Opened::open(options)?;
     let mut watched: Vec<String> = config.sentence().into_iter().collect();
-    let confined = opened.confine(options, &collectors, &mut rooms, &mut watched)?;
+    let confined = opened.confine(options, &collectors, &mut watched)?;
     // Its threads are born with the rights that are left.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -10,6 +10,7 @@ use crate::detect::subject::Subject;
 use crate::detect::{Kind, Reason, Severity};
 use crate::event::SourceId;
 use crate::event::loss::Gap;
+use crate::state::NetState;
 
 /// What was watched: which evidence could have been seen at all.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +64,8 @@ impl Visibility {
 #[derive(Clone)]
 pub struct Surroundings<'a> {
     pub visibility: &'a Visibility,
+    /// The model: timers that the input shows, leases, addresses.
+    pub net: &'a NetState,
     /// Losses seen so far.
     pub gaps: &'a [(SourceId, Gap)],
     /// What people announced.
@@ -176,7 +179,7 @@ pub fn headline(finding: &Finding) -> String {
         }
         Kind::RouteFlap | Kind::RouteWithdrawn => match finding.affected.routes.len() {
             many if many > 1 && !matches!(finding.subjects.first(), Some(Subject::Prefix(_))) => {
-                format!("{many} kernel routes by {subject} were deleted{times}")
+                format!("{many} kernel routes via {subject} were deleted{times}")
             }
             _ => format!("kernel route {subject} was deleted{times}"),
         },
@@ -231,6 +234,9 @@ pub fn headline(finding: &Finding) -> String {
         Kind::RouteEcmpShrunk => format!("multipath route {subject} lost members{times}"),
         Kind::SessionOpenRejected => {
             format!("session to {subject} is refused while opening{times}")
+        }
+        Kind::SessionMtuBlackhole => {
+            format!("session to {subject} dies at its first full-size packet{times}")
         }
         Kind::SessionSpeakerRestarted => format!("all sessions of {subject} restarted at once"),
         Kind::PrefixPathHunting => {

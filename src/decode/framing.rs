@@ -1,4 +1,4 @@
-//! From TCP octets in any cut to whole messages: BGP connections and BMP streams.
+//! From TCP octets in any cut to whole messages: BGP connections, BMP streams and RTR sessions.
 //!
 //! Owns where messages begin (also in mid-stream and after loss), what both ends negotiated, and nothing of what messages mean. A
 //! message that lies whole in a segment is decoded where it is; only one that is cut is copied, into a buffer bounded by the longest
@@ -6,10 +6,12 @@
 
 mod bgp;
 mod bmp;
+mod rtr;
 mod splitter;
 
 pub use bgp::BgpConnection;
 pub use bmp::{BmpStream, looks_like_bmp};
+pub use rtr::{RtrStream, looks_like_rtr};
 
 use super::Stamp;
 use crate::event::loss::{Gap, GapKind};

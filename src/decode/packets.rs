@@ -117,7 +117,9 @@ impl Packets {
             ethertype::IPV4 | ethertype::IPV6 => {}
             _ => return stats.unknown_ethertypes.add(ethertype),
         }
-        if !prefilter::wanted(ethertype, payload, self.tcp.bmp_ports()) {
+        if !self.tcp.is_own(stamp.source)
+            && !prefilter::wanted(ethertype, payload, self.tcp.known_ports())
+        {
             stats.unwanted += 1;
             return;
         }

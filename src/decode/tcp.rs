@@ -1,4 +1,4 @@
-//! TCP reassembly for BGP (port 179) and for BMP (any port, known by its content), and the facts about a connection that
+//! TCP reassembly for BGP (port 179), for BMP and RTR (any port, known by their content), and the facts about a connection that
 //! explain why a session went down.
 //!
 //! Octets reach a stream once and in order, whatever the capture did: started in the middle, lost, doubled or mixed up segments. A hole
@@ -8,7 +8,7 @@
 mod connection;
 mod half;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use hashbrown::HashMap;
 
 use self::connection::{Connection, Out, Output};
 use super::frame::prefilter::{BGP_PORT, BMP_VERSION, Ports};
-use super::framing::{BgpConnection, BmpStream, looks_like_bmp};
+use super::framing::{BgpConnection, BmpStream, RtrStream, looks_like_bmp, looks_like_rtr};
 use super::{Emit, Stamp};
 use crate::event::frame::Frame;
 use crate::event::loss::{Gap, GapKind};
 use crate::event::tcp::{TcpEvent, TcpFact};
-use crate::event::{Event, EventKind, InputId, SourceId, Timestamp, WireText};
+use crate::event::{Event, EventKind, InputId, OwnFeed, SourceId, Timestamp, WireText};
 
 /// Connections followed at once: a large route server has some 1,000 peers in two families. Beyond, closed ones make room first, then those that never
 /// carried data (a SYN flood), then one-sided ones, then the longest idle.
@@ -102,6 +102,11 @@ enum App {
         router: usize,
         /// Its end was told.
         over: bool,
+    },
+    Rtr {
+        stream: Box<RtrStream>,
+        /// Index of the cache.
+        cache: usize,
     },
 }
 
@@ -189,6 +194,38 @@ impl App {
             }
             // Facts of BMP connections, the station's side, and what follows the end tell nothing.
             (App::Bmp { .. }, _) => {}
+            (
+                App::Rtr { stream, cache },
+                Output::Data {
+                    sender,
+                    bytes,
+                    stamp,
+                    ..
+                },
+            ) => stream.data(sender == *cache, bytes, &stamp, emit),
+            (
+                App::Rtr { stream, cache },
+                Output::Lost {
+                    sender,
+                    octets,
+                    stamp,
+                },
+            ) => stream.lost(sender == *cache, octets, &stamp, emit),
+            (App::Rtr { stream, .. }, Output::Fact(TcpFact::SynAck)) => {
+                if let Some((_, stamp)) = segment {
+                    stream.connected(stamp, emit);
+                }
+            }
+            (App::Rtr { stream, .. }, Output::Closed(stamp)) => {
+                let why = segment
+                    .filter(|(segment, _)| segment.rst)
+                    .map(|(segment, _)| match segment.payload {
+                        [] => WireText::from("the connection was reset"),
+                        text => WireText::new(text),
+                    });
+                stream.closed(segment.is_some(), why, &stamp, emit);
+            }
+            (App::Rtr { .. }, Output::Fact(_)) => {}
         }
     }
 }
@@ -199,8 +236,10 @@ fn feed_lost(
     key: &FlowKey,
     segment: Option<(&Segment<'_>, &Stamp)>,
     stamp: &Stamp,
-) -> Event {
+) -> Option<Event> {
     let (what, router) = match app {
+        // Not a loss of sight: what a cache said stays good for a time, and its end is an event of its own.
+        App::Rtr { .. } => return None,
         App::Bmp { router, .. } => ("BMP", key.end(*router)),
         // The listener is passive: port 179 is ours.
         App::Bgp(_) => ("BGP", key.end(usize::from(key.end(0).port() == BGP_PORT))),
@@ -220,13 +259,13 @@ fn feed_lost(
         None => "ended".to_owned(),
     };
     let detail = format!("the {what} feed of {} {why}", router.ip());
-    stamp.event(EventKind::Gap(Box::new(Gap {
+    Some(stamp.event(EventKind::Gap(Box::new(Gap {
         kind: GapKind::FeedLost,
         from: stamp.at,
         to: stamp.at,
         lost: None,
         detail: WireText::from(detail.as_str()),
-    })))
+    }))))
 }
 
 /// All connections.
@@ -235,12 +274,12 @@ pub struct TcpStreams {
     flows: HashMap<FlowKey, Flow, RandomState>,
     /// Holes by the time at which they are given up; one entry for each flow with a hole.
     deadlines: BTreeSet<(Timestamp, FlowKey)>,
-    /// Ports on which BMP was seen.
-    bmp_ports: Ports,
+    /// Ports on which BMP or RTR was seen.
+    known_ports: Ports,
     /// BMP connections so far, by router.
     bmp_connections: HashMap<(InputId, IpAddr), u32, RandomState>,
     /// Sources that are our own stations'.
-    own: BTreeSet<SourceId>,
+    own: BTreeMap<SourceId, OwnFeed>,
     held: usize,
     full_reported: Option<Timestamp>,
     /// Segments taken.
@@ -255,13 +294,18 @@ impl TcpStreams {
     }
 
     /// This source's connections end at a station of ours: their end is a loss of sight.
-    pub fn own_feed(&mut self, source: SourceId) {
-        self.own.insert(source);
+    pub fn own_feed(&mut self, source: SourceId, feed: OwnFeed) {
+        self.own.insert(source, feed);
+    }
+
+    /// Whether it is.
+    pub fn is_own(&self, source: SourceId) -> bool {
+        self.own.contains_key(&source)
     }
 
     /// Ports that the prefilter must let pass.
-    pub fn bmp_ports(&self) -> &Ports {
-        &self.bmp_ports
+    pub fn known_ports(&self) -> &Ports {
+        &self.known_ports
     }
 
     /// The next time at which something happens without a segment.
@@ -326,7 +370,9 @@ impl TcpStreams {
         let (app, own) = (&mut flow.app, flow.own);
         action(&mut flow.connection, &mut |output| {
             if let (true, Output::Closed(stamp)) = (own, &output) {
-                emit(&feed_lost(app, &key, segment, stamp));
+                if let Some(event) = feed_lost(app, &key, segment, stamp) {
+                    emit(&event);
+                }
             }
             app.take(&key, output, segment, emit);
         });
@@ -348,7 +394,7 @@ impl TcpStreams {
         let (key, sender) = FlowKey::of(stamp.locator.input, segment.src, segment.dst);
         if let Some(flow) = self.flows.get(&key).filter(|flow| flow.own)
             && flow.source != stamp.source
-            && !self.own.contains(&stamp.source)
+            && !self.is_own(stamp.source)
         {
             return;
         }
@@ -381,8 +427,22 @@ impl TcpStreams {
     ) -> bool {
         let (app, deciding) = if segment.src.port() == BGP_PORT || segment.dst.port() == BGP_PORT {
             (App::Bgp(None), [true, true])
+        } else if let Some(router) = self.rtr(sender, segment, stamp) {
+            let (cache, app) = (
+                1 - router,
+                App::Rtr {
+                    stream: Box::new(RtrStream::new(
+                        key.end(1 - router),
+                        (!self.is_own(stamp.source)).then(|| key.end(router)),
+                    )),
+                    cache: 1 - router,
+                },
+            );
+            self.known_ports.insert(key.end(cache).port());
+            // Whoever ends it, the cache's end follows.
+            (app, [cache == 0, cache == 1])
         } else if segment.payload.first() == Some(&BMP_VERSION) && looks_like_bmp(segment.payload) {
-            self.bmp_ports.insert(segment.dst.port());
+            self.known_ports.insert(segment.dst.port());
             let router = (key.input, segment.src.ip());
             let number = match self.bmp_connections.get_mut(&router) {
                 Some(number) => {
@@ -416,11 +476,25 @@ impl TcpStreams {
                 app,
                 last: stamp.at,
                 source: stamp.source,
-                own: self.own.contains(&stamp.source),
+                own: self.is_own(stamp.source),
                 armed: None,
             },
         );
         true
+    }
+
+    /// The index of the router's end, when this segment belongs to an RTR session: of our own client's at once, of others' when its
+    /// content says so.
+    fn rtr(&self, sender: usize, segment: &Segment<'_>, stamp: &Stamp) -> Option<usize> {
+        if self
+            .own
+            .get(&stamp.source)
+            .is_some_and(|feed| feed.is_rtr())
+        {
+            return (segment.syn && segment.ack.is_none()).then_some(sender);
+        }
+        let from_cache = looks_like_rtr(segment.payload)?;
+        Some(if from_cache { 1 - sender } else { sender })
     }
 
     fn remove(&mut self, key: FlowKey, stamp: &Stamp, emit: Emit<'_>) {

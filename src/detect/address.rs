@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::link::kernel::{actor, head, period, quoted, seconds, times};
+use super::link::kernel::{actor, head, quoted, seconds, times};
 use super::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
 };
@@ -167,7 +167,6 @@ impl AddressDetector {
             if delta.inferred {
                 finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
             }
-            finding.period = period(&finding.occurrences);
             finding.explain = explain(finding, delta, &name, net);
             let name = quoted(&name);
             finding.advice = vec![

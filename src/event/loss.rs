@@ -66,4 +66,5 @@ pub enum Protocol {
     Bmp,
     Bfd,
     Mrt,
+    Rtr,
 }

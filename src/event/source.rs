@@ -51,17 +51,22 @@ pub struct SourceInfo {
     pub role: Option<Role>,
 }
 
+/// What the name of a namespace begins with ([`SourceInfo::namespace`]): one that was named or found by a process, one known by its id only.
+pub const NETNS: &str = "netns ";
+/// See [`NETNS`].
+pub const NSID: &str = "nsid ";
+
 impl SourceInfo {
+    /// The network namespace whose kernel it is, where that is not the host's own.
+    pub fn namespace(&self) -> Option<&str> {
+        let name = self.interface.as_deref()?;
+        let is_one = name.starts_with(NETNS) || name.starts_with(NSID);
+        (self.kind == SourceKind::Netlink && is_one).then_some(name)
+    }
+
     /// The station of ours that made this source's packets, if one did.
     pub fn own_feed(&self) -> Option<OwnFeed> {
-        let name = self.interface.as_deref()?;
-        [OwnFeed::Bmp, OwnFeed::Bgp, OwnFeed::Operator]
-            .into_iter()
-            .find(|feed| {
-                name.strip_prefix(feed.name())
-                    .is_some_and(|rest| rest.starts_with('-'))
-            })
-            .filter(|_| self.kind == SourceKind::Packets)
+        OwnFeed::of(self.kind, self.interface.as_deref())
     }
 }
 
@@ -74,16 +79,45 @@ pub enum OwnFeed {
     Bmp,
     /// The BGP listener.
     Bgp,
+    /// The RTR client: here we are the router, and caches feed us.
+    Rtr,
+    /// A file of VRPs, told as if a cache sent it.
+    Vrps,
     /// The control socket: what operators say.
     Operator,
 }
 
 impl OwnFeed {
+    /// Every one.
+    pub const ALL: [OwnFeed; 5] = [
+        OwnFeed::Bmp,
+        OwnFeed::Bgp,
+        OwnFeed::Rtr,
+        OwnFeed::Vrps,
+        OwnFeed::Operator,
+    ];
+
+    /// The station that made a source of this kind and interface name.
+    pub fn of(kind: SourceKind, interface: Option<&str>) -> Option<OwnFeed> {
+        let name = interface.filter(|_| kind == SourceKind::Packets)?;
+        OwnFeed::ALL.into_iter().find(|feed| {
+            name.strip_prefix(feed.name())
+                .is_some_and(|rest| rest.starts_with('-'))
+        })
+    }
+
+    /// Whether it speaks RTR.
+    pub const fn is_rtr(self) -> bool {
+        matches!(self, OwnFeed::Rtr | OwnFeed::Vrps)
+    }
+
     /// What its sources' interface names begin with, before a hyphen and a number.
     pub const fn name(self) -> &'static str {
         match self {
             OwnFeed::Bmp => "flapscope-bmp",
             OwnFeed::Bgp => "flapscope-bgp",
+            OwnFeed::Rtr => "flapscope-rtr",
+            OwnFeed::Vrps => "flapscope-vrps",
             OwnFeed::Operator => "flapscope-operator",
         }
     }

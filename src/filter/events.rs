@@ -97,6 +97,7 @@ pub fn name(kind: &EventKind) -> &'static str {
         },
         EventKind::Bmp(_) => "bmp",
         EventKind::Bfd(_) => "bfd",
+        EventKind::Rtr(_) => "rtr",
         EventKind::Tcp(_) => "tcp",
         EventKind::Gap(_) => "gap",
         EventKind::Malformed(_) => "malformed",

@@ -51,6 +51,18 @@ pub struct Host {
     pub name: Option<String>,
 }
 
+impl Host {
+    /// The same host, seen from inside one of its network namespaces.
+    pub fn inside(&self, namespace: Option<&str>) -> Host {
+        let name = match (&self.name, namespace) {
+            (Some(host), Some(namespace)) => Some(format!("{host} ({namespace})")),
+            (None, Some(namespace)) => Some(namespace.to_owned()),
+            (host, None) => host.clone(),
+        };
+        Host { name }
+    }
+}
+
 /// An incident: everything that one fault caused.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct IncidentView {
@@ -62,6 +74,9 @@ pub struct IncidentView {
     /// Set when the incident turned out to be part of another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<String>,
+    /// In a report about several network namespaces of one host: the one it is in, unless that is the host's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// `info`, `warning` or `critical`.
     pub severity: String,
     /// What is or was broken, with numbers.
@@ -168,6 +183,9 @@ pub struct ListedFinding {
     pub finding: FindingView,
     /// Incident id, or null.
     pub incident: Option<String>,
+    /// As in an incident.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 /// An effect in an incident's chain.
@@ -323,6 +341,7 @@ impl IncidentView {
                 "resolved"
             }
             .to_owned(),
+            namespace: None,
             merged_into: incident.merged_into.clone(),
             severity: severity(incident.severity).to_owned(),
             impact: incident.impact.clone(),
@@ -605,6 +624,27 @@ pub struct CountsView {
     pub tcp: u64,
     pub malformed: u64,
     pub gaps: u64,
+}
+
+impl CountsView {
+    /// Adds what another namespace's engine saw; `records` are those of the inputs, which are the same.
+    pub fn add(&mut self, other: &CountsView) {
+        let sums = [
+            (&mut self.events, other.events),
+            (&mut self.netlink, other.netlink),
+            (&mut self.bgp, other.bgp),
+            (&mut self.bmp, other.bmp),
+            (&mut self.bfd, other.bfd),
+            (&mut self.dhcp, other.dhcp),
+            (&mut self.lan, other.lan),
+            (&mut self.tcp, other.tcp),
+            (&mut self.malformed, other.malformed),
+            (&mut self.gaps, other.gaps),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 /// RFC 3339 of an optional time.

@@ -52,6 +52,7 @@ pub fn report(
             .map(|(finding, incident)| ListedFinding {
                 finding: FindingView::new(finding),
                 incident: incident.map(str::to_owned),
+                namespace: None,
             })
             .collect(),
         prefixes: selection.prefixes(engine).iter().map(row).collect(),
@@ -72,6 +73,67 @@ pub fn report(
         annotations: engine.annotations().map(AnnotationView::new).collect(),
         known: engine.known().to_vec(),
     }
+}
+
+/// The reports of several network namespaces of one host as one: what is listed says in which it is.
+pub fn together(reports: Vec<(Option<String>, Report)>) -> Option<Report> {
+    reports
+        .into_iter()
+        .map(|(namespace, report)| named(report, namespace))
+        .reduce(add)
+}
+
+fn named(mut report: Report, namespace: Option<String>) -> Report {
+    let Some(namespace) = namespace else {
+        return report;
+    };
+    for incident in &mut report.incidents {
+        incident.namespace = Some(namespace.clone());
+    }
+    for finding in &mut report.findings {
+        finding.namespace = Some(namespace.clone());
+    }
+    let tables = [
+        &mut report.prefixes,
+        &mut report.sessions,
+        &mut report.servers,
+        &mut report.clients,
+    ];
+    for row in tables.into_iter().flatten() {
+        if let Some(object) = row.as_object_mut() {
+            object.insert("namespace".into(), namespace.as_str().into());
+        }
+    }
+    report
+}
+
+fn add(mut all: Report, one: Report) -> Report {
+    all.filter = match (all.filter, one.filter) {
+        (Some(all), Some(one)) => Some(all.and(&one)),
+        (all, one) => all.or(one),
+    };
+    // Times of one length: their order is that of their digits. A namespace where nothing came has none.
+    let span =
+        |a: Option<String>, b: Option<String>, pick: fn(String, String) -> String| match (a, b) {
+            (Some(a), Some(b)) => Some(pick(a, b)),
+            (a, b) => a.or(b),
+        };
+    all.span.from = span(all.span.from, one.span.from, String::min);
+    all.span.to = span(all.span.to, one.span.to, String::max);
+    all.counts.add(&one.counts);
+    all.incidents.extend(one.incidents);
+    all.findings.extend(one.findings);
+    all.prefixes.extend(one.prefixes);
+    all.sessions.extend(one.sessions);
+    all.servers.extend(one.servers);
+    all.clients.extend(one.clients);
+    all.gaps.extend(one.gaps);
+    for spot in one.blind {
+        if !all.blind.contains(&spot) {
+            all.blind.push(spot);
+        }
+    }
+    all
 }
 
 fn row(row: &impl serde::Serialize) -> serde_json::Value {

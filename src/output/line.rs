@@ -9,6 +9,7 @@ use crate::event::bgp::{Attributes, BgpMessage, Notification, Open, Update};
 use crate::event::bmp::BmpMessage;
 use crate::event::lan::NdMessage;
 use crate::event::netlink::{Action, Hop, Meta};
+use crate::event::rtr::RtrMessage;
 use crate::event::source::Unit;
 use crate::event::{Event, EventKind, SourceId};
 
@@ -49,6 +50,79 @@ impl Lines {
         let _ = what(&mut self.line, &event.kind);
         self.line.push('\n');
         out.write_all(self.line.as_bytes())
+    }
+}
+
+fn rtr(line: &mut String, message: &RtrMessage) -> fmt::Result {
+    match message {
+        RtrMessage::Connected => line.write_str("connected"),
+        RtrMessage::Disconnected { why } => {
+            line.write_str("disconnected")?;
+            option(line, ": ", why.as_ref())
+        }
+        RtrMessage::Lost => line.write_str("octets lost"),
+        RtrMessage::SerialNotify { session, serial } => {
+            write!(line, "serial notify session {session} serial {serial}")
+        }
+        RtrMessage::SerialQuery { session, serial } => {
+            write!(line, "serial query session {session} serial {serial}")
+        }
+        RtrMessage::ResetQuery => line.write_str("reset query"),
+        RtrMessage::CacheResponse { session } => write!(line, "cache response session {session}"),
+        RtrMessage::Prefixes(changes) => {
+            line.write_str("prefixes")?;
+            for change in changes.iter().take(SHOWN) {
+                let sign = if change.announce { '+' } else { '-' };
+                write!(line, " {sign}{}", change.vrp)?;
+            }
+            match changes.len().saturating_sub(SHOWN) {
+                0 => Ok(()),
+                more => write!(line, " and {more} more"),
+            }
+        }
+        RtrMessage::EndOfData {
+            session,
+            serial,
+            timers,
+        } => {
+            write!(line, "end of data session {session} serial {serial}")?;
+            match timers {
+                Some(t) => write!(
+                    line,
+                    " refresh {} retry {} expire {}",
+                    t.refresh, t.retry, t.expire
+                ),
+                None => Ok(()),
+            }
+        }
+        RtrMessage::CacheReset => line.write_str("cache reset"),
+        RtrMessage::RouterKey { announce, asn } => {
+            write!(
+                line,
+                "router key {}AS{asn}",
+                if *announce { '+' } else { '-' }
+            )
+        }
+        RtrMessage::Aspa {
+            announce,
+            customer,
+            providers,
+        } => {
+            let sign = if *announce { '+' } else { '-' };
+            write!(
+                line,
+                "aspa {sign}AS{customer} with {} providers",
+                providers.len()
+            )
+        }
+        RtrMessage::ErrorReport {
+            from_cache,
+            code,
+            text,
+        } => {
+            let by = if *from_cache { "cache" } else { "router" };
+            write!(line, "error report from the {by}: code {code} {text:?}")
+        }
     }
 }
 
@@ -289,6 +363,12 @@ fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
             }
             line.push(' ');
             bmp(line, &b.message)
+        }
+        EventKind::Rtr(r) => {
+            write!(line, "RTR v{} cache {}", r.version, r.cache)?;
+            option(line, " router ", r.router)?;
+            line.push(' ');
+            rtr(line, &r.message)
         }
         EventKind::Bfd(b) => {
             write!(

@@ -430,9 +430,9 @@ fn details(page: &mut Page, finding: &Finding, indent: usize) {
             &head,
             indent,
             &format!(
-                "every {:.1} s ± {:.0} %{matches}",
-                period.seconds,
-                period.spread * 100.0
+                "every {} ± {}{matches}",
+                measure(period.seconds),
+                measure(period.seconds * period.spread)
             ),
             Some(Role::Muted),
         );
@@ -519,7 +519,7 @@ fn tables(page: &mut Page, engine: &Engine, selection: &Selection) {
 }
 
 /// Greedy wrap at spaces; a word longer than the room stands alone, uncut.
-fn wrap(text: &str, room: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let Some(line) = lines.last_mut() else { break };
@@ -545,6 +545,16 @@ fn day_and_clock(at: Timestamp) -> String {
         .get(..23)
         .unwrap_or_default()
         .replace('T', " ")
+}
+
+/// A period, as exact as it means something.
+fn measure(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.0005 => "0 ms".to_owned(),
+        s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
+        s if s < 100.0 => format!("{s:.1} s"),
+        s => format!("{s:.0} s"),
+    }
 }
 
 /// A time span for people.

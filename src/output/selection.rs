@@ -37,6 +37,29 @@ pub struct FilterView {
     pub clients: ShownOf,
 }
 
+impl ShownOf {
+    fn and(self, other: ShownOf) -> ShownOf {
+        ShownOf {
+            shown: self.shown.saturating_add(other.shown),
+            of: self.of.saturating_add(other.of),
+        }
+    }
+}
+
+impl FilterView {
+    /// What it left of two reports.
+    pub fn and(self, other: &FilterView) -> FilterView {
+        FilterView {
+            incidents: self.incidents.and(other.incidents),
+            findings: self.findings.and(other.findings),
+            sessions: self.sessions.and(other.sessions),
+            servers: self.servers.and(other.servers),
+            clients: self.clients.and(other.clients),
+            ..self
+        }
+    }
+}
+
 impl Selection {
     /// Everything, with tables of `top` rows.
     pub fn top(top: usize) -> Selection {

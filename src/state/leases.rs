@@ -34,6 +34,17 @@ fn fixed_hash(value: &impl Hash) -> u64 {
     foldhash::fast::FixedState::with_seed(0x6468_6370).hash_one(value)
 }
 
+/// Kinds of terms remembered: a network hands out a handful of lease times.
+const MAX_TERMS: usize = 64;
+
+/// What servers hand out: seconds until T1, T2 and the end.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
+pub struct Term {
+    pub t1: u32,
+    pub t2: u32,
+    pub valid: u32,
+}
+
 /// A lease of an address or a delegated prefix.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -160,6 +171,8 @@ pub struct Leases {
     pub clients: Clients,
     leases: HashMap<(ScopeId, Prefix), Lease, RandomState>,
     ends: BTreeSet<(Timestamp, ScopeId, Prefix)>,
+    /// Each term with the first address that had it.
+    terms: BTreeMap<Term, Prefix>,
     seen: Option<Box<Seen>>,
 }
 
@@ -182,6 +195,11 @@ impl Leases {
             copy,
             twin,
         }));
+    }
+
+    /// The terms of leases granted so far, each with the first address or prefix that had it.
+    pub fn terms(&self) -> impl Iterator<Item = (Term, Prefix)> {
+        self.terms.iter().map(|(term, prefix)| (*term, *prefix))
     }
 
     /// The DHCP message that was applied last, in common form.
@@ -331,6 +349,14 @@ impl Leases {
                 at + Duration::from_secs(u64::from(seconds))
             }
         };
+        let term = Term {
+            t1: grant.t1,
+            t2: grant.t2,
+            valid: grant.valid,
+        };
+        if self.terms.len() < MAX_TERMS {
+            self.terms.entry(term).or_insert(grant.prefix);
+        }
         let renewal = matches!(asked, Some(Verb::Renew | Verb::Rebind | Verb::Reboot));
         let old = self.remove(scope, grant.prefix);
         let mut lease = Lease {

@@ -650,7 +650,7 @@ impl Ribs {
 }
 
 /// Whether graceful restart (RFC 4724, RFC 8538) makes the receiver keep the routes of a lost sender.
-fn keeps_routes(session: &Session, sender: usize, cause: &DownCause) -> bool {
+pub fn keeps_routes(session: &Session, sender: usize, cause: &DownCause) -> bool {
     let gr = |end: usize| {
         session.ends[end]
             .open

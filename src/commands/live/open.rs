@@ -4,11 +4,11 @@
 //! no longer needs (`confine`); only then do threads, the runtime and the first byte from the wire come. Each kind of collector has
 //! its place here.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use anyhow::{Context, bail};
 
-use super::Rooms;
 use super::confine;
 use crate::cli::Live;
 use crate::input::bgp_listener::BgpListener;
@@ -27,7 +27,7 @@ pub struct Collectors {
 
 /// Everything that was asked for, open and not yet read.
 pub struct Opened {
-    kernels: Vec<(Namespace, netlink::Collector)>,
+    kernels: Vec<netlink::Collector>,
     capture: Option<(capture::Opened, capture::Options)>,
     station: Option<BmpStation>,
     listener: Option<BgpListener>,
@@ -54,7 +54,7 @@ impl Opened {
                 Some(label) => format!("cannot watch the kernel of {label}"),
                 None => "cannot watch the kernel".to_owned(),
             })?;
-            kernels.push((namespace, collector));
+            kernels.push(collector);
         }
         let packets = capture::Options {
             interfaces: options.interface.clone(),
@@ -83,12 +83,11 @@ impl Opened {
         self,
         options: &Live,
         collectors: &Collectors,
-        rooms: &mut Rooms,
         watched: &mut Vec<String>,
     ) -> anyhow::Result<Confined> {
         let mut sandbox = confine::begin(options, self.capture.is_some())?;
         let threads = sandbox.threads();
-        self.start_kernels(&threads, collectors, rooms, watched)
+        self.start_kernels(&threads, collectors, watched)
             .and_then(|rest| {
                 // What follows sees the file system through Landlock; looking into other processes' /proc would not work there.
                 sandbox.enclose()?;
@@ -102,19 +101,23 @@ impl Opened {
         mut self,
         threads: &Confine,
         collectors: &Collectors,
-        rooms: &mut Rooms,
         watched: &mut Vec<String>,
     ) -> anyhow::Result<Opened> {
-        for (namespace, mut collector) in std::mem::take(&mut self.kernels) {
-            let label = namespace.label();
+        let kernels = std::mem::take(&mut self.kernels).into_iter();
+        let mut known = BTreeSet::new();
+        for mut collector in kernels.flat_map(netlink::Collector::and_others) {
+            let label = collector.label();
+            // Named, and found by its id again.
+            if !known.insert(label.clone()) {
+                continue;
+            }
             let notes = std::mem::take(&mut collector.notes);
-            let running = collector.spawn(
+            collector.spawn(
                 collectors.sender.clone(),
                 collectors.ids.clone(),
                 collectors.stop.clone(),
                 threads.clone(),
             )?;
-            rooms.add(running.source, label.as_deref());
             let of = label.map_or_else(String::new, |label| format!(" of {label}"));
             watched.push(format!(
                 "the kernel's links, addresses, neighbors, rules, nexthops and routes{of}"

@@ -110,58 +110,46 @@ impl Teller {
         Ok(())
     }
 
-    /// Writes alerts of one room and empties the list.
-    pub fn tell(&mut self, room: Option<&str>, told: &mut Vec<Told>) -> anyhow::Result<()> {
+    /// Writes an alert of a room.
+    pub fn tell(&mut self, room: Option<&str>, said: &Told) -> anyhow::Result<()> {
         if self.mode == Mode::Record {
-            told.clear();
             return Ok(());
         }
-        for said in told.drain(..) {
-            self.told += 1;
-            self.dirty = true;
-            let host = Host {
-                name: self.host_of(room),
-            };
-            let alert = Alert::new(&said, &host);
-            match self.format {
-                LiveFormat::Json => {
-                    serde_json::to_writer(&mut self.out, &alert)?;
-                    self.out.write_all(b"\n")?;
-                }
-                LiveFormat::Text => {
-                    let word = match alert.kind {
-                        AlertKind::Opened => "opened",
-                        AlertKind::Updated => "updated",
-                        AlertKind::Resolved => "resolved",
-                    };
-                    let place = room.map(|room| format!(" [{room}]")).unwrap_or_default();
-                    let (Told::Opened(incident)
-                    | Told::Updated(incident)
-                    | Told::Resolved(incident)) = &said;
-                    writeln!(
-                        self.out,
-                        "{} {:<8} {word:<8} {}{place}  {}",
-                        report::clock(incident.updated_at),
-                        severity(incident.severity),
-                        incident.id,
-                        incident.title,
-                    )?;
-                    if alert.kind != AlertKind::Updated {
-                        let text = report::incident_text(incident, self.style);
-                        self.out.write_all(text.as_bytes())?;
-                    }
+        self.told += 1;
+        self.dirty = true;
+        let host = Host {
+            name: self.host.clone(),
+        };
+        let alert = Alert::new(said, &host.inside(room));
+        match self.format {
+            LiveFormat::Json => {
+                serde_json::to_writer(&mut self.out, &alert)?;
+                self.out.write_all(b"\n")?;
+            }
+            LiveFormat::Text => {
+                let word = match alert.kind {
+                    AlertKind::Opened => "opened",
+                    AlertKind::Updated => "updated",
+                    AlertKind::Resolved => "resolved",
+                };
+                let place = room.map(|room| format!(" [{room}]")).unwrap_or_default();
+                let (Told::Opened(incident) | Told::Updated(incident) | Told::Resolved(incident)) =
+                    said;
+                writeln!(
+                    self.out,
+                    "{} {:<8} {word:<8} {}{place}  {}",
+                    report::clock(incident.updated_at),
+                    severity(incident.severity),
+                    incident.id,
+                    incident.title,
+                )?;
+                if alert.kind != AlertKind::Updated {
+                    let text = report::incident_text(incident, self.style);
+                    self.out.write_all(text.as_bytes())?;
                 }
             }
         }
         Ok(())
-    }
-
-    fn host_of(&self, room: Option<&str>) -> Option<String> {
-        match (&self.host, room) {
-            (Some(host), Some(room)) => Some(format!("{host} ({room})")),
-            (host, None) => host.clone(),
-            (None, Some(room)) => Some(room.to_owned()),
-        }
     }
 
     /// Lets the reader see what was written.

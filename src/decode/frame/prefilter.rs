@@ -5,6 +5,7 @@
 
 use super::ip::protocol;
 use super::{be16, ethertype};
+use crate::decode::framing::looks_like_rtr;
 
 /// BGP (RFC 4271 §8).
 pub const BGP_PORT: u16 = 179;
@@ -21,7 +22,7 @@ pub const BMP_VERSION: u8 = 3;
 /// ICMPv6 types of neighbor discovery: 133 router solicitation … 137 redirect.
 pub const ND_TYPES: std::ops::RangeInclusive<u8> = 133..=137;
 
-/// TCP ports on which BMP was recognised: a bit for each. Set bits only widen what passes.
+/// TCP ports on which BMP or RTR was recognised: a bit for each. Set bits only widen what passes.
 #[derive(Clone, Debug)]
 pub struct Ports(Box<[u64; 1024]>);
 
@@ -94,7 +95,8 @@ fn tcp(segment: &[u8], bmp: &Ports) -> Option<bool> {
         return Some(true);
     }
     let payload = usize::from(*segment.get(12)? >> 4) * 4;
-    Some(segment.get(payload) == Some(&BMP_VERSION))
+    let payload = segment.get(payload..)?;
+    Some(payload.first() == Some(&BMP_VERSION) || looks_like_rtr(payload).is_some())
 }
 
 fn udp(datagram: &[u8]) -> Option<bool> {

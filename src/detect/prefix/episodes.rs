@@ -473,10 +473,7 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
         }
     }
     let span = finding.last.since(episode.first).as_secs_f64();
-    finding.period = period(finding);
-    let every = finding
-        .period
-        .as_ref()
+    let every = Period::of(&finding.occurrences)
         .map(|p| format!(", every {:.1} s", p.seconds))
         .unwrap_or_default();
     let others = match episode.prefixes.len() {
@@ -544,30 +541,4 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
         format!("vtysh -c 'show bgp {family} unicast {}'", episode.lead),
         format!("birdc 'show route for {} all'", episode.lead),
     ];
-}
-
-/// The median distance of occurrences, when there are enough of them and they keep it.
-fn period(finding: &Finding) -> Option<Period> {
-    /// Fewer distances prove no period.
-    const LEAST: usize = 3;
-    let mut gaps: Vec<f64> = finding
-        .occurrences
-        .windows(2)
-        .map(|w| w[1].at.since(w[0].at).as_secs_f64())
-        .filter(|gap| *gap > 0.0)
-        .collect();
-    if gaps.len() < LEAST {
-        return None;
-    }
-    gaps.sort_by(f64::total_cmp);
-    let median = gaps[gaps.len() / 2];
-    let mut off: Vec<f64> = gaps.iter().map(|gap| (gap - median).abs()).collect();
-    off.sort_by(f64::total_cmp);
-    let spread = off[off.len() / 2] / median;
-    // D3: a spread below 0.3 is periodic.
-    (spread < 0.3).then_some(Period {
-        seconds: median,
-        spread,
-        matches: None,
-    })
 }

@@ -4,8 +4,9 @@
 //! fragments, extension headers, IP authentication. libpcap's own `icmp6` and `udp port` miss those and every tagged frame. User
 //! space (`decode::frame::prefilter`) looks again and is exact.
 
-/// TCP: BGP (RFC 4271 §8). BMP runs on any port, so BMP ports are given by the user.
-const TCP_PORTS: [u16; 1] = [179];
+/// TCP: BGP (RFC 4271 §8), RTR (RFC 8210 §13.1, and the defaults of Routinator and StayRTR, which need no privilege). BMP runs on any
+/// port, so BMP ports are given by the user.
+const TCP_PORTS: [u16; 4] = [179, 323, 3323, 8282];
 
 /// UDP: DHCPv4 and DHCPv6 (RFC 2131, 8415), BFD single-hop, multihop, on members of an aggregate, seamless (RFC 5881, 5883, 7130, 7881).
 const UDP_PORTS: [u16; 8] = [67, 68, 546, 547, 3784, 4784, 6784, 7784];

@@ -343,11 +343,14 @@ impl Packets {
             .data()
             .get(frame.start..frame.start.saturating_add(frame.length))
             .unwrap_or_default();
+        // What our own stations wrote is all wanted, also handshakes and resets on ports that mean nothing to others.
+        let own = shared.is_own_feed(source);
         if !within
-            || self
-                .prefilter
-                .as_mut()
-                .is_some_and(|filter| !filter.passes(frame.link_type, data))
+            || !own
+                && self
+                    .prefilter
+                    .as_mut()
+                    .is_some_and(|filter| !filter.passes(frame.link_type, data))
         {
             return false;
         }

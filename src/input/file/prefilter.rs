@@ -275,6 +275,17 @@ impl Prefilter {
         };
         let payload = data.get(usize::from(offset >> 4) * 4..).unwrap_or_default();
         let (from, to) = addresses.split_at(addresses.len() / 2);
+        // RTR's stations are the caches: the router asks them, and the rest is theirs.
+        if offset >> 4 >= 5
+            && let Some(from_cache) = is_rtr_header(payload)
+        {
+            self.remember(if from_cache {
+                endpoint(from, source)
+            } else {
+                endpoint(to, destination)
+            });
+            return true;
+        }
         // The router sends, whoever opened the connection.
         if offset >> 4 >= 5 && is_bmp_header(payload) {
             self.remember(endpoint(to, destination));
@@ -296,6 +307,28 @@ impl Prefilter {
             self.stations.remove(&oldest);
         }
     }
+}
+
+/// Whether an RTR PDU (RFC 6810, RFC 8210, 8210bis) begins here, and then whether a cache sends its type. Looser than the decoder's look.
+fn is_rtr_header(payload: &[u8]) -> Option<bool> {
+    /// Longest PDU, as in the decoder.
+    const LONGEST: u32 = 65_536;
+    let &[0..=2, kind, _, _, a, b, c, d] = payload.first_chunk::<8>()? else {
+        return None;
+    };
+    let length = u32::from_be_bytes([a, b, c, d]);
+    let (least, most, from_cache) = match kind {
+        0 => (12, 12, true),
+        1 => (12, 12, false),
+        2 => (8, 8, false),
+        3 | 8 => (8, 8, true),
+        4 => (20, 20, true),
+        6 => (32, 32, true),
+        7 => (12, 24, true),
+        9..=11 => (12, LONGEST, true),
+        _ => return None,
+    };
+    (least..=most).contains(&length).then_some(from_cache)
 }
 
 /// Octets of a UDP header.

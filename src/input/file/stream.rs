@@ -17,7 +17,7 @@ use super::{Bounds, InputInfo, InputKind, OpenError, OpenOptions};
 use crate::event::loss::{Gap, GapKind};
 use crate::event::source::{Locator, Unit};
 use crate::event::text::sanitized;
-use crate::event::{InputId, SourceId, SourceInfo, SourceKind, Timestamp};
+use crate::event::{InputId, OwnFeed, SourceId, SourceInfo, SourceKind, Timestamp};
 use crate::input::{Item, Record};
 
 /// Octets of a source's first record that break ties.
@@ -30,6 +30,8 @@ const MAX_NOTES: usize = 32;
 pub struct Source {
     kind: SourceKind,
     interface: Option<Box<str>>,
+    /// A station of ours wrote it.
+    own: bool,
     /// Kind, then name, then content: what breaks ties in time. Known from its first record on.
     tie: Option<u128>,
     /// Its id, once it was announced.
@@ -93,15 +95,24 @@ pub fn tie(kind: u8, name: &str, at: Timestamp, data: &[u8]) -> u128 {
 impl Shared {
     /// Adds an ordered source; its index is the number of those before it.
     pub fn add_source(&mut self, kind: SourceKind, interface: Option<String>) {
+        let interface: Option<Box<str>> = interface.map(|name| sanitized(&name).into());
         self.sources.push(Source {
             kind,
-            interface: interface.map(|name| sanitized(&name).into()),
+            own: OwnFeed::of(kind, interface.as_deref()).is_some(),
+            interface,
             tie: None,
             id: None,
             first: None,
             last: None,
             previous: None,
         });
+    }
+
+    /// Whether a station of ours wrote this source.
+    pub fn is_own_feed(&self, source: u32) -> bool {
+        self.sources
+            .get(source as usize)
+            .is_some_and(|source| source.own)
     }
 
     /// A source to hang a fact about the whole file on: the first, made up if there is none.
