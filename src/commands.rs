@@ -5,6 +5,7 @@ pub mod annotations;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+pub mod evidence;
 pub mod explain;
 pub mod inputs;
 pub mod live;
