@@ -8,6 +8,7 @@
 mod confine;
 mod desk;
 mod open;
+mod recent;
 mod screen;
 mod service;
 mod signals;
