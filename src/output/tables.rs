@@ -3,6 +3,7 @@
 use super::selection::Selection;
 use crate::engine::Engine;
 use crate::output::report::clock;
+use crate::state::leases::rows::ClientRow;
 
 /// A table with all its cells as text.
 pub struct Table {
@@ -165,18 +166,22 @@ fn clients(engine: &Engine, selection: &Selection) -> Table {
         .clients(engine)
         .iter()
         .map(|client| {
-            let who = client
-                .hostname
-                .as_ref()
-                .or(client.vendor_class.as_ref())
-                .map(ToString::to_string);
+            let who: Option<String> = [&client.hostname, &client.vendor_class]
+                .into_iter()
+                .flatten()
+                .map(ToString::to_string)
+                .reduce(|name, class| format!("{name} ({class})"));
             vec![
                 cell(client.id.clone()),
                 cell(who.unwrap_or_default()),
+                cell(client.oui.clone().unwrap_or_default()),
+                cell(via(client)),
+                clock(client.first),
                 (client.discovers + client.requests).to_string(),
                 client.acks.to_string(),
                 client.naks.to_string(),
                 client.declines.to_string(),
+                cell(last_words(client)),
                 cell(
                     client
                         .lease
@@ -201,17 +206,39 @@ fn clients(engine: &Engine, selection: &Selection) -> Table {
         &[
             "client",
             "who",
+            "made by",
+            "via (relay, port)",
+            "first seen",
             "asked",
             "acks",
             "naks",
             "declines",
+            "last",
             "lease",
             "until",
-            "fingerprint (option 55)",
+            "fingerprint (option 55 or 6)",
         ],
         rows,
         selection.top,
     )
+}
+
+/// The relays on the way, the one next to the client first, and the port that the first one names.
+fn via(client: &ClientRow) -> String {
+    let port = client.circuit_id.as_ref().or(client.remote_id.as_ref());
+    match (joined(&client.relays), port) {
+        (relays, None) => relays,
+        (relays, Some(port)) if relays.is_empty() => port.to_string(),
+        (relays, Some(port)) => format!("{relays} {port}"),
+    }
+}
+
+/// What it asked last, and what it got.
+fn last_words(client: &ClientRow) -> String {
+    match (client.asked, client.got) {
+        (Some(asked), Some(got)) => format!("{asked}, {got}"),
+        (asked, got) => asked.or(got).unwrap_or_default().to_owned(),
+    }
 }
 
 /// An empty cell is a dash: a hole in a table looks like a mistake.
