@@ -77,13 +77,6 @@ pub fn meets(join: Join, cause: &Finding, effect: &Finding) -> bool {
                 _ => false,
             }) || shares_prefixes(cause, effect)
         }
-        Join::NextHop => pair(cause, effect, |a, b| match (a, b) {
-            (Touch::Interface(x), Touch::Interface(y)) => x == y,
-            (Touch::OnLink(net), Touch::Gateway(y)) => net.contains(*y),
-            (Touch::Prefix(net), Touch::Gateway(y)) => !net.is_default() && net.contains(*y),
-            (_, Touch::Gateway(y)) => addr_of(a) == Some(*y),
-            _ => false,
-        }),
         Join::Feed => pair(cause, effect, |a, b| match (a, b) {
             (Touch::Feed(x), Touch::Feed(y)) => x == y,
             (Touch::Peer(x), Touch::Peer(y)) => x == y,
