@@ -136,8 +136,8 @@ impl Detector for ServerUnresponsive {
             }
             waiting.to_all = waiting.to_all.saturating_add(1);
         }
-        let sure = waiting.to_all >= TO_ALL
-            && seen.event.at.since(waiting.to_all_since) >= TO_ALL_SPAN;
+        let sure =
+            waiting.to_all >= TO_ALL && seen.event.at.since(waiting.to_all_since) >= TO_ALL_SPAN;
         if matches!(m.verb, Verb::Renew | Verb::Select) {
             waiting.server = m.server.clone().or(waiting.server.take());
         }
@@ -309,12 +309,8 @@ impl ServerUnresponsive {
             }
             None => {
                 let subject = server_subject(net, scope, server);
-                let mut f = Finding::at(
-                    Kind::DhcpServerUnresponsive,
-                    Severity::Info,
-                    subject,
-                    begin,
-                );
+                let mut f =
+                    Finding::at(Kind::DhcpServerUnresponsive, Severity::Info, subject, begin);
                 f.evidence.add(first);
                 f.support(seen.event);
                 f.advice = advice(m);
