@@ -1,6 +1,7 @@
 //! The commands: the only code that wires the rooms together.
 
 pub mod analyze;
+pub mod annotations;
 pub mod config;
 pub mod decode;
 pub mod doctor;

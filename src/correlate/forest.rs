@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
-use super::join::{self, Fit, SKEW};
+use super::join::{self, Fit};
 use super::rule::{Book, Grade, Join, Mutation, Rule};
 use super::rules::RULES;
 use crate::detect::finding::MAX_PREFIXES;
@@ -292,8 +292,12 @@ impl Forest {
                     || !book.overlaps(index, cause, effect)
                     || !book.meets(index, cause, effect)
                     || !book.holds(index, cause, effect)
-                    || self.root_path_contains(candidate, key)
                 {
+                    return;
+                }
+                // Where two findings could cause each other by different rows, the surer row decides, not which of them was judged first.
+                let reverse = self.edges.get(&candidate).filter(|edge| edge.cause == key);
+                if reverse.is_none() && self.root_path_contains(candidate, key) {
                     return;
                 }
                 let Some(fit) = book.fit(index, cause, effect) else {
@@ -306,14 +310,26 @@ impl Forest {
                     fit,
                 };
                 let rank = Rank::of(&edge, index);
+                if reverse.is_some_and(|edge| Rank::of(edge, edge.rule) >= rank) {
+                    return;
+                }
                 if best.as_ref().is_none_or(|(_, known)| rank > *known) {
                     best = Some((edge, rank));
                 }
             });
         }
         if let Some((edge, _)) = best {
-            self.children.entry(edge.cause).or_default().insert(key);
+            let cause = edge.cause;
+            let turned = self.edges.get(&cause).is_some_and(|edge| edge.cause == key);
+            if turned {
+                self.unlink(cause);
+            }
+            self.children.entry(cause).or_default().insert(key);
             self.edges.insert(key, edge);
+            if turned {
+                // It may have another cause. It cannot turn back: this row is the surer one.
+                self.link(board, cause);
+            }
         }
     }
 
@@ -329,7 +345,7 @@ impl Forest {
         if mutual && self.book.has(Mutation::Order) {
             (cause.first, cause_key) < (effect.first, effect_key)
         } else {
-            cause.first <= effect.first + SKEW
+            cause.first <= effect.first + join::lead(cause)
         }
     }
 

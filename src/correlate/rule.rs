@@ -41,7 +41,7 @@ pub enum Join {
     Host,
     /// The same next hop or gateway: the cause's server, gateway or router is the effect's gateway.
     Gateway,
-    /// The same feed.
+    /// The same feed, or the router that it comes from.
     Feed,
     /// No object in common: where the cause is about the whole host (its RPKI cache).
     Everywhere,
@@ -58,7 +58,7 @@ impl Join {
             Join::Prefix => "the same prefix, or one that covers it",
             Join::Host => "the same address, server, client or MAC",
             Join::Gateway => "the same gateway or next hop",
-            Join::Feed => "the same feed",
+            Join::Feed => "the same feed or its router",
             Join::Everywhere => "the same host",
         }
     }
@@ -158,11 +158,10 @@ impl Book {
     pub fn parts() -> Vec<Mutation> {
         let mut parts = vec![Mutation::Support, Mutation::Order, Mutation::Weather];
         for (row, rule) in RULES.iter().enumerate() {
-            parts.extend([
-                Mutation::Rule(row),
-                Mutation::Join(row),
-                Mutation::Window(row),
-            ]);
+            parts.extend([Mutation::Rule(row), Mutation::Window(row)]);
+            if rule.join != Join::Everywhere {
+                parts.push(Mutation::Join(row));
+            }
             parts.extend((0..rule.when.len()).map(|at| Mutation::Condition(row, at)));
         }
         parts

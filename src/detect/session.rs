@@ -7,6 +7,7 @@
 mod full_size;
 pub mod perspective;
 pub mod reason;
+mod speaker;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +50,7 @@ const MAX_TRACKED: usize = crate::state::sessions::MAX_SESSIONS;
 /// Adds this family's detectors.
 pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(SessionLosses::default()));
+    detectors.push(Box::new(speaker::Speakers::default()));
     detectors.push(Box::new(trouble::Trouble::default()));
 }
 
@@ -239,7 +241,10 @@ impl SessionLosses {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        // What this very listing told to be up and then to be down went down.
+        let just_told = up_for.is_some_and(|up| up <= STARTUP);
         let relisted = observer == Observer::Bmp
+            && !just_told
             && session.views.none_but(Observer::Bmp)
             && net
                 .sessions

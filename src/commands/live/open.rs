@@ -4,6 +4,7 @@
 //! no longer needs (`confine`); only then do threads, the runtime and the first byte from the wire come. Each kind of collector has
 //! its place here.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use anyhow::{Context, bail};
@@ -26,7 +27,7 @@ pub struct Collectors {
 
 /// Everything that was asked for, open and not yet read.
 pub struct Opened {
-    kernels: Vec<(Namespace, netlink::Collector)>,
+    kernels: Vec<netlink::Collector>,
     capture: Option<(capture::Opened, capture::Options)>,
     station: Option<BmpStation>,
     listener: Option<BgpListener>,
@@ -53,7 +54,7 @@ impl Opened {
                 Some(label) => format!("cannot watch the kernel of {label}"),
                 None => "cannot watch the kernel".to_owned(),
             })?;
-            kernels.push((namespace, collector));
+            kernels.push(collector);
         }
         let packets = capture::Options {
             interfaces: options.interface.clone(),
@@ -102,8 +103,14 @@ impl Opened {
         collectors: &Collectors,
         watched: &mut Vec<String>,
     ) -> anyhow::Result<Opened> {
-        for (namespace, mut collector) in std::mem::take(&mut self.kernels) {
-            let label = namespace.label();
+        let kernels = std::mem::take(&mut self.kernels).into_iter();
+        let mut known = BTreeSet::new();
+        for mut collector in kernels.flat_map(netlink::Collector::and_others) {
+            let label = collector.label();
+            // Named, and found by its id again.
+            if !known.insert(label.clone()) {
+                continue;
+            }
             let notes = std::mem::take(&mut collector.notes);
             collector.spawn(
                 collectors.sender.clone(),

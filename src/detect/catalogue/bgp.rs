@@ -161,10 +161,18 @@ pub(super) const ROWS: &[Row] = &[
         ],
         SESSION,
     ),
-    named(
+    detected(
         Kind::SessionSpeakerRestarted,
-        &[Packets, Bmp, Mrt],
-        "All sessions of one router go at once and come back together.",
+        &[Packets, Bmp],
+        [
+            "At least 2 sessions of one BGP identifier, and 80 % of those that are seen, are closed by that router within 2 s (FIN or RST without a \
+             NOTIFICATION, Cease 6/2 or 6/3, BMP reason 4), and 2 are back within 360 s. They belong to 2 neighbors, or a SYN to the router was \
+             answered by RST meanwhile.",
+            "Survey D32; measured: FRR sets the Restart State bit (RFC 4724 §3) after a lost link too, so it proves nothing.",
+            "A dead path closes nothing, a lost link explains the closing, 'clear bgp *' says 6/4 and keeps the process, one neighbor may be \
+             de-configured. Told as planned (6/2, 6/3), or with routes kept by graceful restart, it is information.",
+        ],
+        SESSION,
     ),
     detected(
         Kind::PrefixTableTransfer,
@@ -300,20 +308,49 @@ pub(super) const ROWS: &[Row] = &[
         ],
         PREFIX,
     ),
-    named(
+    detected(
         Kind::PrefixNexthopUnresolved,
         &[Packets, Bmp, Netlink],
-        "A prefix's next hop has no route in the kernel.",
+        [
+            "No route of this host but a default one leads to a next hop that a neighbor announces to it, and prefixes with it have no kernel \
+             route: 1.2 s after the route of the next hop went, or 10 s after the next hop was first seen.",
+            "RFC 4271 §9.1.2.1; survey C10; measured: FRR removes the prefixes 75 ms after the route.",
+            "Prefixes that have a kernel route by another way do not count; link-local next hops are on-link. Needs BGP of this host and a dump \
+             of its routes, and no path identifiers.",
+        ],
+        &[
+            "ip route get NEXTHOP",
+            "vtysh -c 'show bgp nexthop NEXTHOP'",
+            "birdc show route all noexport",
+        ],
     ),
-    named(
+    detected(
         Kind::PrefixBlackholed,
         &[Packets, Bmp, Netlink],
-        "A prefix is announced while its speaker has no route, or a blackhole route, for it.",
+        [
+            "5 s after this host announced a host route of its own, or lost its address or route, it has no address, route (but a default one) or \
+             on-link network for it, or its kernel drops what goes there.",
+            "Survey C39, C40.",
+            "The BLACKHOLE community (RFC 7999) asks for it: information. Aggregates with a blackhole route are usual and not looked at: host \
+             routes only. Needs the host's addresses and routes.",
+        ],
+        &[
+            "ip route get ADDRESS",
+            "ip address show to ADDRESS",
+            "vtysh -c 'show bgp PREFIX'",
+        ],
     ),
-    named(
+    detected(
         Kind::PrefixZombie,
-        &[Bmp, Mrt],
-        "A prefix that its origin withdrew stays in some peers' tables.",
+        ROUTES,
+        [
+            "300 s after the first withdrawal all but one (or a tenth) of at least 3 neighbors that had a prefix have withdrawn it, and what remains \
+             is older than that withdrawal, unchanged, and came from the origin by the same first hop as the withdrawn ones. For prefixes that \
+             are not the operator's own: 90 % of at least 10 neighbors, 90 minutes.",
+            "Fontugne et al., BGP Zombies (PAM 2019); RIPE Labs; survey D21.",
+            "A backup path has another first hop or is announced anew. Sessions that are down, and routes with path identifiers, do not count.",
+        ],
+        PREFIX,
     ),
     named(
         Kind::RpkiCacheLost,

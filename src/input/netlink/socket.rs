@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -18,6 +19,8 @@ use crate::event::source::NETNS;
 
 /// Multicast groups (linux/rtnetlink.h): link, neigh, IPv4 address, route and rule, IPv6 address, route and rule, netconf of both, mdb, nexthop.
 const GROUPS: &[u32] = &[1, 3, 5, 7, 8, 9, 11, 19, 24, 25, 26, 32];
+/// Ids of namespaces: they come, go, and are given to others.
+const GROUP_NSID: u32 = 28;
 /// Receive buffer asked for: a notification takes some 800 octets of it, the kernel makes 60,000 a second (measured), so this is
 /// about a second of a full-speed burst.
 pub const BUFFER: usize = 32 << 20;
@@ -54,11 +57,29 @@ impl Namespace {
         })
     }
 
-    fn path(&self) -> Option<PathBuf> {
+    /// Where it can be entered.
+    pub(super) fn path(&self) -> Option<PathBuf> {
         match self {
             Namespace::Own => None,
             Namespace::Named(name) => Some(PathBuf::from("/run/netns").join(name)),
             Namespace::Process(pid) => Some(PathBuf::from(format!("/proc/{pid}/ns/net"))),
+        }
+    }
+
+    /// What it is now, as long as it exists: device and inode. `None` for our own, which nobody can take away.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        let meta = std::fs::metadata(self.path()?).ok()?;
+        Some((meta.dev(), meta.ino()))
+    }
+
+    /// Whether what was `identity` has gone from where it was found. What we may not look at is still there.
+    pub fn has_gone(&self, identity: (u64, u64)) -> bool {
+        let Some(path) = self.path() else {
+            return false;
+        };
+        match std::fs::metadata(path) {
+            Ok(meta) => (meta.dev(), meta.ino()) != identity,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }
 
@@ -168,7 +189,8 @@ impl NetlinkSocket {
                 )
             })?;
         }
-        for group in GROUPS {
+        let ids: &[u32] = if all_nsid { &[GROUP_NSID] } else { &[] };
+        for group in GROUPS.iter().chain(ids) {
             if let Err(error) = socket.add_membership(*group) {
                 notes.push(format!("netlink group {group} is not available: {error}"));
             }
