@@ -16,6 +16,7 @@ pub mod neighbor;
 pub mod prefix;
 pub mod ra;
 pub mod route;
+pub mod rpki;
 pub mod session;
 pub mod subject;
 
@@ -72,6 +73,8 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     dhcp::register(settings, &mut detectors);
     bfd::register(settings, &mut detectors);
     session::register(settings, &mut detectors);
+    // Before the prefixes that it explains.
+    rpki::register(settings, &mut detectors);
     prefix::register(settings, &mut detectors);
     route::register(settings, &mut detectors);
     detectors

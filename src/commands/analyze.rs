@@ -3,13 +3,17 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use anyhow::Context;
+
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
 use crate::correlate::Told;
 use crate::decode::Decoder;
 use crate::detect::{Settings, Severity};
 use crate::engine::Engine;
+use crate::event::Timestamp;
 use crate::input::merge::InputSet;
+use crate::input::vrps;
 use crate::output::alert::{Alert, Host};
 use crate::output::report::Style;
 use crate::output::{json, report};
@@ -22,6 +26,9 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
         own_as: options.own_as.clone(),
         dhcp_servers: options.dhcp_server.clone(),
     };
+    let vrps = options.vrps.as_deref().map(vrps::json::read).transpose();
+    let vrps = vrps.context("cannot use --vrps")?;
+    let mut vrps = vrps.as_ref();
     let mut engine = Engine::new(&settings);
     let mut decoder = Decoder::new();
     let mut told: Vec<Told> = Vec::new();
@@ -31,6 +38,10 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     };
     let mut progress = Progress::new(&inputs);
     while let Some(item) = inputs.next() {
+        if let (Some(at), Some(file)) = (item.at(), vrps) {
+            vrps = None;
+            load(file, at, &mut engine, &mut told)?;
+        }
         decoder.item(&item, &mut |event| engine.handle(event, &mut told));
         if !told.is_empty() {
             tell(&mut told, options.format, &host, &mut out)?;
@@ -70,6 +81,27 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
         .iter()
         .any(|incident| incident.severity >= Severity::Warning);
     Ok(u8::from(options.exit_code && loud))
+}
+
+/// The VRPs hold from the input's begin on.
+fn load(
+    file: &vrps::json::VrpFile,
+    at: Timestamp,
+    engine: &mut Engine,
+    told: &mut Vec<Told>,
+) -> io::Result<()> {
+    let (events, expired) = vrps::events(file, at);
+    for event in &events {
+        engine.handle(event, told);
+    }
+    if expired > 0 {
+        let (all, at) = (file.vrps.len(), at);
+        writeln!(
+            io::stderr(),
+            "flapscope: {expired} of the {all} VRPs of --vrps had run out at {at}, when the input begins, and are not used"
+        )?;
+    }
+    Ok(())
 }
 
 /// Alerts go out as they become known.

@@ -29,6 +29,8 @@ use crate::input::capture;
 use crate::input::live::{self, LiveItem, LiveSender, SourceIds, Stop, now};
 use crate::input::netlink::{self, Namespace};
 use crate::input::record::{self, Recorder, Ring};
+use crate::input::rtr::RtrClient;
+use crate::input::vrps;
 
 /// How often time goes on without items: alerts that wait for quiet are late by this at most.
 const TICK: Duration = Duration::from_millis(50);
@@ -202,9 +204,12 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         .transpose()
         .context("cannot listen for BMP (--bmp)")?;
     let listener = bgp_listener(options)?;
-    if let Some(missing) = not_wired(options) {
-        bail!("{missing} is not part of this build");
-    }
+    let caches = (!options.rtr.is_empty())
+        .then(|| RtrClient::open(&options.rtr, options.rtr_ca.as_deref()))
+        .transpose()
+        .context("cannot ask RPKI caches (--rtr)")?;
+    let vrps = options.vrps.as_deref().map(vrps::Watched::open);
+    let vrps = vrps.transpose().context("cannot use --vrps")?;
     // 2. Give privilege up. (Here `privilege` drops what opening needed.)
     // 3. Run.
     for (namespace, mut collector) in kernels {
@@ -245,6 +250,22 @@ fn open(options: &Live, collectors: Collectors, rooms: &mut Rooms) -> anyhow::Re
         }
         let (ids, stop) = (collectors.ids.clone(), collectors.stop.clone());
         tokio::spawn(listener.run(ids, collectors.sender.clone(), stop));
+    }
+    if let Some(client) = caches {
+        for target in client.targets() {
+            watched.push(format!("RPKI cache {target}"));
+        }
+        let (ids, stop) = (collectors.ids.clone(), collectors.stop.clone());
+        tokio::spawn(client.run(ids, collectors.sender.clone(), stop));
+    }
+    if let (Some(file), Some(path)) = (vrps, &options.vrps) {
+        let count = file.len();
+        watched.push(format!(
+            "{count} VRPs of {}",
+            sanitized(&path.display().to_string())
+        ));
+        let (ids, stop) = (collectors.ids.clone(), collectors.stop.clone());
+        tokio::spawn(file.run(1, ids, collectors.sender.clone(), stop));
     }
     Ok(watched)
 }
@@ -291,16 +312,6 @@ fn bgp_listener(options: &Live) -> anyhow::Result<Option<BgpListener>> {
     BgpListener::bind(&options.bgp_listen, config)
         .map(Some)
         .context("cannot listen for BGP (--bgp-listen)")
-}
-
-/// What was asked for and has no collector (yet).
-fn not_wired(options: &Live) -> Option<&'static str> {
-    [(
-        options.rtr.is_some() || options.vrps.is_some(),
-        "RPKI (--rtr, --vrps)",
-    )]
-    .into_iter()
-    .find_map(|(asked, what)| asked.then_some(what))
 }
 
 fn namespaces(given: &[String]) -> anyhow::Result<Vec<Namespace>> {

@@ -116,6 +116,14 @@ fn bfd_reason(_: &Finding, effect: &Finding) -> bool {
     )
 }
 
+/// The origin that a finding is about first.
+fn origin_of(finding: &Finding) -> Option<u32> {
+    finding.subjects.iter().find_map(|subject| match subject {
+        crate::detect::Subject::Origin(asn) => Some(*asn),
+        _ => None,
+    })
+}
+
 /// Both fell for the same reason (or one of them has none).
 fn same_reason(cause: &Finding, effect: &Finding) -> bool {
     match (cause.reason, effect.reason) {
@@ -807,6 +815,77 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: always,
         because: "the same changes are passed on by other speakers, some stripped of what changed",
+        absent: "",
+    },
+    // --- RPKI ---
+    Rule {
+        name: "vrp-change-invalidates",
+        causes: &[RpkiVrpChanged],
+        effects: &[PrefixRpkiInvalid],
+        join: Join::AffectedPrefix,
+        window: Window::After(secs(5)),
+        grade: Grade::Certain,
+        when: |cause, effect| {
+            effect.severity > crate::detect::Severity::Info
+                || cause.severity == crate::detect::Severity::Info
+        },
+        because: "a route's state follows from the ROAs alone (RFC 6811 §2): they changed, it did not",
+        absent: "",
+    },
+    Rule {
+        name: "vrp-change-withdraws",
+        causes: &[RpkiVrpChanged],
+        effects: &[
+            PrefixMassWithdrawal,
+            PrefixFlap,
+            PrefixMoved,
+            PrefixMoveFlap,
+            PrefixPathHunting,
+            PrefixPathOscillation,
+        ],
+        join: Join::AffectedPrefix,
+        window: Window::After(secs(120)),
+        grade: Grade::Likely,
+        when: always,
+        because: "routers that validate judge their routes again and drop what is invalid (RFC 6811 §5, RFC 7115; C34)",
+        absent: "",
+    },
+    Rule {
+        name: "vrp-change-removes-kernel-routes",
+        causes: &[RpkiVrpChanged],
+        effects: KERNEL_ROUTES,
+        join: Join::AffectedPrefix,
+        window: Window::After(secs(125)),
+        grade: Grade::Likely,
+        when: always,
+        because: "what a validating router drops leaves the kernels behind it (C34, C7)",
+        absent: "",
+    },
+    Rule {
+        name: "cache-loss-changes-states",
+        causes: &[RpkiCacheLost],
+        effects: &[
+            PrefixMassWithdrawal,
+            PrefixFlap,
+            PrefixMoved,
+            RpkiVrpChanged,
+        ],
+        join: Join::AffectedPrefix,
+        window: Window::After(secs(120)),
+        grade: Grade::Likely,
+        when: always,
+        because: "without its cache a router knows no ROAs: what was valid is not-found, and policies that want valid routes drop it (C35)",
+        absent: "",
+    },
+    Rule {
+        name: "conflict-is-invalid",
+        causes: &[PrefixOriginConflict, PrefixMoreSpecific, PrefixLeak],
+        effects: &[PrefixRpkiInvalid],
+        join: Join::AffectedPrefix,
+        window: Window::After(secs(5)),
+        grade: Grade::Certain,
+        when: |cause, effect| origin_of(cause).is_none() || origin_of(cause) == origin_of(effect),
+        because: "the announcement that conflicts is the one that the ROAs forbid",
         absent: "",
     },
     // --- kernel routes ---

@@ -7,16 +7,17 @@
 mod episodes;
 mod excuse;
 mod hunting;
+mod leak;
 mod moved;
 mod origin;
 mod peer;
 pub mod rows;
-mod weather;
+pub(super) mod weather;
 
 use crate::event::{Classes, Event, EventKind, Timestamp};
 use crate::state::rib::attributes::What;
 use crate::state::rib::hot::{Alternation, Hot, STATES};
-use crate::state::rib::{Rib, RibId, RouteChange, RouteDelta};
+use crate::state::rib::{Rib, RibEvent, RibId, RouteChange, RouteDelta};
 use crate::state::{NetState, Observation};
 
 use super::{Board, Detector, Kind, Settings};
@@ -48,6 +49,7 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
         hunting: hunting::Hunts::default(),
         moved: moved::Moves::new(weather),
         origin: origin::Origins::new(settings),
+        leaks: leak::Leaks::default(),
         peer: peer::Peers::default(),
         excuses: excuse::Excuses::default(),
     }));
@@ -70,6 +72,7 @@ struct Prefixes {
     hunting: hunting::Hunts,
     moved: moved::Moves,
     origin: origin::Origins,
+    leaks: leak::Leaks,
     peer: peer::Peers,
     excuses: excuse::Excuses,
 }
@@ -88,6 +91,9 @@ impl Detector for Prefixes {
         for event in &changes.events {
             self.excuses.rib_event(event, seen.event.at, net);
             self.peer.rib_event(event, net, board);
+            if let RibEvent::Lost { rib, .. } = event {
+                self.leaks.lost(seen.event, *rib, board);
+            }
         }
         if matches!(seen.event.kind, EventKind::Deadline) || changes.routes.is_empty() {
             return;
@@ -107,6 +113,7 @@ impl Detector for Prefixes {
         };
         self.peer.updates(&scene, &changes.routes, board);
         let mass = self.peer.in_mass(id, seen.event.at);
+        let role = leak::sender_role(session, rib);
         for delta in &changes.routes {
             if delta.hot != 0
                 && !mass
@@ -116,6 +123,9 @@ impl Detector for Prefixes {
             }
             self.moved.route(&scene, delta, board);
             self.origin.route(&scene, delta, board);
+            if let Some(role) = role {
+                self.leaks.route(&scene, role, delta, board);
+            }
         }
         if self.flaps.any() {
             let flaps = &self.flaps;

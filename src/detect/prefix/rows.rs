@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use crate::detect::Fidelity;
 use crate::detect::session::perspective::Perspective;
+use crate::event::bgp::{Nlri, Safi};
 use crate::event::{Prefix, Timestamp};
 use crate::state::NetState;
+use crate::state::rib::Rib;
 use crate::state::sessions::{SessionId, State};
 
 /// What a damping profile makes of a prefix.
@@ -90,7 +92,7 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
             },
             period: period(hot.times()),
             damping: damping.collect(),
-            rov: None,
+            rov: rov(net, rib, &nlri, hot.origin_as),
             origin: (hot.origin_as != 0).then_some(hot.origin_as),
         };
         best.insert(key, (penalty, events, row));
@@ -99,6 +101,27 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
     rows.sort_by(|a, b| (b.0, b.1, a.2.prefix, a.2.peer).cmp(&(a.0, a.1, b.2.prefix, b.2.peer)));
     rows.truncate(top);
     rows.into_iter().map(|(_, _, row)| row).collect()
+}
+
+/// The state of a route that one peer announces, or announced last.
+fn rov(net: &NetState, rib: &Rib, nlri: &Nlri, origin: u32) -> Option<&'static str> {
+    if !net.vrps.is_usable() || nlri.safi != Safi::Unicast {
+        return None;
+    }
+    let session = net.sessions.get(rib.session)?;
+    let sender = session.ends[rib.sender & 1].asn;
+    let (_, attrs) = net
+        .rib
+        .of_session(rib.session)
+        .filter(|(_, other)| other.sender == rib.sender && other.kind == rib.kind)
+        .find_map(|(id, _)| net.rib.lookup(id, nlri))?;
+    let origin = match net.rib.digest(attrs) {
+        Some(digest) => crate::state::rov::origin(digest, sender)?,
+        // Withdrawn: the origin that it had.
+        None if origin != 0 => Some(origin),
+        None => return None,
+    };
+    Some(net.vrps.validate(&nlri.prefix, origin).as_str())
 }
 
 fn period(times: &[Timestamp]) -> Option<f64> {
