@@ -64,14 +64,14 @@ impl Detector for Rpki {
         for delta in &changes.vrps {
             self.caches.delta(delta, seen, net, board);
         }
+        let fresh = changes
+            .vrps
+            .iter()
+            .any(|delta| matches!(delta, VrpDelta::Fresh { .. }));
+        if fresh && !changes.rov.first {
+            self.changes.news(seen, net, board);
+        }
         if !changes.rov.is_empty() {
-            let fresh = changes
-                .vrps
-                .iter()
-                .any(|delta| matches!(delta, VrpDelta::Fresh { .. }));
-            if fresh && !changes.rov.first {
-                self.changes.news(seen, net, board);
-            }
             self.invalid.news(seen, net, board);
         }
         if self.invalid.is_empty() && self.changes.is_empty() {
@@ -128,7 +128,7 @@ impl Audience {
 
     /// How loud a change for the worse is.
     fn severity(&self, net: &NetState, delta: &RovDelta) -> Severity {
-        if is_internal(net, delta) {
+        if delta.after.is_invalid() && is_internal(net, delta) {
             return Severity::Info;
         }
         if self.is_own(&delta.prefix, delta.origin) {
@@ -158,9 +158,9 @@ fn is_internal(net: &NetState, delta: &RovDelta) -> bool {
             .all(|vrp| vrp.asn == 0 || !is_private(vrp.asn))
 }
 
-/// RFC 6996.
+/// RFC 6996, and the numbers for documentation (RFC 5398): in no public ROA.
 fn is_private(asn: u32) -> bool {
-    matches!(asn, 64_512..=65_534 | 4_200_000_000..=4_294_967_294)
+    matches!(asn, 64_496..=65_551 | 4_200_000_000..=u32::MAX)
 }
 
 /// Who announces the route of a delta.

@@ -187,7 +187,10 @@ impl Book {
             Some(key) => board.update(key, |finding| {
                 finding.count = count;
                 finding.last = event.at;
-                finding.affected.prefix(delta.prefix);
+                for (prefix, _) in &self.quiet {
+                    finding.affected.prefix(*prefix);
+                }
+                finding.affected.more_prefixes = count.saturating_sub(self.quiet.len() as u64);
                 finding.evidence.add(event.locator);
                 finding.explain = words;
             }),
