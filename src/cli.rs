@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::filter::{Filter, FilterError};
+
 /// Which routes are unstable, since when, and why.
 #[derive(Debug, Parser)]
 #[command(
@@ -33,6 +35,13 @@ pub enum Command {
     Live(Live),
     /// Record packets, netlink and BMP of this host into one pcapng (-w FILE).
     Record(Live),
+    /// What this host lets us see, what is missing, and the one command that fixes it.
+    Doctor(Doctor),
+    /// Look at the configuration file without starting anything.
+    Config {
+        #[command(subcommand)]
+        what: ConfigCommand,
+    },
     /// What a kind of incident means: logic, thresholds, sources, known false alarms.
     Explain {
         /// A kind like `link.flap`; without it, all are listed.
@@ -50,6 +59,17 @@ pub enum Command {
     },
     /// Print the manual page.
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the file is right, or where it is wrong.
+    Check {
+        /// /etc/flapscope/flapscope.toml when not given.
+        file: Option<PathBuf>,
+    },
+    /// Print the annotated sample file.
+    Sample,
 }
 
 #[derive(Debug, Args)]
@@ -71,21 +91,60 @@ pub struct AnalyzeOptions {
     /// Rows of each table.
     #[arg(long, value_name = "N", default_value_t = crate::output::json::TOP)]
     pub top: usize,
-    /// Exit with 1 when an incident of warning or above was found.
+    /// Show only what matches, like `sev:warn+ prefix:10.0.0.0/8 !kind:dhcp` (docs/filter.md).
+    #[arg(long, value_name = "EXPR", value_parser = filter)]
+    pub filter: Option<Filter>,
+    /// Exit with 1 when an incident of warning or above was found (and matches the filter).
     #[arg(long)]
     pub exit_code: bool,
-    /// A prefix of yours (repeatable): its origin, moves and more-specifics are watched closely.
-    #[arg(long, value_name = "PREFIX")]
-    pub own_prefix: Vec<crate::event::Prefix>,
-    /// An AS of yours (repeatable).
-    #[arg(long, value_name = "N")]
-    pub own_as: Vec<u32>,
-    /// A DHCP server that is meant to be there (repeatable).
-    #[arg(long, value_name = "ADDRESS")]
-    pub dhcp_server: Vec<std::net::IpAddr>,
     /// Validate route origins with the VRPs of this JSON file of Routinator, rpki-client or StayRTR.
     #[arg(long, value_name = "FILE")]
     pub vrps: Option<PathBuf>,
+    #[command(flatten)]
+    pub mine: Mine,
+}
+
+/// What is yours and meant to be there: typed, in the environment, or in the configuration file, in this order.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Mine {
+    /// Configuration file; /etc/flapscope/flapscope.toml when there is one (docs/config.md).
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "FLAPSCOPE_CONFIG",
+        hide_env_values = true
+    )]
+    pub config: Option<PathBuf>,
+    /// Read no configuration file.
+    #[arg(long, conflicts_with = "config")]
+    pub no_config: bool,
+    /// A prefix of yours (repeatable): its origin, moves and more-specifics are watched closely.
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        value_delimiter = ',',
+        env = "FLAPSCOPE_OWN_PREFIX",
+        hide_env_values = true
+    )]
+    pub own_prefix: Vec<crate::event::Prefix>,
+    /// An AS of yours (repeatable).
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        env = "FLAPSCOPE_OWN_AS",
+        hide_env_values = true
+    )]
+    pub own_as: Vec<u32>,
+    /// A DHCP server that is meant to be there (repeatable).
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        env = "FLAPSCOPE_DHCP_SERVER",
+        hide_env_values = true
+    )]
+    pub dhcp_server: Vec<std::net::IpAddr>,
 }
 
 /// Which part of the input, and whose it is.
@@ -113,7 +172,7 @@ pub struct Decode {
     pub cut: Cut,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Live {
     /// Capture on this interface (repeatable).
     #[arg(short, long = "interface", value_name = "IF")]
@@ -128,16 +187,16 @@ pub struct Live {
     #[arg(long, value_name = "ADDR")]
     pub bmp: Vec<std::net::SocketAddr>,
     /// Let BGP speakers connect to this address, like 127.0.0.2:1790; we only listen, and announce nothing (repeatable).
-    #[arg(long, value_name = "ADDR", requires = "as_number")]
+    #[arg(long, value_name = "ADDR")]
     pub bgp_listen: Vec<std::net::SocketAddr>,
     /// The AS number to speak BGP with.
     #[arg(long = "as", value_name = "N", id = "as_number")]
     pub as_number: Option<u32>,
     /// The BGP identifier to speak BGP with; the called address when not given.
-    #[arg(long, value_name = "ADDR", requires = "bgp_listen")]
+    #[arg(long, value_name = "ADDR")]
     pub router_id: Option<std::net::Ipv4Addr>,
     /// A BGP speaker that may connect: ADDR[,as=N][,password=TEXT] (repeatable). Without any, all may.
-    #[arg(long, value_name = "PEER", requires = "bgp_listen")]
+    #[arg(long, value_name = "PEER")]
     pub bgp_peer: Vec<crate::input::bgp_listener::config::Peer>,
     /// Take validated ROA payloads (VRPs) from this RPKI cache: HOST[:PORT], or tls://HOST[:PORT] (repeatable).
     #[arg(long, value_name = "HOST:PORT")]
@@ -175,18 +234,40 @@ pub struct Live {
     /// End after this time, like 90s, 10m or 2h.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub duration: Option<std::time::Duration>,
+    /// Keep all rights and reach after opening, instead of giving up what is no longer needed.
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Octets of the kernel's buffer for each netlink socket.
     #[arg(long, value_name = "OCTETS", default_value_t = crate::input::netlink::BUFFER, hide = true)]
     pub netlink_buffer: usize,
-    /// A prefix of yours (repeatable): its origin, moves and more-specifics are watched closely.
-    #[arg(long, value_name = "PREFIX")]
-    pub own_prefix: Vec<crate::event::Prefix>,
-    /// An AS of yours (repeatable).
-    #[arg(long, value_name = "N")]
-    pub own_as: Vec<u32>,
-    /// A DHCP server that is meant to be there (repeatable).
-    #[arg(long, value_name = "ADDRESS")]
-    pub dhcp_server: Vec<std::net::IpAddr>,
+    #[command(flatten)]
+    pub mine: Mine,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// text, or one JSON document.
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub format: DoctorFormat,
+    /// Test whether routers could connect here with BMP (repeatable).
+    #[arg(long, value_name = "ADDR")]
+    pub bmp: Vec<std::net::SocketAddr>,
+    /// Test whether BGP speakers could connect here (repeatable).
+    #[arg(long, value_name = "ADDR")]
+    pub bgp_listen: Vec<std::net::SocketAddr>,
+    /// Test whether this RTR cache answers (repeatable).
+    #[arg(long, value_name = "HOST:PORT")]
+    pub rtr: Vec<String>,
+    /// Only print the lines that make a router of this kind feed us.
+    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, default_missing_value = "")]
+    pub paste: Option<String>,
+}
+
+/// A filter; a mistake is told with a caret under it.
+fn filter(given: &str) -> Result<Filter, String> {
+    given
+        .parse()
+        .map_err(|error: FilterError| format!("{error}\n\n{}", error.caret()))
 }
 
 /// Minutes, or a time with its unit.
@@ -200,7 +281,7 @@ fn minutes(given: &str) -> Result<std::time::Duration, String> {
 }
 
 /// A number with s, m or h behind it (none means seconds).
-fn duration(given: &str) -> Result<std::time::Duration, String> {
+pub fn duration(given: &str) -> Result<std::time::Duration, String> {
     let (number, unit) = match given.strip_suffix(['s', 'm', 'h']) {
         Some(number) => (number, given.chars().last()),
         None => (given, None),
@@ -239,7 +320,14 @@ pub enum DecodeFormat {
 }
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]
+pub enum DoctorFormat {
+    Text,
+    Json,
+}
+
+#[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]
 pub enum SchemaOf {
     Alert,
     Report,
+    Doctor,
 }

@@ -1,7 +1,9 @@
 //! The commands: the only code that wires the rooms together.
 
 pub mod analyze;
+pub mod config;
 pub mod decode;
+pub mod doctor;
 pub mod explain;
 pub mod inputs;
 pub mod live;
@@ -12,6 +14,7 @@ use anyhow::{Context, bail};
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command, Cut, Live, SchemaOf};
+use crate::config::ConfigError;
 use crate::event::{Timestamp, text};
 use crate::input::file::OpenOptions;
 use crate::output::json;
@@ -23,11 +26,14 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Command::Decode(decode)) => decode::run(&decode),
         Some(Command::Live(options)) => live::run(&options, live::Mode::Tell),
         Some(Command::Record(options)) => live::run(&options, live::Mode::Record),
+        Some(Command::Doctor(options)) => doctor::run(&options),
+        Some(Command::Config { what }) => config::run(&what),
         Some(Command::Explain { kind }) => explain::run(kind.as_deref()),
         Some(Command::Schema { of }) => {
             let schema = match of {
                 SchemaOf::Alert => json::alert_schema(),
                 SchemaOf::Report => json::report_schema(),
+                SchemaOf::Doctor => crate::output::doctor::schema(),
             };
             let mut out = io::stdout().lock();
             serde_json::to_writer_pretty(&mut out, &schema)?;
@@ -79,6 +85,18 @@ pub fn complain(error: &anyhow::Error) {
         "flapscope: {}",
         text::sanitized(&causes.join(": "))
     );
+    if let Some(caret) = error
+        .downcast_ref::<ConfigError>()
+        .and_then(ConfigError::caret)
+    {
+        let _ = writeln!(io::stderr(), "\n{caret}");
+    }
+}
+
+/// A sentence for whoever runs the program, on stderr.
+pub fn say(sentence: &str) {
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(io::stderr(), "flapscope: {}", text::sanitized(sentence));
 }
 
 /// Options for opening inputs, from the command line.

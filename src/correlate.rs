@@ -4,11 +4,16 @@
 //! of causes, and gives every tree that matters an incident. It owns no detector logic: kinds, joins and windows are in `rules`.
 
 pub mod explain;
+mod facts;
 pub mod forest;
 pub mod incident;
 pub mod join;
+pub mod maintenance;
 pub mod path;
+pub mod rule;
 pub mod rules;
+pub mod survey;
+pub mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,7 +24,7 @@ use crate::event::Timestamp;
 use explain::Surroundings;
 use forest::Forest;
 use incident::{
-    AffectedTotals, Effect, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
+    AffectedTotals, Effect, GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
 };
 
 #[cfg(test)]
@@ -28,8 +33,7 @@ mod tests;
 /// Findings on the board from which on old ones are let go: three quarters of what it holds.
 const ROOM: usize = MAX_FINDINGS / 4 * 3;
 
-/// How long after a change the board is looked at: changes of one burst are judged together. Half a second keeps the first alert
-/// within the bar of 2 s.
+/// How long after a change the board is looked at: changes of one burst are judged together.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What the correlator tells.
@@ -38,6 +42,14 @@ pub enum Told {
     Opened(Box<Incident>),
     Updated(Box<Incident>),
     Resolved(Box<Incident>),
+}
+
+impl Told {
+    /// The incident as it stands then.
+    pub fn incident(&self) -> &Incident {
+        let (Told::Opened(incident) | Told::Updated(incident) | Told::Resolved(incident)) = self;
+        incident
+    }
 }
 
 /// An incident's own record, by number in the order of opening.
@@ -82,6 +94,14 @@ pub struct Correlator {
 }
 
 impl Correlator {
+    /// A correlator that follows this book of rules.
+    pub fn new(book: rule::Book) -> Correlator {
+        Correlator {
+            forest: Forest::new(book),
+            ..Correlator::default()
+        }
+    }
+
     /// Tells the correlator that the board changed at `now`.
     pub fn board_changed(&mut self, now: Timestamp) {
         self.look_at.get_or_insert(now + LOOK);
@@ -174,6 +194,7 @@ impl Correlator {
         self.make_room(now, board);
         let mut dirty = board.take_dirty();
         self.paths.update(board, &dirty, around.visibility);
+        timers::update(board, &dirty, around.net);
         dirty.extend(board.take_dirty());
         for root in self.forest.update(board, &dirty) {
             self.judge(root, now, board, out);
@@ -235,13 +256,18 @@ impl Correlator {
             None => {
                 let number = self.next_case;
                 self.next_case += 1;
+                let newest = tree
+                    .iter()
+                    .filter_map(|key| board.get(*key))
+                    .map(|finding| finding.last)
+                    .max();
                 self.cases.insert(
                     number,
                     Case {
                         id: self.unused_id(incident::id_of(root_finding)),
                         rev: 0,
                         open_since: None,
-                        opens_at: now + SETTLE,
+                        opens_at: newest.map_or(now, |at| at + SETTLE).max(now + GROW),
                         updated_at: now,
                         resolved_at: None,
                         merged_into: None,

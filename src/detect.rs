@@ -59,6 +59,12 @@ pub struct Settings {
     pub own_as: Vec<u32>,
     /// DHCP servers that are legitimate (addresses).
     pub dhcp_servers: Vec<std::net::IpAddr>,
+    /// DHCP relays that are meant to be there (giaddr or link address).
+    pub dhcp_relays: Vec<std::net::IpAddr>,
+    /// Routers that may advertise themselves.
+    pub routers: Vec<std::net::IpAddr>,
+    /// Gateways that DHCP may hand out.
+    pub gateways: Vec<std::net::IpAddr>,
 }
 
 /// Every detector, in the order of judgement: telemetry first, then from the link upwards.

@@ -3,8 +3,12 @@
 //! Deadlines at or before t fire before the event at t, each stamped with its own time: first the model's, then the detectors', then
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
+mod facts;
+pub mod rooms;
+
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
+use crate::correlate::rule::Book;
 use crate::correlate::{Correlator, Told};
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
@@ -65,6 +69,11 @@ pub struct Engine {
 impl Engine {
     /// An empty engine.
     pub fn new(settings: &Settings) -> Engine {
+        Engine::with_rules(settings, Book::default())
+    }
+
+    /// An empty engine whose correlator follows this book of rules.
+    pub fn with_rules(settings: &Settings, book: Book) -> Engine {
         let slots = detect::all(settings)
             .into_iter()
             .map(|detector| Slot {
@@ -77,7 +86,7 @@ impl Engine {
             net: NetState::default(),
             slots,
             board: Board::default(),
-            correlator: Correlator::default(),
+            correlator: Correlator::new(book),
             changes: Changes::default(),
             now: Timestamp::MIN,
             from: None,
@@ -139,6 +148,7 @@ impl Engine {
         }
         let around = Surroundings {
             visibility: &self.visibility,
+            net: &self.net,
             gaps: &self.gaps,
         };
         self.correlator
@@ -184,6 +194,7 @@ impl Engine {
             if self.correlator.next_deadline().is_some_and(|at| at <= now) {
                 let around = Surroundings {
                     visibility: &self.visibility,
+                    net: &self.net,
                     gaps: &self.gaps,
                 };
                 self.correlator.expire(now, &mut self.board, &around, out);
@@ -304,6 +315,7 @@ impl Engine {
             &self.board,
             &Surroundings {
                 visibility: &self.visibility,
+                net: &self.net,
                 gaps: &self.gaps,
             },
         )

@@ -7,11 +7,14 @@
 
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod correlate;
 pub mod decode;
 pub mod detect;
 pub mod engine;
 pub mod event;
+pub mod filter;
 pub mod input;
 pub mod output;
+pub mod privilege;
 pub mod state;

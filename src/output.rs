@@ -2,7 +2,9 @@
 
 pub mod alert;
 pub mod bgpdump;
+pub mod doctor;
 pub mod json;
 pub mod line;
 pub mod report;
+pub mod selection;
 pub mod tables;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use flapscope::output::json;
+use flapscope::output::{doctor, json};
 use serde_json::Value;
 use support::own_scenarios;
 
@@ -16,10 +16,11 @@ fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
 }
 
-fn schemas() -> [(&'static str, Value); 2] {
+fn schemas() -> [(&'static str, Value); 3] {
     [
         ("alert", json::alert_schema()),
         ("report", json::report_schema()),
+        ("doctor", doctor::schema()),
     ]
 }
 
@@ -58,6 +59,22 @@ fn the_contracts_page_names_every_field() {
     );
 }
 
+#[test]
+fn what_doctor_finds_is_valid_and_every_trouble_has_a_sentence() {
+    let done = Command::new(env!("CARGO_BIN_EXE_flapscope"))
+        .args(["doctor", "--format", "json"])
+        .output()
+        .unwrap();
+    assert!(done.status.success());
+    let found: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let schema = doctor::schema();
+    check(&schema, &schema, &found, "doctor");
+    for check in found["checks"].as_array().unwrap() {
+        assert!(check["says"].as_str().unwrap().len() > 10, "{check}");
+    }
+    assert!(found["paste"].as_array().unwrap().len() >= 8);
+}
+
 fn fields(schema: &Value, found: &mut impl FnMut(&str)) {
     match schema {
         Value::Object(object) => {
@@ -89,7 +106,7 @@ fn analyze(directory: &Path, format: &str) -> String {
 
 #[test]
 fn every_alert_and_report_is_valid_and_both_name_the_same_incidents() {
-    let [(_, alert), (_, report)] = schemas();
+    let [(_, alert), (_, report), _] = schemas();
     for directory in own_scenarios() {
         let document: Value = serde_json::from_str(&analyze(&directory, "json")).unwrap();
         check(&report, &report, &document, "report");

@@ -9,24 +9,41 @@ use std::path::{Path, PathBuf};
 
 /// What each room may use besides itself: only what stands before it in the flow. Rooms not listed (`commands`, `cli`, `main`, …) wire the stages and may
 /// use all; as no list names them, nothing in the flow may use them.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("event", &[]),
     ("input", &["event"]),
     ("decode", &["event", "input"]),
     ("state", &["event"]),
     ("detect", &["event", "state"]),
-    ("correlate", &["event", "state", "detect"]),
+    ("filter", &["event", "detect"]),
+    ("correlate", &["event", "state", "detect", "filter"]),
     (
         "engine",
-        &["event", "input", "decode", "state", "detect", "correlate"],
+        &[
+            "event",
+            "input",
+            "decode",
+            "state",
+            "detect",
+            "filter",
+            "correlate",
+        ],
     ),
     (
         "output",
-        &["event", "state", "detect", "correlate", "engine"],
+        &["event", "state", "detect", "filter", "correlate", "engine"],
     ),
     (
         "tui",
-        &["event", "state", "detect", "correlate", "engine", "output"],
+        &[
+            "event",
+            "state",
+            "detect",
+            "filter",
+            "correlate",
+            "engine",
+            "output",
+        ],
     ),
     ("privilege", &[]),
 ];
@@ -35,7 +52,15 @@ const MAY_USE: [(&str, &[&str]); 10] = [
 const DECODE_MAY_USE_OF_INPUT: [&str; 3] = ["Item", "Record", "Format"];
 
 /// Rooms without clock, files, sockets and tasks: time comes from events (law 1).
-const CORE: [&str; 6] = ["event", "decode", "state", "detect", "correlate", "engine"];
+const CORE: [&str; 7] = [
+    "event",
+    "decode",
+    "state",
+    "detect",
+    "filter",
+    "correlate",
+    "engine",
+];
 const FORBIDDEN_IN_CORE: [&str; 11] = [
     "tokio",
     "Instant",

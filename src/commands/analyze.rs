@@ -1,5 +1,6 @@
 //! `flapscope analyze`: files in, incidents out. No runtime, no clock.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -7,31 +8,30 @@ use anyhow::Context;
 
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
-use crate::correlate::Told;
-use crate::decode::Decoder;
-use crate::detect::{Settings, Severity};
-use crate::engine::Engine;
+use crate::config::Config;
+use crate::correlate::incident::Incident;
+use crate::detect::Severity;
+use crate::engine::rooms::{Room, Rooms, ToldIn};
 use crate::event::Timestamp;
+use crate::filter::Filter;
 use crate::input::merge::InputSet;
 use crate::input::vrps;
 use crate::output::alert::{Alert, Host};
 use crate::output::report::Style;
+use crate::output::selection::Selection;
 use crate::output::{json, report};
 
 /// Analyses the files and prints the report. 1 with `--exit-code` when an incident of warning or above was found.
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     let mut inputs = InputSet::open(files, &super::open_options(&options.cut)?)?;
-    let settings = Settings {
-        own_prefixes: options.own_prefix.clone(),
-        own_as: options.own_as.clone(),
-        dhcp_servers: options.dhcp_server.clone(),
-    };
     let vrps = options.vrps.as_deref().map(vrps::json::read).transpose();
     let vrps = vrps.context("cannot use --vrps")?;
     let mut vrps = vrps.as_ref();
-    let mut engine = Engine::new(&settings);
-    let mut decoder = Decoder::new();
-    let mut told: Vec<Told> = Vec::new();
+    let config = Config::load(&options.mine)?;
+    let settings = config.settings(&options.mine);
+    let mut rooms = Rooms::new(&settings);
+    let mut told: Vec<ToldIn> = Vec::new();
+    let mut writer = Writer::new(options);
     let mut out = io::BufWriter::new(io::stdout().lock());
     let host = Host {
         name: inputs::host_name(&inputs),
@@ -40,84 +40,119 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     while let Some(item) = inputs.next() {
         if let (Some(at), Some(file)) = (item.at(), vrps) {
             vrps = None;
-            load(file, at, &mut engine, &mut told)?;
+            load(file, at, &mut rooms, &mut told);
         }
-        decoder.item(&item, &mut |event| engine.handle(event, &mut told));
+        rooms.item(&item, &mut told);
         if !told.is_empty() {
-            tell(&mut told, options.format, &host, &mut out)?;
+            writer.tell(&mut told, &host, &rooms, &mut out)?;
         }
         progress.moved(&inputs);
     }
     progress.done();
-    decoder.finish(&mut |event| engine.handle(event, &mut told));
-    if let Some(until) = inputs.watched_until() {
-        engine.advance(until, &mut told);
-    }
-    engine.finish(&mut told);
-    tell(&mut told, options.format, &host, &mut out)?;
+    rooms.conclude(inputs.watched_until(), &mut told);
+    writer.tell(&mut told, &host, &rooms, &mut out)?;
     inputs::check_readable(&inputs)?;
 
-    let incidents = engine.incidents();
+    let judged: Vec<(&Room, Vec<Incident>)> = rooms
+        .all()
+        .iter()
+        .map(|room| (room, room.engine.incidents()))
+        .collect();
+    let selection = Selection {
+        filter: options.filter.clone().unwrap_or_default(),
+        top: options.top,
+    };
     let views = inputs::views(&inputs);
     match options.format {
+        // The lines say nothing of what is not among them.
+        ReportFormat::Ndjson if !selection.filter.is_empty() => {
+            let all = judged.iter().flat_map(|(_, incidents)| incidents).cloned();
+            super::say(&selection.sentence(&all.collect::<Vec<_>>()));
+        }
         ReportFormat::Ndjson => {}
         ReportFormat::Json => {
-            let document = json::report(
-                &engine,
-                &incidents,
-                views,
-                inputs::records(&inputs),
-                options.top,
-            );
-            serde_json::to_writer_pretty(&mut out, &document)?;
+            let records = inputs::records(&inputs);
+            let of_each = judged.iter().map(|(room, incidents)| {
+                let report =
+                    json::report(&room.engine, incidents, views.clone(), records, &selection);
+                (room.label.as_deref().map(str::to_owned), report)
+            });
+            serde_json::to_writer_pretty(&mut out, &json::together(of_each.collect()))?;
             out.write_all(b"\n")?;
         }
-        ReportFormat::Text => out.write_all(
-            report::render(&engine, &incidents, &views, options.top, style()).as_bytes(),
-        )?,
+        ReportFormat::Text => {
+            for (n, (room, incidents)) in judged.iter().enumerate() {
+                if judged.len() > 1 {
+                    let name = room.label.as_deref();
+                    let name = name.unwrap_or("the host's own network namespace");
+                    writeln!(out, "{}{name}", if n > 0 { "\n" } else { "" })?;
+                }
+                let page = report::render(&room.engine, incidents, &views, &selection, style());
+                out.write_all(page.as_bytes())?;
+            }
+        }
     }
     out.flush()?;
-    let loud = incidents
+    let loud = judged
         .iter()
+        .flat_map(|(_, incidents)| selection.incidents(incidents))
         .any(|incident| incident.severity >= Severity::Warning);
     Ok(u8::from(options.exit_code && loud))
 }
 
 /// The VRPs hold from the input's begin on.
-fn load(
-    file: &vrps::json::VrpFile,
-    at: Timestamp,
-    engine: &mut Engine,
-    told: &mut Vec<Told>,
-) -> io::Result<()> {
+fn load(file: &vrps::json::VrpFile, at: Timestamp, rooms: &mut Rooms, told: &mut Vec<ToldIn>) {
     let (events, expired) = vrps::events(file, at);
-    for event in &events {
-        engine.handle(event, told);
-    }
+    rooms.facts(&events, told);
     if expired > 0 {
-        let (all, at) = (file.vrps.len(), at);
-        writeln!(
-            io::stderr(),
-            "flapscope: {expired} of the {all} VRPs of --vrps had run out at {at}, when the input begins, and are not used"
-        )?;
+        super::say(&format!(
+            "{expired} of the {} VRPs of --vrps had run out at {at}, when the input begins, and are not used",
+            file.vrps.len()
+        ));
     }
-    Ok(())
 }
 
 /// Alerts go out as they become known.
-fn tell(
-    told: &mut Vec<Told>,
+struct Writer {
     format: ReportFormat,
-    host: &Host,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    for said in told.drain(..) {
-        if format == ReportFormat::Ndjson {
-            serde_json::to_writer(&mut *out, &Alert::new(&said, host))?;
-            out.write_all(b"\n")?;
+    filter: Filter,
+    /// Incidents that matched once: whoever heard of one hears how it ends, too.
+    known: BTreeSet<String>,
+}
+
+impl Writer {
+    fn new(options: &AnalyzeOptions) -> Writer {
+        Writer {
+            format: options.format,
+            filter: options.filter.clone().unwrap_or_default(),
+            known: BTreeSet::new(),
         }
     }
-    Ok(())
+
+    fn tell(
+        &mut self,
+        told: &mut Vec<ToldIn>,
+        host: &Host,
+        rooms: &Rooms,
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        for (room, said) in told.drain(..) {
+            if self.format != ReportFormat::Ndjson {
+                continue;
+            }
+            let incident = said.incident();
+            if !self.filter.is_empty() && !self.known.contains(&incident.id) {
+                if !self.filter.matches(incident) {
+                    continue;
+                }
+                self.known.insert(incident.id.clone());
+            }
+            let host = host.inside(rooms.label(room));
+            serde_json::to_writer(&mut *out, &Alert::new(&said, &host))?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
 }
 
 /// How to paint on standard output: plain and 100 columns when piped; NO_COLOR and TERM=dumb are honoured (no-color.org).

@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use anyhow::bail;
 
-use crate::correlate::rules::{RULES, Rule, Window};
+use crate::correlate::rule::Rule;
+use crate::correlate::rules::RULES;
+use crate::correlate::{survey, timers};
 use crate::detect::Kind;
 use crate::detect::catalogue::{self, Row, Seen};
 use crate::event::text;
@@ -46,6 +48,15 @@ pub fn page(kind: Kind) -> String {
     wrapped(&mut page, kind.meaning());
     if let Some(row) = catalogue::row(kind) {
         described(&mut page, row);
+    }
+    let timers: Vec<String> = timers::TIMERS
+        .iter()
+        .filter(|timer| timer.of.concerns(kind))
+        .map(|timer| format!("{} ({} s)", timer.name, timer.seconds))
+        .collect();
+    if !timers.is_empty() {
+        page.push_str("\nIts period is compared with\n");
+        wrapped(&mut page, &timers.join("; "));
     }
     section(
         &mut page,
@@ -105,11 +116,18 @@ fn section(
         }
         let kinds: Vec<&str> = others(rule).iter().map(|kind| kind.as_str()).collect();
         wrapped(page, &kinds.join(", "));
+        let only: Vec<&str> = rule.when.iter().map(|condition| condition.says).collect();
+        let only = if only.is_empty() {
+            String::new()
+        } else {
+            format!("; only if {}", only.join(" and "))
+        };
         let why = format!(
-            "{} ({:?}, within {})",
+            "{} ({:?}; joined by {}; within {}{only})",
             rule.because,
             rule.grade,
-            window(rule)
+            rule.join.says(),
+            rule.window.says()
         );
         indented(page, "    ", &why);
     }
@@ -169,6 +187,8 @@ pub fn document() -> String {
             " not detected yet |\n"
         });
     }
+    causes(&mut text);
+    periods(&mut text);
     for kind in Kind::ALL {
         let page = page(*kind);
         let body = page.split_once('\n').map_or("", |(_, body)| body);
@@ -177,20 +197,65 @@ pub fn document() -> String {
     text
 }
 
+/// The causal links as one table, and the survey's links that no row stands for.
+fn causes(text: &mut String) {
+    text.push_str(
+        "\n## What causes what\n\nEvery causal link that is known, in the order in which rows win. An effect begins after its cause, inside the window, and at \
+         least half of its\noccurrences must follow the cause. Numbers are those of the project's survey.\n\n\
+         | rule | causes | effects | in common | within | grade | only if | because | survey |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    let kinds = |kinds: &[Kind]| {
+        let names: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+        names.join(" ")
+    };
+    for rule in RULES {
+        let only: Vec<&str> = rule.when.iter().map(|condition| condition.says).collect();
+        text.push_str(&format!(
+            "| `{}` | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            rule.name,
+            kinds(rule.causes),
+            kinds(rule.effects),
+            rule.join.says(),
+            rule.window.says(),
+            format!("{:?}", rule.grade).to_lowercase(),
+            only.join(" and "),
+            rule.because,
+            rule.survey.join(" "),
+        ));
+    }
+    text.push_str("\nLinks of the survey that are no row of the table, and what stands for them:\n\n| survey | link | what stands for it |\n|---|---|---|\n");
+    for link in survey::ELSEWHERE {
+        text.push_str(&format!(
+            "| {} | {} | {} |\n",
+            link.number, link.link, link.instead
+        ));
+    }
+}
+
+/// The timers that periods are compared with.
+fn periods(text: &mut String) {
+    text.push_str(
+        "\n## Periods and timers\n\nA finding that repeats steadily (at least three times, spread below 5 %) is compared with what the input itself shows, then with known\n\
+         defaults; if several fit alike, all are named. Waits that double are a back-off.\n\n| timer | s | source |\n|---|---|---|\n",
+    );
+    for (name, source) in timers::COMPUTED {
+        text.push_str(&format!("| {name} | as seen | {source} |\n"));
+    }
+    for timer in timers::TIMERS {
+        text.push_str(&format!(
+            "| {} | {} | {} |\n",
+            timer.name, timer.seconds, timer.source
+        ));
+    }
+    for wait in timers::BACK_OFFS {
+        text.push_str(&format!(
+            "| {}, doubling | {} to {} | {} |\n",
+            wait.name, wait.first, wait.last, wait.source
+        ));
+    }
+}
+
 /// The heading's anchor as GitHub makes it: the dot goes.
 fn anchor(kind: Kind) -> String {
     kind.as_str().replace('.', "")
-}
-
-fn window(rule: &Rule) -> String {
-    match rule.window {
-        Window::After(after) => format!("{:.1} s", after.as_secs_f64()),
-        Window::Reach { least, plus } => {
-            format!(
-                "the negotiated timer, at least {:.0} s, and {:.0} s more",
-                least.as_secs_f64(),
-                plus.as_secs_f64()
-            )
-        }
-    }
 }

@@ -9,6 +9,7 @@ use crate::detect::subject::Subject;
 use crate::detect::{Kind, Reason, Severity};
 use crate::event::SourceId;
 use crate::event::loss::Gap;
+use crate::state::NetState;
 
 /// What was watched: which evidence could have been seen at all.
 #[derive(Clone, Debug, Default)]
@@ -59,9 +60,11 @@ impl Visibility {
 }
 
 /// What surrounds the findings when they are put into words.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Surroundings<'a> {
     pub visibility: &'a Visibility,
+    /// The model: timers that the input shows, leases, addresses.
+    pub net: &'a NetState,
     /// Losses seen so far.
     pub gaps: &'a [(SourceId, Gap)],
 }
@@ -179,8 +182,12 @@ pub fn headline(finding: &Finding) -> String {
                 None => format!("{subject} has two origins"),
             }
         }
-        Kind::RouteFlap => format!("kernel route {subject} was deleted{times}"),
-        Kind::RouteWithdrawn => format!("kernel route {subject} was deleted{times}"),
+        Kind::RouteFlap | Kind::RouteWithdrawn => match finding.affected.routes.len() {
+            many if many > 1 && !matches!(finding.subjects.first(), Some(Subject::Prefix(_))) => {
+                format!("{many} kernel routes via {subject} were deleted{times}")
+            }
+            _ => format!("kernel route {subject} was deleted{times}"),
+        },
         Kind::RouteSilentLoss => {
             let prefixes = finding
                 .subjects
@@ -232,6 +239,9 @@ pub fn headline(finding: &Finding) -> String {
         Kind::RouteEcmpShrunk => format!("multipath route {subject} lost members{times}"),
         Kind::SessionOpenRejected => {
             format!("session to {subject} is refused while opening{times}")
+        }
+        Kind::SessionMtuBlackhole => {
+            format!("session to {subject} dies at its first full-size packet{times}")
         }
         Kind::SessionSpeakerRestarted => format!("all sessions of {subject} restarted at once"),
         Kind::PrefixPathHunting => {
@@ -328,6 +338,7 @@ fn impact(incident: &Incident) -> String {
             }
         ));
     }
+    let mut affected: Vec<String> = Vec::new();
     for (n, one, many) in [
         (incident.affected.prefix_count(), "prefix", "prefixes"),
         (
@@ -347,8 +358,14 @@ fn impact(incident: &Incident) -> String {
         ),
     ] {
         if n > 0 {
-            parts.push(format!("{n} {} affected", if n == 1 { one } else { many }));
+            affected.push(format!("{n} {}", if n == 1 { one } else { many }));
         }
+    }
+    if let Some(last) = affected.pop() {
+        parts.push(match affected.as_slice() {
+            [] => format!("{last} affected"),
+            more => format!("{} and {last} affected", more.join(", ")),
+        });
     }
     if parts.is_empty() {
         parts.push(match incident.severity {

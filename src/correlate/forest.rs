@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use hashbrown::HashMap;
 
 use super::join::{self, Fit, SKEW};
-use super::rules::{Grade, Join, RULES, Rule};
+use super::rule::{Book, Grade, Join, Mutation, Rule};
+use super::rules::RULES;
 use crate::detect::finding::MAX_PREFIXES;
 use crate::detect::{Board, Finding, FindingKey, Kind, Severity};
 use crate::event::Prefix;
@@ -33,6 +34,7 @@ impl Edge {
 /// Causal links between the findings on the board, kept up to date as findings change.
 #[derive(Debug, Default)]
 pub struct Forest {
+    book: Book,
     edges: BTreeMap<FindingKey, Edge>,
     children: BTreeMap<FindingKey, BTreeSet<FindingKey>>,
     /// Findings in play, by kind: the candidates for causes and effects.
@@ -84,6 +86,14 @@ impl Look {
 }
 
 impl Forest {
+    /// A forest that follows this book.
+    pub fn new(book: Book) -> Forest {
+        Forest {
+            book,
+            ..Forest::default()
+        }
+    }
+
     /// Takes changed findings into account. Returns the roots of all trees that may have changed.
     pub fn update(&mut self, board: &Board, dirty: &[FindingKey]) -> BTreeSet<FindingKey> {
         let mut touched: BTreeSet<FindingKey> = BTreeSet::new();
@@ -118,18 +128,20 @@ impl Forest {
             again.insert(key);
             // What it may have caused is judged again too.
             again.extend(self.children.get(&key).into_iter().flatten());
-            if is_weather(finding) {
+            if self.is_weather(finding) {
                 continue;
             }
-            for rule in RULES
-                .iter()
-                .filter(|rule| rule.causes.contains(&finding.kind))
+            let book = self.book;
+            for (row, rule) in book
+                .rows()
+                .filter(|(_, rule)| rule.causes.contains(&finding.kind))
             {
-                self.candidates(rule.effects, rule.join, finding, board, |effect, e| {
+                let join = book.join(row, rule);
+                self.candidates(rule.effects, join, finding, board, |effect, e| {
                     // Only those it could have caused: the cheap questions first, so that a thousand unrelated findings cost little.
                     if effect != key
-                        && join::overlaps(rule, finding, e)
-                        && join::meets(rule.join, finding, e)
+                        && book.overlaps(row, finding, e)
+                        && book.meets(row, finding, e)
                     {
                         again.insert(effect);
                     }
@@ -267,22 +279,28 @@ impl Forest {
         self.unlink(key);
         let Some(effect) = board.get(key) else { return };
         let mut best: Option<(Edge, Rank)> = None;
-        for (index, rule) in RULES
-            .iter()
-            .enumerate()
+        let book = self.book;
+        for (index, rule) in book
+            .rows()
             .filter(|(_, rule)| rule.effects.contains(&effect.kind))
         {
-            self.candidates(rule.causes, rule.join, effect, board, |candidate, cause| {
+            let join = book.join(index, rule);
+            self.candidates(rule.causes, join, effect, board, |candidate, cause| {
                 if candidate == key
-                    || is_weather(cause)
-                    || !may_cause(rule, (candidate, cause), (key, effect))
-                    || !join::overlaps(rule, cause, effect)
-                    || !join::meets(rule.join, cause, effect)
-                    || self.root_path_contains(candidate, key)
+                    || self.is_weather(cause)
+                    || !self.in_order(rule, (candidate, cause), (key, effect))
+                    || !book.overlaps(index, cause, effect)
+                    || !book.meets(index, cause, effect)
+                    || !book.holds(index, cause, effect)
                 {
                     return;
                 }
-                let Some(fit) = join::fit(rule, cause, effect) else {
+                // Where two findings could cause each other by different rows, the surer row decides, not which of them was judged first.
+                let reverse = self.edges.get(&candidate).filter(|edge| edge.cause == key);
+                if reverse.is_none() && self.root_path_contains(candidate, key) {
+                    return;
+                }
+                let Some(fit) = book.fit(index, cause, effect) else {
                     return;
                 };
                 let edge = Edge {
@@ -292,15 +310,51 @@ impl Forest {
                     fit,
                 };
                 let rank = Rank::of(&edge, index);
+                if reverse.is_some_and(|edge| Rank::of(edge, edge.rule) >= rank) {
+                    return;
+                }
                 if best.as_ref().is_none_or(|(_, known)| rank > *known) {
                     best = Some((edge, rank));
                 }
             });
         }
         if let Some((edge, _)) = best {
-            self.children.entry(edge.cause).or_default().insert(key);
+            let cause = edge.cause;
+            let turned = self.edges.get(&cause).is_some_and(|edge| edge.cause == key);
+            if turned {
+                self.unlink(cause);
+            }
+            self.children.entry(cause).or_default().insert(key);
             self.edges.insert(key, edge);
+            if turned {
+                // It may have another cause. It cannot turn back: this row is the surer one.
+                self.link(board, cause);
+            }
         }
+    }
+
+    /// An effect does not begin before its cause (but for skew), and of two findings that could cause each other (siblings) the earlier one
+    /// is the cause.
+    fn in_order(
+        &self,
+        rule: &Rule,
+        (cause_key, cause): (FindingKey, &Finding),
+        (effect_key, effect): (FindingKey, &Finding),
+    ) -> bool {
+        let mutual = rule.causes.contains(&effect.kind) && rule.effects.contains(&cause.kind);
+        if mutual && self.book.has(Mutation::Order) {
+            (cause.first, cause_key) < (effect.first, effect_key)
+        } else {
+            cause.first <= effect.first + SKEW
+        }
+    }
+
+    /// An unstable prefix that nobody has to act on explains nothing: the Internet has thousands of them at any time.
+    fn is_weather(&self, finding: &Finding) -> bool {
+        finding.severity == Severity::Info
+            && (Kind::PrefixTableTransfer..=Kind::PrefixZombie).contains(&finding.kind)
+            && !finding.planned
+            && self.book.has(Mutation::Weather)
     }
 
     /// Whether `key` is `from` or one of its causes: linking `key` below `from` would then close a circle.
@@ -316,29 +370,6 @@ impl Forest {
             }
         }
     }
-}
-
-/// Order and discriminator: an effect does not begin before its cause (but for skew), and between two findings that could cause each
-/// other (siblings) the earlier one is the cause.
-fn may_cause(
-    rule: &Rule,
-    (cause_key, cause): (FindingKey, &Finding),
-    (effect_key, effect): (FindingKey, &Finding),
-) -> bool {
-    let mutual = rule.causes.contains(&effect.kind) && rule.effects.contains(&cause.kind);
-    let ordered = if mutual {
-        (cause.first, cause_key) < (effect.first, effect_key)
-    } else {
-        cause.first <= effect.first + SKEW
-    };
-    ordered && (rule.when)(cause, effect)
-}
-
-/// An unstable prefix that nobody has to act on explains nothing: the Internet has thousands of them at any time.
-fn is_weather(finding: &Finding) -> bool {
-    finding.severity == Severity::Info
-        && (Kind::PrefixTableTransfer..=Kind::PrefixZombie).contains(&finding.kind)
-        && !finding.planned
 }
 
 /// What makes one explanation better than another: surer, then earlier in the table, then explaining more, then nearer in time.

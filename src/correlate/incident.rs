@@ -10,9 +10,13 @@ use crate::detect::{Finding, Severity};
 use crate::event::loss::Gap;
 use crate::event::{Prefix, SourceId, Timestamp};
 
-/// How long a tree may grow before its incident is opened: effects of one fault arrive within a second or so, and a cause may be
-/// recognised after its first effect. The bar is an alert within 2 s of the evidence.
+/// How long after its newest evidence a tree may grow before its incident is opened: effects of one fault arrive within a second or so,
+/// and a cause may be recognised after its first effect. Counted from the evidence and not from the finding, since a detector that waited
+/// has let the causes speak already. The bar is an alert within 2 s of the evidence; what is left of it is for the merge and the machine.
 pub const SETTLE: Duration = Duration::from_millis(1500);
+
+/// But at least so long after it was first seen: what other detectors conclude from the same evidence comes with it.
+pub const GROW: Duration = Duration::from_millis(250);
 
 /// Quiet time after which an incident is resolved: twice the longest trigger window of a detector would be too short for slow
 /// flaps, FRR's damping half-life too long; 5 min is the survey's choice (routing D, "hysteresis").

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::rules::{Join, Rule, Window};
+use super::rule::{Join, Window};
 use crate::detect::finding::Finding;
 use crate::detect::subject::Touch;
 use crate::event::{Prefix, Timestamp};
@@ -65,11 +65,19 @@ pub fn meets(join: Join, cause: &Finding, effect: &Finding) -> bool {
                 _ => false,
             }) || shares_prefixes(cause, effect)
         }
-        Join::Feed => pair(
-            cause,
-            effect,
-            |a, b| matches!((a, b), (Touch::Feed(x), Touch::Feed(y)) if x == y),
-        ),
+        Join::NextHop => pair(cause, effect, |a, b| match (a, b) {
+            (Touch::Interface(x), Touch::Interface(y)) => x == y,
+            (Touch::OnLink(net), Touch::Gateway(y)) => net.contains(*y),
+            (Touch::Prefix(net), Touch::Gateway(y)) => !net.is_default() && net.contains(*y),
+            (_, Touch::Gateway(y)) => addr_of(a) == Some(*y),
+            _ => false,
+        }),
+        Join::Feed => pair(cause, effect, |a, b| match (a, b) {
+            (Touch::Feed(x), Touch::Feed(y)) => x == y,
+            (Touch::Peer(x), Touch::Peer(y)) => x == y,
+            _ => false,
+        }),
+        Join::Everywhere => true,
     }
 }
 
@@ -130,20 +138,21 @@ pub struct Fit {
     pub lag_ns: i64,
 }
 
-/// The longest time from an occurrence of the cause to the effect's begin that `rule` allows for these two.
-pub fn reach(rule: &Rule, cause: &Finding, effect: &Finding) -> Duration {
-    match rule.window {
+/// The longest time from an occurrence of the cause to the effect's begin that `window` allows for these two.
+pub fn reach(window: Window, cause: &Finding, effect: &Finding) -> Duration {
+    match window {
         Window::After(after) => after,
         Window::Reach { least, plus } => [cause.reach, effect.reach]
             .into_iter()
             .flatten()
             .fold(least, Duration::max)
             .saturating_add(plus),
+        Window::Kept { plus } => cause.keeps.unwrap_or_default().saturating_add(plus),
     }
 }
 
 /// Whether the two findings' times can fit at all: the cheap half of [`fit`].
-pub fn overlaps(rule: &Rule, cause: &Finding, effect: &Finding) -> bool {
+pub fn overlaps(reach: Duration, cause: &Finding, effect: &Finding) -> bool {
     let lasted = cause
         .occurrences
         .iter()
@@ -151,15 +160,14 @@ pub fn overlaps(rule: &Rule, cause: &Finding, effect: &Finding) -> bool {
         .max()
         .unwrap_or(cause.last)
         .max(cause.last);
-    cause.first <= effect.first + SKEW && effect.first <= lasted + reach(rule, cause, effect) + SKEW
+    cause.first <= effect.first + SKEW && effect.first <= lasted + reach + SKEW
 }
 
-/// Fits the effect's occurrences to the cause's. `None` when most of the effect happened without the cause.
-pub fn fit(rule: &Rule, cause: &Finding, effect: &Finding) -> Option<Fit> {
+/// Fits the effect's occurrences to the cause's. `None` when the effect began before the cause.
+pub fn fit(reach: Duration, cause: &Finding, effect: &Finding) -> Option<Fit> {
     if effect.first + SKEW < cause.first {
         return None;
     }
-    let reach = reach(rule, cause, effect);
     let (mut hits, mut lag) = (0u32, None);
     for occurrence in &effect.occurrences {
         if let Some(nearest) = latest_cause(cause, occurrence.at, reach) {
@@ -168,7 +176,7 @@ pub fn fit(rule: &Rule, cause: &Finding, effect: &Finding) -> Option<Fit> {
         }
     }
     let of = effect.occurrences.len() as u32;
-    (hits > 0 && hits * 2 >= of).then_some(Fit {
+    Some(Fit {
         hits,
         of,
         lag_ns: lag.unwrap_or(0),

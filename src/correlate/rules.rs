@@ -6,70 +6,10 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
+pub use super::rule::{Condition, Grade, Join, Rule, Window};
 use crate::detect::Kind;
 use crate::detect::Kind::*;
 use crate::detect::finding::{Finding, Reason};
-
-/// How sure a causal link is.
-#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Grade {
-    /// Time or statistics only.
-    Possible,
-    /// Same path, inside the computed window.
-    Likely,
-    /// Same object, consequence mandated by the kernel or an RFC.
-    Certain,
-}
-
-/// What a cause and its effect must have in common.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Join {
-    /// The same interface, or the effect's peer, address or gateway is on-link at the cause's interface.
-    Interface,
-    /// One of the cause's peers or addresses is one of the effect's peers, addresses or gateways.
-    Peer,
-    /// Two findings about one neighbor: same BGP identifier, MAC, or peer.
-    Neighbor,
-    /// The effect's prefixes are (mostly) among those that the cause affected, or equal to its prefix.
-    AffectedPrefix,
-    /// The same prefix, or one covers the other.
-    Prefix,
-    /// The same address, server, client or MAC.
-    Host,
-    /// The same next hop or gateway: the cause's server, gateway or router is the effect's gateway.
-    Gateway,
-    /// The same feed.
-    Feed,
-}
-
-/// When an effect may begin, counted from an occurrence of the cause (or while it lasts).
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Window {
-    /// At most this long after.
-    After(Duration),
-    /// The longer of the two findings' own timers (hold time, BFD detection time, lease) and the given least time, and this much more.
-    Reach { least: Duration, plus: Duration },
-}
-
-/// A row of the table.
-pub struct Rule {
-    /// Its name in alerts (`chain[].rule`).
-    pub name: &'static str,
-    pub causes: &'static [Kind],
-    pub effects: &'static [Kind],
-    pub join: Join,
-    pub window: Window,
-    pub grade: Grade,
-    /// Must hold as well: what tells this link from a coincidence.
-    pub when: fn(cause: &Finding, effect: &Finding) -> bool,
-    /// Why the cause has this effect, one sentence.
-    pub because: &'static str,
-    /// What to say when the cause was looked for and not found, though it would have been seen; empty where nobody would ask.
-    pub absent: &'static str,
-}
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -77,10 +17,6 @@ const fn secs(seconds: u64) -> Duration {
 
 const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
-}
-
-fn always(_: &Finding, _: &Finding) -> bool {
-    true
 }
 
 /// A session's reason does not contradict that its path died: nobody closed it on purpose.
@@ -116,14 +52,6 @@ fn bfd_reason(_: &Finding, effect: &Finding) -> bool {
     )
 }
 
-/// The origin that a finding is about first.
-fn origin_of(finding: &Finding) -> Option<u32> {
-    finding.subjects.iter().find_map(|subject| match subject {
-        crate::detect::Subject::Origin(asn) => Some(*asn),
-        _ => None,
-    })
-}
-
 /// Both fell for the same reason (or one of them has none).
 fn same_reason(cause: &Finding, effect: &Finding) -> bool {
     match (cause.reason, effect.reason) {
@@ -153,6 +81,62 @@ fn is_transport(reason: Reason) -> bool {
     )
 }
 
+/// See [`path_reason`].
+const NOT_ON_PURPOSE: Condition = Condition {
+    name: "not-on-purpose",
+    says: "nobody closed the session on purpose",
+    holds: path_reason,
+};
+/// See [`bfd_reason`].
+const BFD_FITS: Condition = Condition {
+    name: "bfd-fits",
+    says: "the session's end names BFD, or nothing that contradicts it",
+    holds: bfd_reason,
+};
+/// See [`same_reason`].
+const SAME_REASON: Condition = Condition {
+    name: "same-reason",
+    says: "both ended for the same reason",
+    holds: same_reason,
+};
+const OTHER_KIND: Condition = Condition {
+    name: "other-kind",
+    says: "two different things are seen",
+    holds: |cause, effect| cause.kind != effect.kind,
+};
+const STILL_AWAY: Condition = Condition {
+    name: "still-away",
+    says: "the cache is not back yet",
+    holds: |cause, effect| cause.ended.is_none_or(|back| effect.first < back),
+};
+const EARLIER: Condition = Condition {
+    name: "earlier",
+    says: "the cause really came first",
+    holds: |cause, effect| cause.first < effect.first,
+};
+
+/// The receiver kept the routes of a lost peer, to flush them later.
+const KEPT_ROUTES: Condition = Condition {
+    name: "kept-routes",
+    says: "the routes were kept for a graceful restart",
+    holds: |cause, _| cause.keeps.is_some(),
+};
+/// Who removed the one removed the other.
+const SAME_ACTOR: Condition = Condition {
+    name: "same-actor",
+    says: "one process did both",
+    holds: |cause, effect| cause.actor.is_some() && cause.actor == effect.actor,
+};
+/// An access server's routes are its clients' addresses.
+const HOST_ROUTES: Condition = Condition {
+    name: "host-routes",
+    says: "the routes are single addresses",
+    holds: |_, effect| {
+        let mut prefixes = super::join::prefixes(effect).peekable();
+        prefixes.peek().is_some() && prefixes.all(|prefix| prefix.is_host())
+    },
+};
+
 const LINK: &[Kind] = &[LinkFlap, LinkCarrierLost, LinkAdminDown, LinkRemoved];
 const SESSION: &[Kind] = &[SessionDown, SessionFlap, SessionRestarted, SessionMaxPrefix];
 const BFD: &[Kind] = &[BfdDown, BfdFlap];
@@ -167,6 +151,17 @@ const KERNEL_ROUTES: &[Kind] = &[
     RouteShadowed,
     RouteForeignDelete,
     RouteReassertStorm,
+    RouteFibMissing,
+    RouteFibStale,
+];
+/// Two writers of one table, and what one of them does to the other's entries.
+const WRITERS: &[Kind] = &[RouteOwnershipWar, RouteReassertStorm, RouteForeignDelete];
+/// Announcements that should not exist; one announcement can be several of them.
+const WRONG: &[Kind] = &[
+    PrefixOriginConflict,
+    PrefixRpkiInvalid,
+    PrefixMoreSpecific,
+    PrefixLeak,
 ];
 const PREFIXES: &[Kind] = &[
     PrefixMassWithdrawal,
@@ -193,9 +188,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Feed,
         window: Window::After(secs(60)),
         grade: Grade::Certain,
-        when: always,
+        when: &[],
         because: "a BMP feed that connects again repeats every route it knows (RFC 7854 §3.3)",
         absent: "",
+        survey: &["C46"],
     },
     // --- link ---
     Rule {
@@ -208,9 +204,10 @@ pub const RULES: &[Rule] = &[
             plus: secs(5),
         },
         grade: Grade::Certain,
-        when: path_reason,
-        because: "a session whose packets leave through a dead link ends at once (fast external fail-over) or when its hold time runs out (C2, C3)",
+        when: &[NOT_ON_PURPOSE],
+        because: "a session whose packets leave through a dead link ends at once (fast external fail-over) or when its hold time runs out",
         absent: "the link carrying the session kept its carrier and was not set down",
+        survey: &["C2", "C3", "L11"],
     },
     Rule {
         name: "link-down-drops-bfd",
@@ -222,9 +219,10 @@ pub const RULES: &[Rule] = &[
             plus: secs(1),
         },
         grade: Grade::Certain,
-        when: always,
-        because: "BFD packets no longer arrive, so the detection time runs out (C1, RFC 5880 §6.8.4)",
+        when: &[],
+        because: "BFD packets no longer arrive, so the detection time runs out (RFC 5880 §6.8.4)",
         absent: "the link carrying BFD kept its carrier and was not set down",
+        survey: &["C1"],
     },
     Rule {
         name: "link-down-removes-address",
@@ -233,9 +231,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Interface,
         window: Window::After(secs(2)),
         grade: Grade::Certain,
-        when: always,
-        because: "the kernel removes IPv6 addresses of a link that goes down, and daemons remove theirs (L10)",
+        when: &[],
+        because: "the kernel removes IPv6 addresses of a link that goes down, and daemons remove theirs",
         absent: "",
+        survey: &["L10"],
     },
     Rule {
         name: "link-down-loses-routes",
@@ -247,9 +246,10 @@ pub const RULES: &[Rule] = &[
             plus: secs(2),
         },
         grade: Grade::Certain,
-        when: always,
-        because: "routes over a dead link are removed by the kernel, silently for IPv4, or moved away by their owner (C9, L10)",
+        when: &[],
+        because: "routes over a dead link are removed by the kernel, silently for IPv4, or moved away by their owner",
         absent: "the interface kept its carrier and was not set down",
+        survey: &["C9", "L10", "C44", "C11"],
     },
     Rule {
         name: "link-down-loses-neighbor",
@@ -258,9 +258,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Interface,
         window: Window::After(secs(30)),
         grade: Grade::Certain,
-        when: always,
+        when: &[],
         because: "neighbors behind a dead link do not answer (RFC 4861 §7.3)",
         absent: "",
+        survey: &[],
     },
     Rule {
         name: "link-flap-restarts-dhcp",
@@ -274,9 +275,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Interface,
         window: Window::After(secs(30)),
         grade: Grade::Likely,
-        when: always,
-        because: "clients ask again when their link comes back, and cannot renew while it is down (C29)",
+        when: &[],
+        because: "clients ask again when their link comes back, and cannot renew while it is down",
         absent: "",
+        survey: &["C29"],
     },
     // --- path beyond the link, neighbors ---
     Rule {
@@ -296,9 +298,10 @@ pub const RULES: &[Rule] = &[
             plus: secs(5),
         },
         grade: Grade::Certain,
-        when: path_reason,
-        because: "packets to the neighbor are lost beyond the local link, so its timers run out (C3)",
+        when: &[NOT_ON_PURPOSE],
+        because: "packets to the neighbor are lost beyond the local link, so its timers run out",
         absent: "",
+        survey: &["C3"],
     },
     Rule {
         name: "bfd-down-drops-session",
@@ -307,9 +310,22 @@ pub const RULES: &[Rule] = &[
         join: Join::Peer,
         window: Window::After(secs(3)),
         grade: Grade::Certain,
-        when: bfd_reason,
-        because: "a speaker that relies on BFD closes the session when BFD goes down (C4, RFC 5882 §4.3, RFC 9384)",
+        when: &[BFD_FITS],
+        because: "a speaker that relies on BFD closes the session when BFD goes down (RFC 5882 §4.3, RFC 9384)",
         absent: "BFD stayed up",
+        survey: &["C4", "L11"],
+    },
+    Rule {
+        name: "bfd-settings-too-tight",
+        causes: &[BfdMismatch],
+        effects: BFD,
+        join: Join::Neighbor,
+        window: Window::After(secs(600)),
+        grade: Grade::Likely,
+        when: &[],
+        because: "a detection time shorter than the path's jitter declares a living path dead (RFC 5880 §6.8.4)",
+        absent: "",
+        survey: &[],
     },
     Rule {
         name: "neighbor-unreachable-drops-session",
@@ -326,25 +342,45 @@ pub const RULES: &[Rule] = &[
             plus: secs(5),
         },
         grade: Grade::Likely,
-        when: path_reason,
-        because: "packets to the peer go nowhere or to the wrong host, so its timers run out (L13, L14)",
+        when: &[NOT_ON_PURPOSE],
+        because: "packets to the peer go nowhere or to the wrong host, so its timers run out",
         absent: "",
+        survey: &["L13", "L14"],
     },
     Rule {
         name: "conflict-flips-neighbor",
-        causes: &[AddressConflict, NeighborMacFlip],
+        causes: &[AddressConflict, NeighborMacFlip, AddressDadFailed],
         effects: &[
             NeighborMacFlip,
             AddressConflict,
             NeighborUnreachable,
             NeighborFlap,
+            AddressDadFailed,
         ],
         join: Join::Host,
         window: Window::After(secs(30)),
         grade: Grade::Certain,
-        when: always,
+        when: &[],
         because: "two link-layer addresses claim one IP address, so caches alternate between them (A1)",
         absent: "",
+        survey: &[],
+    },
+    Rule {
+        name: "address-move-flips-neighbor",
+        causes: &[AddressMoved, AddressRemoved, AddressFlap],
+        effects: &[
+            NeighborMacFlip,
+            NeighborUnreachable,
+            NeighborFlap,
+            AddressConflict,
+        ],
+        join: Join::Host,
+        window: Window::After(secs(30)),
+        grade: Grade::Likely,
+        when: &[],
+        because: "an address that moves to another host changes the link-layer address behind it; neighbors see both until their caches follow",
+        absent: "",
+        survey: &["C23", "C41"],
     },
     // --- DHCP ---
     Rule {
@@ -354,9 +390,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Host,
         window: Window::After(secs(15)),
         grade: Grade::Certain,
-        when: always,
-        because: "a client that finds its offered address in use declines it (L3, RFC 2131 §4.4.1, RFC 5227)",
+        when: &[],
+        because: "a client that finds its offered address in use declines it (RFC 2131 §4.4.1, RFC 5227)",
         absent: "",
+        survey: &["L3"],
     },
     Rule {
         name: "decline-shows-conflict",
@@ -371,9 +408,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Host,
         window: Window::After(secs(60)),
         grade: Grade::Likely,
-        when: always,
-        because: "each declined address is in use by somebody and is lost to the pool until its probation ends (L3)",
+        when: &[],
+        because: "each declined address is in use by somebody and is lost to the pool until its probation ends",
         absent: "",
+        survey: &["L3"],
     },
     Rule {
         name: "duplicate-lease-conflicts",
@@ -388,9 +426,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Host,
         window: Window::After(secs(600)),
         grade: Grade::Certain,
-        when: always,
-        because: "two clients that hold one address both answer for it (C30, L14)",
+        when: &[],
+        because: "two clients that hold one address both answer for it",
         absent: "",
+        survey: &["C30", "L14"],
     },
     Rule {
         name: "starvation-empties-pool",
@@ -405,9 +444,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Interface,
         window: Window::After(secs(120)),
         grade: Grade::Likely,
-        when: always,
+        when: &[],
         because: "every address that is taken in an invented name is missing from the pool",
         absent: "",
+        survey: &[],
     },
     Rule {
         name: "pool-exhausted-silences-server",
@@ -416,9 +456,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Host,
         window: Window::After(secs(120)),
         grade: Grade::Likely,
-        when: always,
+        when: &[],
         because: "a server without free addresses does not answer new clients",
         absent: "",
+        survey: &[],
     },
     Rule {
         name: "rogue-server-misleads-clients",
@@ -434,9 +475,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Host,
         window: Window::After(secs(120)),
         grade: Grade::Certain,
-        when: always,
-        because: "the server that sent this is one that nobody expected (C31)",
+        when: &[],
+        because: "the server that sent this is one that nobody expected",
         absent: "",
+        survey: &["C31"],
     },
     Rule {
         name: "route-injection-by-server",
@@ -445,9 +487,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Host,
         window: Window::After(secs(120)),
         grade: Grade::Likely,
-        when: always,
+        when: &[],
         because: "the injected routes come from this server",
         absent: "",
+        survey: &[],
     },
     Rule {
         name: "unanswered-renewal-expires-lease",
@@ -459,9 +502,10 @@ pub const RULES: &[Rule] = &[
             plus: secs(60),
         },
         grade: Grade::Certain,
-        when: always,
+        when: &[],
         because: "a client whose renewals go unanswered must give up its address at the end of the lease (RFC 2131 §4.4.5)",
         absent: "",
+        survey: &[],
     },
     Rule {
         name: "lease-end-removes-address",
@@ -473,9 +517,10 @@ pub const RULES: &[Rule] = &[
             plus: secs(60),
         },
         grade: Grade::Certain,
-        when: always,
-        because: "the client or the kernel removes the address when its lease ends (C27, L4)",
+        when: &[],
+        because: "the client or the kernel removes the address when its lease ends",
         absent: "no lease ended",
+        survey: &["C27", "L4"],
     },
     Rule {
         name: "dhcp-changes-default-route",
@@ -496,9 +541,67 @@ pub const RULES: &[Rule] = &[
         join: Join::Gateway,
         window: Window::After(secs(10)),
         grade: Grade::Likely,
-        when: always,
-        because: "the client installs the routes that DHCP hands out (C26, L2)",
+        when: &[],
+        because: "the client installs the routes that DHCP hands out",
         absent: "DHCP gave no other gateway or routes",
+        survey: &["C26", "L2"],
+    },
+    Rule {
+        name: "dhcp-moves-address",
+        causes: &[
+            DhcpGatewayChanged,
+            DhcpRogueServer,
+            DhcpClientChurn,
+            DhcpDuplicateLease,
+            DhcpNakStorm,
+        ],
+        effects: &[AddressRemoved, AddressFlap],
+        join: Join::Host,
+        window: Window::After(secs(10)),
+        grade: Grade::Likely,
+        when: &[],
+        because: "a client that is given another address takes the old one off its interface, with everything that hung on it",
+        absent: "",
+        survey: &["L5", "C28"],
+    },
+    Rule {
+        name: "delegation-end-removes-route",
+        causes: &[
+            DhcpLeaseExpired,
+            DhcpServerUnresponsive,
+            DhcpClientChurn,
+            DhcpReleaseSpoofed,
+        ],
+        effects: &[
+            RouteWithdrawn,
+            RouteFlap,
+            RouteSilentLoss,
+            PrefixFlap,
+            PrefixMoved,
+            PrefixBlackholed,
+        ],
+        join: Join::Prefix,
+        window: Window::Reach {
+            least: secs(30),
+            plus: secs(60),
+        },
+        grade: Grade::Likely,
+        when: &[],
+        because: "the route of a delegated prefix or a leased address goes with its lease, and what announces it withdraws it (RFC 8987)",
+        absent: "",
+        survey: &["L9"],
+    },
+    Rule {
+        name: "request-storm-churns-routes",
+        causes: &[DhcpRequestStorm, DhcpStarvation, DhcpBootStorm],
+        effects: &[RouteFlap, RouteWithdrawn, RouteReassertStorm],
+        join: Join::Interface,
+        window: Window::After(secs(5)),
+        grade: Grade::Possible,
+        when: &[HOST_ROUTES],
+        because: "an access server makes and takes away a host route for each client session",
+        absent: "",
+        survey: &["C28"],
     },
     Rule {
         name: "dhcp-routes-shadow",
@@ -507,9 +610,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Prefix,
         window: Window::After(secs(10)),
         grade: Grade::Certain,
-        when: always,
+        when: &[],
         because: "a more specific route from DHCP takes the traffic of the covered one (RFC 3442, CVE-2024-3661)",
         absent: "",
+        survey: &["L2"],
     },
     Rule {
         name: "same-sender-breaks-dhcp",
@@ -533,9 +637,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Host,
         window: Window::After(secs(60)),
         grade: Grade::Likely,
-        when: |cause, effect| cause.kind != effect.kind,
+        when: &[OTHER_KIND],
         because: "one sender does both",
         absent: "",
+        survey: &[],
     },
     // --- router advertisements ---
     Rule {
@@ -560,9 +665,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Gateway,
         window: Window::After(secs(2)),
         grade: Grade::Certain,
-        when: always,
-        because: "a router lifetime of 0 deletes the default route at once, the next advertisement brings it back (C32, L6b, RFC 4861 §6.3.4)",
+        when: &[],
+        because: "a router lifetime of 0 deletes the default route at once, the next advertisement brings it back (RFC 4861 §6.3.4)",
         absent: "no router withdrew itself",
+        survey: &["C32", "L6b"],
     },
     Rule {
         name: "ra-expiry-is-collected",
@@ -571,9 +677,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Gateway,
         window: Window::After(secs(60)),
         grade: Grade::Certain,
-        when: always,
+        when: &[],
         because: "an expired default route stays in the kernel's table until its next garbage collection, up to 60 s later (RFC 4861 §6.3.5)",
         absent: "",
+        survey: &["L6c"],
     },
     Rule {
         name: "ra-one-sender",
@@ -591,9 +698,22 @@ pub const RULES: &[Rule] = &[
         join: Join::Host,
         window: Window::After(secs(60)),
         grade: Grade::Likely,
-        when: |cause, effect| cause.kind != effect.kind,
+        when: &[OTHER_KIND],
         because: "the same advertisements show both",
         absent: "",
+        survey: &[],
+    },
+    Rule {
+        name: "router-change-renumbers",
+        causes: &[RaRouterWithdrawn, RaExpired, RaRogueRouter, RaSpoofed],
+        effects: &[AddressRemoved, AddressFlap, AddressDadFailed],
+        join: Join::Interface,
+        window: Window::After(secs(10)),
+        grade: Grade::Likely,
+        when: &[],
+        because: "addresses made from a router's prefixes go with its advertisement (RFC 4862 §5.5.4)",
+        absent: "",
+        survey: &[],
     },
     // --- addresses ---
     Rule {
@@ -605,16 +725,23 @@ pub const RULES: &[Rule] = &[
             AddressConflict,
             AddressDadFailed,
         ],
-        effects: SESSION,
+        effects: &[
+            SessionDown,
+            SessionFlap,
+            SessionRestarted,
+            SessionMaxPrefix,
+            SessionOpenRejected,
+        ],
         join: Join::Peer,
         window: Window::Reach {
             least: secs(3),
             plus: secs(5),
         },
         grade: Grade::Certain,
-        when: path_reason,
-        because: "a session whose local address is gone ends at once or when its hold time runs out (L11)",
+        when: &[NOT_ON_PURPOSE],
+        because: "a session whose local address is gone ends at once or when its hold time runs out",
         absent: "the local address stayed",
+        survey: &["L11", "L15"],
     },
     Rule {
         name: "address-loss-loses-routes",
@@ -623,9 +750,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Interface,
         window: Window::After(secs(3)),
         grade: Grade::Certain,
-        when: always,
-        because: "with the last address of an interface the kernel drops its routes, silently for those without preferred source (C27, L4)",
+        when: &[],
+        because: "with the last address of an interface the kernel drops its routes, silently for those without preferred source",
         absent: "no address was removed",
+        survey: &["C27", "L4", "L5b"],
     },
     Rule {
         name: "address-loss-withdraws-prefix",
@@ -639,11 +767,56 @@ pub const RULES: &[Rule] = &[
         join: Join::Prefix,
         window: Window::After(secs(5)),
         grade: Grade::Likely,
-        when: always,
-        because: "a daemon withdraws the prefix of an address that is gone (C23, C38)",
+        when: &[],
+        because: "a daemon withdraws the prefix of an address that is gone",
         absent: "",
+        survey: &["C23", "C38"],
+    },
+    Rule {
+        name: "address-gone-but-announced",
+        causes: &[AddressRemoved, AddressFlap, AddressMoved, AddressDadFailed],
+        effects: &[PrefixBlackholed, PrefixZombie, AddressUnannounced],
+        join: Join::Prefix,
+        window: Window::After(secs(60)),
+        grade: Grade::Certain,
+        when: &[],
+        because: "the address is gone and its prefix is still announced: the traffic comes and finds nobody",
+        absent: "",
+        survey: &["C40"],
+    },
+    Rule {
+        name: "withdrawn-address-is-claimed-elsewhere",
+        causes: &[
+            PrefixFlap,
+            PrefixMoved,
+            PrefixMoveFlap,
+            PrefixMassWithdrawal,
+        ],
+        effects: &[AddressMoved, NeighborMacFlip],
+        join: Join::Prefix,
+        window: Window::After(secs(30)),
+        grade: Grade::Likely,
+        when: &[],
+        because: "when one host withdraws an address another one takes it over and says so by ARP or neighbor discovery",
+        absent: "",
+        survey: &["L12", "C39"],
     },
     // --- sessions ---
+    Rule {
+        name: "full-size-loss-ends-session",
+        causes: &[SessionMtuBlackhole],
+        effects: &[SessionDown, SessionFlap, SessionStalled, SessionNearMiss],
+        join: Join::Peer,
+        window: Window::Reach {
+            least: secs(10),
+            plus: secs(10),
+        },
+        grade: Grade::Certain,
+        when: &[NOT_ON_PURPOSE],
+        because: "behind a segment that cannot pass no KEEPALIVE arrives either, so the hold time runs out (RFC 4271 §6.5, RFC 2923 §2.1)",
+        absent: "",
+        survey: &[],
+    },
     Rule {
         name: "same-neighbor-other-session",
         causes: SESSION,
@@ -654,9 +827,25 @@ pub const RULES: &[Rule] = &[
             plus: secs(5),
         },
         grade: Grade::Likely,
-        when: same_reason,
+        when: &[SAME_REASON],
         because: "IPv4 and IPv6 sessions to one neighbor, or both ends of one session, show one failure",
         absent: "",
+        survey: &[],
+    },
+    Rule {
+        name: "peer-restart-loses-address",
+        causes: &[SessionDown, SessionFlap, SessionSpeakerRestarted],
+        effects: &[AddressUnannounced, RouteFibStale, RouteFibMissing],
+        join: Join::Gateway,
+        window: Window::Reach {
+            least: secs(60),
+            plus: secs(60),
+        },
+        grade: Grade::Likely,
+        when: &[],
+        because: "what the lost session carried is announced by nobody, and what the kernel keeps of it is stale",
+        absent: "",
+        survey: &["C21"],
     },
     Rule {
         name: "same-neighbor-other-bfd",
@@ -668,9 +857,10 @@ pub const RULES: &[Rule] = &[
             plus: secs(2),
         },
         grade: Grade::Likely,
-        when: same_reason,
+        when: &[SAME_REASON],
         because: "BFD sessions to one neighbor show one failure",
         absent: "",
+        survey: &[],
     },
     Rule {
         name: "speaker-restart-drops-sessions",
@@ -681,13 +871,17 @@ pub const RULES: &[Rule] = &[
             SessionRestarted,
             PrefixMassWithdrawal,
             PrefixTableTransfer,
+            BfdDown,
+            BfdFlap,
+            SessionEmpty,
         ],
         join: Join::Neighbor,
         window: Window::After(secs(10)),
         grade: Grade::Certain,
-        when: always,
-        because: "a speaker that restarts loses all its sessions",
+        when: &[],
+        because: "a speaker that restarts loses all its sessions and the BFD sessions it keeps for them",
         absent: "",
+        survey: &["C15", "C18", "C19"],
     },
     Rule {
         name: "session-down-withdraws-prefixes",
@@ -696,17 +890,47 @@ pub const RULES: &[Rule] = &[
         join: Join::AffectedPrefix,
         window: Window::After(secs(35)),
         grade: Grade::Certain,
-        when: always,
-        because: "every prefix learned over a session is withdrawn with it and sent again when it returns (C5, RFC 4271 §6.7)",
+        when: &[],
+        because: "every prefix learned over a session is withdrawn with it and sent again when it returns (RFC 4271 §6.7)",
         absent: "the session stayed up",
+        survey: &["C5", "C13", "C14", "C18"],
+    },
+    Rule {
+        name: "restart-gives-up",
+        causes: &[SessionRestarted, SessionDown, SessionFlap],
+        effects: &[
+            PrefixMassWithdrawal,
+            PrefixFlap,
+            PrefixPathHunting,
+            RouteWithdrawn,
+            RouteNexthopChurn,
+            RouteDefaultLost,
+            RouteFibStale,
+        ],
+        join: Join::AffectedPrefix,
+        window: Window::Kept { plus: secs(10) },
+        grade: Grade::Certain,
+        when: &[KEPT_ROUTES],
+        because: "routes kept for a peer that restarts are flushed when its restart time ends without it (RFC 4724 §4.2)",
+        absent: "",
+        survey: &["C6", "C21"],
     },
     Rule {
         name: "session-down-resends-table",
         causes: SESSION,
+        effects: &[PrefixTableTransfer, PrefixDuplicateUpdates, PrefixSurge],
+        join: Join::Peer,
+        window: Window::After(secs(60)),
+        grade: Grade::Certain,
+        when: &[],
+        because: "a session that comes back sends its whole table (RFC 4271 §9.4)",
+        absent: "",
+        survey: &[],
+    },
+    Rule {
+        name: "session-comes-back-wrong",
+        causes: SESSION,
         effects: &[
-            PrefixTableTransfer,
-            PrefixDuplicateUpdates,
-            PrefixSurge,
             SessionEmpty,
             SessionOpenRejected,
             SessionNearMiss,
@@ -715,9 +939,25 @@ pub const RULES: &[Rule] = &[
         join: Join::Peer,
         window: Window::After(secs(60)),
         grade: Grade::Certain,
-        when: always,
-        because: "a session that comes back sends its whole table (RFC 4271 §9.4)",
+        when: &[],
+        because: "what was lost does not come back as it was: the new session is refused, stalls or brings less (RFC 4271 §6.2)",
         absent: "",
+        survey: &["C22"],
+    },
+    Rule {
+        name: "stalled-session-ends",
+        causes: &[SessionMtuBlackhole, SessionStalled],
+        effects: &[SessionDown, SessionFlap, SessionStalled, SessionEmpty],
+        join: Join::Peer,
+        window: Window::Reach {
+            least: secs(60),
+            plus: secs(60),
+        },
+        grade: Grade::Certain,
+        when: &[NOT_ON_PURPOSE, OTHER_KIND],
+        because: "a session whose data does not get through ends when the hold time or the send hold time runs out (RFC 9687)",
+        absent: "",
+        survey: &[],
     },
     Rule {
         name: "session-down-moves-kernel-routes",
@@ -726,9 +966,10 @@ pub const RULES: &[Rule] = &[
         join: Join::Gateway,
         window: Window::After(secs(5)),
         grade: Grade::Certain,
-        when: always,
-        because: "the daemon takes the routes of a lost session out of the kernel or moves them to another next hop (C7)",
+        when: &[],
+        because: "the daemon takes the routes of a lost session out of the kernel or moves them to another next hop",
         absent: "no BGP session went down",
+        survey: &["C7"],
     },
     // --- prefixes ---
     Rule {
@@ -745,9 +986,10 @@ pub const RULES: &[Rule] = &[
         join: Join::AffectedPrefix,
         window: Window::After(secs(35)),
         grade: Grade::Likely,
-        when: always,
+        when: &[],
         because: "the same prefixes went on several sessions at once: the failure lies where their paths meet (Feldmann et al., SIGCOMM 2004)",
         absent: "",
+        survey: &["C11"],
     },
     Rule {
         name: "withdrawal-removes-kernel-routes",
@@ -763,9 +1005,38 @@ pub const RULES: &[Rule] = &[
         join: Join::AffectedPrefix,
         window: Window::After(secs(3)),
         grade: Grade::Certain,
-        when: always,
-        because: "what BGP withdraws or moves the daemon takes out of the kernel or moves there (C7)",
+        when: &[],
+        because: "what BGP withdraws or moves the daemon takes out of the kernel or moves there",
         absent: "BGP did not withdraw it",
+        survey: &["C7", "C17", "C16"],
+    },
+    Rule {
+        name: "gateway-lost-unresolves-prefix",
+        causes: &[
+            LinkFlap,
+            LinkCarrierLost,
+            LinkAdminDown,
+            LinkRemoved,
+            AddressRemoved,
+            AddressFlap,
+            RouteSilentLoss,
+            RouteWithdrawn,
+            RouteFlap,
+            RouteDefaultLost,
+            NeighborUnreachable,
+            NeighborFlap,
+        ],
+        effects: &[PrefixNexthopUnresolved, PrefixBlackholed, RouteFibMissing],
+        join: Join::NextHop,
+        window: Window::Reach {
+            least: secs(5),
+            plus: secs(30),
+        },
+        grade: Grade::Certain,
+        when: &[],
+        because: "the route to the next hop is gone, so what points there leads nowhere",
+        absent: "the way to the next hop stayed",
+        survey: &["C9", "C10"],
     },
     Rule {
         name: "origin-conflict-moves-paths",
@@ -781,9 +1052,80 @@ pub const RULES: &[Rule] = &[
         join: Join::AffectedPrefix,
         window: Window::After(secs(35)),
         grade: Grade::Likely,
-        when: always,
+        when: &[],
         because: "routers change their path when another origin appears or goes",
         absent: "",
+        survey: &[],
+    },
+    Rule {
+        name: "one-announcement-many-faults",
+        causes: WRONG,
+        effects: WRONG,
+        join: Join::Prefix,
+        window: Window::After(secs(5)),
+        grade: Grade::Likely,
+        when: &[OTHER_KIND],
+        because: "one announcement is wrong in more than one way",
+        absent: "",
+        survey: &[],
+    },
+    Rule {
+        name: "vrp-change-turns-routes-invalid",
+        causes: &[RpkiVrpChanged, RpkiCacheLost],
+        effects: &[
+            PrefixRpkiInvalid,
+            PrefixMassWithdrawal,
+            PrefixFlap,
+            PrefixMoved,
+            PrefixPathOscillation,
+        ],
+        join: Join::AffectedPrefix,
+        window: Window::After(secs(120)),
+        grade: Grade::Likely,
+        when: &[],
+        because: "routers judge every route again when the validated ROAs change, and drop what became invalid (RFC 6811 §4)",
+        absent: "",
+        survey: &["C35", "C36"],
+    },
+    Rule {
+        name: "vrp-change-removes-kernel-routes",
+        causes: &[RpkiVrpChanged, RpkiCacheLost],
+        effects: KERNEL_ROUTES,
+        join: Join::AffectedPrefix,
+        window: Window::After(secs(125)),
+        grade: Grade::Likely,
+        when: &[],
+        because: "what a validating router drops leaves the kernels behind it (RFC 6811 §4)",
+        absent: "",
+        survey: &["C35"],
+    },
+    Rule {
+        name: "revalidation-resends-table",
+        causes: &[RpkiVrpChanged, RpkiCacheLost],
+        effects: &[
+            PrefixTableTransfer,
+            PrefixDuplicateUpdates,
+            PrefixAttributeOscillation,
+        ],
+        join: Join::Everywhere,
+        window: Window::After(secs(60)),
+        grade: Grade::Possible,
+        when: &[],
+        because: "a router that validates anew may send its whole table again without having changed a route",
+        absent: "",
+        survey: &["C34"],
+    },
+    Rule {
+        name: "cache-loss-changes-roas",
+        causes: &[RpkiCacheLost],
+        effects: &[RpkiVrpChanged],
+        join: Join::Everywhere,
+        window: Window::After(secs(7200)),
+        grade: Grade::Likely,
+        when: &[STILL_AWAY],
+        because: "validated ROAs expire when their cache stays away (RFC 8210 §6: 7200 s by default)",
+        absent: "",
+        survey: &["C35"],
     },
     Rule {
         name: "flap-hunts-paths",
@@ -798,9 +1140,10 @@ pub const RULES: &[Rule] = &[
         join: Join::AffectedPrefix,
         window: Window::After(secs(180)),
         grade: Grade::Likely,
-        when: always,
+        when: &[],
         because: "each withdrawal makes the network try other paths before it gives up (RFC 4271 §9.1; convergence is bounded by MRAI)",
         absent: "",
+        survey: &[],
     },
     Rule {
         name: "oscillation-shows-elsewhere",
@@ -813,80 +1156,10 @@ pub const RULES: &[Rule] = &[
         join: Join::AffectedPrefix,
         window: Window::After(secs(35)),
         grade: Grade::Likely,
-        when: always,
+        when: &[],
         because: "the same changes are passed on by other speakers, some stripped of what changed",
         absent: "",
-    },
-    // --- RPKI ---
-    Rule {
-        name: "vrp-change-invalidates",
-        causes: &[RpkiVrpChanged],
-        effects: &[PrefixRpkiInvalid],
-        join: Join::AffectedPrefix,
-        window: Window::After(secs(5)),
-        grade: Grade::Certain,
-        when: |cause, effect| {
-            effect.severity > crate::detect::Severity::Info
-                || cause.severity == crate::detect::Severity::Info
-        },
-        because: "a route's state follows from the ROAs alone (RFC 6811 §2): they changed, it did not",
-        absent: "",
-    },
-    Rule {
-        name: "vrp-change-withdraws",
-        causes: &[RpkiVrpChanged],
-        effects: &[
-            PrefixMassWithdrawal,
-            PrefixFlap,
-            PrefixMoved,
-            PrefixMoveFlap,
-            PrefixPathHunting,
-            PrefixPathOscillation,
-        ],
-        join: Join::AffectedPrefix,
-        window: Window::After(secs(120)),
-        grade: Grade::Likely,
-        when: always,
-        because: "routers that validate judge their routes again and drop what is invalid (RFC 6811 §5, RFC 7115; C34)",
-        absent: "",
-    },
-    Rule {
-        name: "vrp-change-removes-kernel-routes",
-        causes: &[RpkiVrpChanged],
-        effects: KERNEL_ROUTES,
-        join: Join::AffectedPrefix,
-        window: Window::After(secs(125)),
-        grade: Grade::Likely,
-        when: always,
-        because: "what a validating router drops leaves the kernels behind it (C34, C7)",
-        absent: "",
-    },
-    Rule {
-        name: "cache-loss-changes-states",
-        causes: &[RpkiCacheLost],
-        effects: &[
-            PrefixMassWithdrawal,
-            PrefixFlap,
-            PrefixMoved,
-            RpkiVrpChanged,
-        ],
-        join: Join::AffectedPrefix,
-        window: Window::After(secs(120)),
-        grade: Grade::Likely,
-        when: always,
-        because: "without its cache a router knows no ROAs: what was valid is not-found, and policies that want valid routes drop it (C35)",
-        absent: "",
-    },
-    Rule {
-        name: "conflict-is-invalid",
-        causes: &[PrefixOriginConflict, PrefixMoreSpecific, PrefixLeak],
-        effects: &[PrefixRpkiInvalid],
-        join: Join::AffectedPrefix,
-        window: Window::After(secs(5)),
-        grade: Grade::Certain,
-        when: |cause, effect| origin_of(cause).is_none() || origin_of(cause) == origin_of(effect),
-        because: "the announcement that conflicts is the one that the ROAs forbid",
-        absent: "",
+        survey: &[],
     },
     // --- kernel routes ---
     Rule {
@@ -910,9 +1183,57 @@ pub const RULES: &[Rule] = &[
         join: Join::Interface,
         window: Window::After(millis(1500)),
         grade: Grade::Likely,
-        when: always,
+        when: &[],
         because: "routes of one interface went together",
         absent: "",
+        survey: &["L8"],
+    },
+    Rule {
+        name: "writers-fight-over-routes",
+        causes: WRITERS,
+        effects: &[
+            RouteFlap,
+            RouteWithdrawn,
+            RouteNexthopChurn,
+            RouteDefaultLost,
+            RouteDefaultFlap,
+            RouteReassertStorm,
+            RouteFibMissing,
+        ],
+        join: Join::AffectedPrefix,
+        window: Window::After(secs(10)),
+        grade: Grade::Certain,
+        when: &[OTHER_KIND],
+        because: "each writer puts its own route back over the other's",
+        absent: "",
+        survey: &["C8", "C20", "C24"],
+    },
+    Rule {
+        name: "one-actor-clears-the-interface",
+        causes: &[RouteForeignDelete],
+        effects: &[AddressRemoved, AddressFlap],
+        join: Join::Interface,
+        window: Window::After(secs(2)),
+        grade: Grade::Likely,
+        when: &[SAME_ACTOR],
+        because: "one process removes addresses and routes that it did not make",
+        absent: "",
+        survey: &["C24", "L8"],
+    },
+    Rule {
+        name: "foreign-write-drops-session",
+        causes: WRITERS,
+        effects: &[SessionDown, SessionFlap, BfdDown, BfdFlap],
+        join: Join::Gateway,
+        window: Window::Reach {
+            least: secs(5),
+            plus: secs(5),
+        },
+        grade: Grade::Likely,
+        when: &[NOT_ON_PURPOSE],
+        because: "the route to the peer was taken by somebody who does not own it, so the session's packets go nowhere",
+        absent: "",
+        survey: &["C8"],
     },
     Rule {
         name: "route-loss-drops-session",
@@ -931,20 +1252,28 @@ pub const RULES: &[Rule] = &[
             plus: secs(5),
         },
         grade: Grade::Likely,
-        when: path_reason,
-        because: "a session to a peer that is no longer reachable by a route ends when its hold time runs out (C10)",
+        when: &[NOT_ON_PURPOSE],
+        because: "a session to a peer that is no longer reachable by a route ends when its hold time runs out",
         absent: "",
+        survey: &["C10"],
     },
     Rule {
         name: "kernel-route-change-announced",
-        causes: &[RouteFlap, RouteWithdrawn, RouteSilentLoss],
+        causes: &[
+            RouteFlap,
+            RouteWithdrawn,
+            RouteSilentLoss,
+            RouteOwnershipWar,
+            RouteForeignDelete,
+        ],
         effects: &[PrefixFlap, PrefixMassWithdrawal, PrefixMoved],
         join: Join::AffectedPrefix,
         window: Window::After(secs(5)),
         grade: Grade::Likely,
-        when: |cause, effect| cause.first < effect.first,
+        when: &[EARLIER],
         because: "a kernel route that is redistributed into BGP is announced and withdrawn with it",
         absent: "",
+        survey: &["L9"],
     },
     Rule {
         name: "one-change-many-views",
@@ -953,8 +1282,9 @@ pub const RULES: &[Rule] = &[
         join: Join::AffectedPrefix,
         window: Window::After(secs(2)),
         grade: Grade::Likely,
-        when: |cause, effect| cause.kind != effect.kind,
+        when: &[OTHER_KIND],
         because: "two views of the same routes' changes",
         absent: "",
+        survey: &[],
     },
 ];

@@ -7,6 +7,7 @@ use super::*;
 use crate::detect::finding::Reason;
 use crate::detect::subject::{Subject, Touch};
 use crate::detect::{Finding, Kind};
+use crate::state::NetState;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -61,8 +62,10 @@ fn incidents(findings: Vec<Finding>) -> Vec<Incident> {
             ..Visibility::default()
         },
     );
+    let net = NetState::default();
     let around = Surroundings {
         visibility: &visibility,
+        net: &net,
         gaps: &[],
     };
     let mut told = Vec::new();
@@ -206,8 +209,10 @@ fn stream(mut findings: Vec<Finding>, until: f64) -> Vec<Told> {
         Correlator::default(),
         Visibility::default(),
     );
+    let net = NetState::default();
     let around = Surroundings {
         visibility: &visibility,
+        net: &net,
         gaps: &[],
     };
     let mut told = Vec::new();
@@ -296,4 +301,25 @@ fn every_rule_has_words_and_no_kind_causes_itself_without_a_discriminator() {
     }
     let names: BTreeSet<&str> = rules::RULES.iter().map(|r| r.name).collect();
     assert_eq!(names.len(), rules::RULES.len(), "rule names are unique");
+}
+
+#[test]
+fn every_link_of_the_survey_is_a_row_or_says_what_stands_for_it() {
+    let mut known: BTreeSet<String> = rules::RULES
+        .iter()
+        .flat_map(|rule| rule.survey)
+        .map(|number| number.trim_end_matches(char::is_lowercase).to_owned())
+        .collect();
+    for link in survey::ELSEWHERE {
+        assert!(
+            known.insert(link.number.to_owned()),
+            "{} is a row",
+            link.number
+        );
+    }
+    let asked = (1..=46)
+        .map(|n| format!("C{n}"))
+        .chain((1..=15).map(|n| format!("L{n}")));
+    let missing: Vec<String> = asked.filter(|number| !known.contains(number)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

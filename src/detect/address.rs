@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::link::kernel::{actor, head, period, quoted, seconds, times};
+use super::link::kernel::{actor, head, quoted, seconds, times};
 use super::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
 };
@@ -64,7 +64,9 @@ impl Detector for AddressDetector {
                     // With its link down or gone the address is an effect; the link's finding names it.
                     let own = delta.scope < SCOPE_LINK
                         && !delta.addr.is_loopback()
-                        && net.links.usable(delta.ifindex);
+                        && net.links.usable(delta.ifindex)
+                        // The kernel replaces temporary addresses by the day; another one is there already.
+                        && !(delta.temporary && delta.by == 0 && !delta.last);
                     if own && self.waiting.len() < MAX_WATCHED {
                         let waiting = Waiting {
                             delta: delta.clone(),
@@ -167,7 +169,6 @@ impl AddressDetector {
             if delta.inferred {
                 finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
             }
-            finding.period = period(&finding.occurrences);
             finding.explain = explain(finding, delta, &name, net);
             let name = quoted(&name);
             finding.advice = vec![

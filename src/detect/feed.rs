@@ -132,11 +132,13 @@ impl Feeds {
         let mut finding = Finding::new(Kind::FeedRestarted, Severity::Info, subject, seen.event);
         if let Some(addr) = router {
             finding.touch(Touch::Feed(addr.to_string().into()));
+            // A router is one end of the sessions that its feed reports.
+            finding.touch(Touch::Peer(addr));
         }
         finding.ended = Some(seen.event.at);
         let who = router.map_or_else(|| "a router".to_owned(), |addr| addr.to_string());
         finding.explain = format!(
-            "the feed of {who} connected again and repeats its whole state; the repetition is no churn"
+            "The feed of {who} connected again and repeats its whole state; the repetition is no churn"
         );
         self.restarts.insert(router, board.raise(finding));
     }

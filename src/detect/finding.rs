@@ -154,15 +154,52 @@ pub struct Broken {
     pub subject: bool,
 }
 
-/// A period of occurrences.
+/// A period of occurrences; the correlator's table of timers fills it in.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Period {
     /// Seconds between occurrences (median).
     pub seconds: f64,
     /// Relative spread (median absolute deviation over median).
     pub spread: f64,
-    /// A known timer it matches ("BIRD reconnect back-off, 30 s").
+    /// A known timer it matches ("FRR's connect retry (30 s)").
     pub matches: Option<String>,
+}
+
+/// Distances that prove a period: the survey asks for three in a row (C33).
+const LEAST_GAPS: usize = 3;
+/// A relative spread from which on occurrences are not periodic (D3).
+const LOOSE: f64 = 0.3;
+
+impl Period {
+    /// The period of occurrences, where there are enough of them and they keep it. No timer is named yet.
+    pub fn of(occurrences: &[Occurrence]) -> Option<Period> {
+        let gaps = occurrences.windows(2).filter_map(|pair| match pair {
+            [a, b] => Some(b.at.since(a.at).as_secs_f64()),
+            _ => None,
+        });
+        Period::of_gaps(gaps.collect())
+    }
+
+    /// The same for distances in seconds.
+    pub fn of_gaps(mut gaps: Vec<f64>) -> Option<Period> {
+        gaps.retain(|gap| *gap > 0.0);
+        if gaps.len() < LEAST_GAPS {
+            return None;
+        }
+        let seconds = median(&mut gaps)?;
+        let mut off: Vec<f64> = gaps.iter().map(|gap| (gap - seconds).abs()).collect();
+        let spread = median(&mut off)? / seconds;
+        (spread < LOOSE).then_some(Period {
+            seconds,
+            spread,
+            matches: None,
+        })
+    }
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// Both ends of a BGP session, for `session.*` findings.
@@ -203,6 +240,8 @@ pub struct Finding {
     pub touches: Vec<Touch>,
     /// Longest time after an occurrence in which its effects may begin, where a negotiated timer gives it (hold time, BFD detection time).
     pub reach: Option<Duration>,
+    /// How long receivers keep what it took away (the restart time of a graceful restart): its last effects begin then.
+    pub keeps: Option<Duration>,
     pub affected: Affected,
     pub broken: Broken,
     pub session: Option<SessionEnds>,
@@ -247,6 +286,7 @@ impl Finding {
             explain: String::new(),
             touches: Vec::new(),
             reach: None,
+            keeps: None,
             affected: Affected::default(),
             broken: Broken::default(),
             session: None,
@@ -300,6 +340,14 @@ impl Finding {
     pub fn touch(&mut self, touch: Touch) {
         if !self.touches.contains(&touch) {
             self.touches.push(touch);
+        }
+    }
+
+    /// What happened, as a sentence with its full stop: detectors write clauses and go on with them.
+    pub fn sentence(&self) -> String {
+        match self.explain.chars().last() {
+            None | Some('.' | '!' | '?') => self.explain.clone(),
+            Some(_) => format!("{}.", self.explain),
         }
     }
 

@@ -8,7 +8,7 @@ pub(super) mod kernel;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use self::kernel::{actor, is_container, period, quoted, seconds, times};
+use self::kernel::{actor, is_container, quoted, seconds, times};
 use super::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject,
     Touch,
@@ -262,7 +262,6 @@ fn touch(finding: &mut Finding, delta: &LinkDelta, net: &NetState) {
 }
 
 fn describe(finding: &mut Finding, watch: &Watch, name: &str) {
-    finding.period = period(&finding.occurrences);
     let last_loss = finding.occurrences.last().map_or(finding.last, |o| o.at);
     let how_often = times(finding.count, finding.first, last_loss);
     let mut what = match (finding.kind, watch.carrier, watch.admin) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::link::kernel::{list, period, quoted, seconds, times};
+use super::link::kernel::{list, quoted, seconds, times};
 use super::{Board, Detector, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::{Classes, Event, Timestamp};
@@ -170,7 +170,6 @@ impl NeighborDetector {
             }
             touch(finding, delta.addr, &name, gateway);
             finding.actor = Some("the kernel, from ARP or ND messages".to_owned());
-            finding.period = period(&finding.occurrences);
             let macs = finding.subjects.iter().filter_map(|subject| match subject {
                 Subject::Mac(mac) => Some(mac.to_string()),
                 _ => None,
@@ -241,7 +240,6 @@ impl NeighborDetector {
             }
             finding.actor = Some("the kernel".to_owned());
             touch(finding, delta.addr, &name, gateway);
-            finding.period = period(&finding.occurrences);
             finding.explain = format!(
                 "{} {} on {name} did not answer {} and is marked FAILED {}{}.",
                 if gateway { "Gateway" } else { "BGP peer" },

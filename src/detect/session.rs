@@ -4,8 +4,10 @@
 //! (a NOTIFICATION that was stuck behind a dead path) corrects the reason in place. One finding per session, upgraded from
 //! `session.down` to `session.flap` when it happens again.
 
+mod full_size;
 pub mod perspective;
 pub mod reason;
+mod speaker;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +50,7 @@ const MAX_TRACKED: usize = crate::state::sessions::MAX_SESSIONS;
 /// Adds this family's detectors.
 pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(SessionLosses::default()));
+    detectors.push(Box::new(speaker::Speakers::default()));
     detectors.push(Box::new(trouble::Trouble::default()));
 }
 
@@ -631,6 +634,15 @@ fn describe(
         finding.touch(Touch::Interface(name.clone()));
     }
     finding.reach = session.hold_time().filter(|hold| !hold.is_zero());
+    let restart_time = |end: &crate::state::sessions::End| {
+        let open = end.open.as_ref()?;
+        let graceful = open.graceful_restart.as_ref()?;
+        Some(Duration::from_secs(graceful.restart_time.into()))
+    };
+    if loss.retained {
+        // RFC 4724 §4.2: the receiver flushes what it kept when the restart time of the lost end is over.
+        finding.keeps = session.ends.iter().filter_map(restart_time).max();
+    }
     let known = |asn: u32| (asn != 0).then_some(asn);
     finding.session = Some(SessionEnds {
         local: local.addr,
@@ -667,7 +679,7 @@ fn describe(
             finding.last.since(finding.first).as_secs_f64()
         ),
     };
-    finding.explain = format!("the BGP session to {neighbor} {times}: {}", verdict.because);
+    finding.explain = format!("The BGP session to {neighbor} {times}: {}", verdict.because);
     finding.advice = vec![
         format!("vtysh -c 'show bgp neighbors {}'", remote.addr),
         "birdc show protocols all".to_owned(),

@@ -388,4 +388,48 @@ impl Notification {
     pub fn cause(&self) -> (u8, u8) {
         self.inner.unwrap_or((self.code, self.subcode))
     }
+
+    /// What IANA's registries "BGP Error (Notification) Codes" and "… Subcodes" call the cause; empty where they name nothing.
+    pub fn meaning(&self) -> &'static str {
+        match self.cause() {
+            (1, 1) => "connection not synchronized",
+            (1, 2) => "bad message length",
+            (1, 3) => "bad message type",
+            (1, _) => "message header error",
+            (2, 1) => "unsupported version number",
+            (2, 2) => "bad peer AS",
+            (2, 3) => "bad BGP identifier",
+            (2, 4) => "unsupported optional parameter",
+            (2, 6) => "unacceptable hold time",
+            (2, 7) => "unsupported capability",
+            (2, 11) => "role mismatch",
+            (2, _) => "OPEN message error",
+            (3, 1) => "malformed attribute list",
+            (3, 2) => "unrecognized well-known attribute",
+            (3, 3) => "missing well-known attribute",
+            (3, 4) => "attribute flags error",
+            (3, 5) => "attribute length error",
+            (3, 6) => "invalid ORIGIN attribute",
+            (3, 8) => "invalid NEXT_HOP attribute",
+            (3, 9) => "optional attribute error",
+            (3, 10) => "invalid network field",
+            (3, 11) => "malformed AS_PATH",
+            (3, _) => "UPDATE message error",
+            (4, _) => "hold timer expired",
+            (5, _) => "finite state machine error",
+            (6, 1) => "maximum number of prefixes reached",
+            (6, 2) => "administrative shutdown",
+            (6, 3) => "peer de-configured",
+            (6, 4) => "administrative reset",
+            (6, 5) => "connection rejected",
+            (6, 6) => "other configuration change",
+            (6, 7) => "connection collision resolution",
+            (6, 8) => "out of resources",
+            (6, 9) => "hard reset",
+            (6, 10) => "BFD down",
+            (7, _) => "ROUTE-REFRESH message error",
+            (8, _) => "send hold timer expired",
+            _ => "",
+        }
+    }
 }

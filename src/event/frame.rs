@@ -43,6 +43,30 @@ impl fmt::Display for Mac {
     }
 }
 
+/// Parses six octets in hex with colons or hyphens between.
+impl std::str::FromStr for Mac {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mac, String> {
+        let bad = || format!("{text:?} is not a MAC address: write it like 02:00:5e:00:53:01");
+        let mut octets = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for octet in &mut octets {
+            let part = parts.next().filter(|part| {
+                (1..=2).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_hexdigit())
+            });
+            *octet = part
+                .and_then(|part| u8::from_str_radix(part, 16).ok())
+                .ok_or_else(bad)?;
+        }
+        parts
+            .next()
+            .is_none()
+            .then_some(Mac(octets))
+            .ok_or_else(bad)
+    }
+}
+
 impl fmt::Debug for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

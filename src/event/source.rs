@@ -51,7 +51,19 @@ pub struct SourceInfo {
     pub role: Option<Role>,
 }
 
+/// What the name of a namespace begins with ([`SourceInfo::namespace`]): one that was named or found by a process, one known by its id only.
+pub const NETNS: &str = "netns ";
+/// See [`NETNS`].
+pub const NSID: &str = "nsid ";
+
 impl SourceInfo {
+    /// The network namespace whose kernel it is, where that is not the host's own.
+    pub fn namespace(&self) -> Option<&str> {
+        let name = self.interface.as_deref()?;
+        let is_one = name.starts_with(NETNS) || name.starts_with(NSID);
+        (self.kind == SourceKind::Netlink && is_one).then_some(name)
+    }
+
     /// The station of ours that made this source's packets, if one did.
     pub fn own_feed(&self) -> Option<OwnFeed> {
         OwnFeed::of(self.kind, self.interface.as_deref())

@@ -33,6 +33,8 @@ pub enum TcpFact {
     ZeroWindow,
     /// A segment was seen that is longer than any before (an MTU hint): payload octets.
     FullSize(u32),
-    /// An acknowledgement without payload that moved forward: the peer is alive.
+    /// An acknowledgement that moved forward: one without payload, or any after a retransmission or a hole. The peer is alive.
     Ack,
+    /// A segment arrived while the octets in front of it are missing; the number of those.
+    Hole(u32),
 }

@@ -31,6 +31,25 @@ impl Timestamp {
         self.0.saturating_sub(other.0)
     }
 
+    /// The time of day for sentences, `12:04:07.118` (UTC): a reader of an incident knows the day.
+    pub fn clock(self) -> impl fmt::Display {
+        let ms = self.0.rem_euclid(86_400_000_000_000) / 1_000_000;
+        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+        format!("{hour:02}:{minute:02}:{second:02}.{:03}", ms % 1000)
+    }
+
+    /// The time of day in whole minutes, `12:04`, with the date where `from` is on another day: for times that lie ahead.
+    pub fn clock_from(self, from: Timestamp) -> impl fmt::Display {
+        const DAY: i64 = 86_400_000_000_000;
+        let text = self.to_string();
+        let range = if self.0.div_euclid(DAY) == from.0.div_euclid(DAY) {
+            11..16
+        } else {
+            0..16
+        };
+        text.get(range).unwrap_or(&text).replace('T', " ")
+    }
+
     /// Seconds as a float, for rates and periods only.
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1e9
@@ -109,6 +128,16 @@ mod tests {
             "2024-02-29T12:34:56.000000007Z"
         );
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn sentences_give_the_time_of_day_and_the_day_only_where_it_is_another() {
+        let at = Timestamp(1_709_210_096_123_456_789);
+        assert_eq!(at.clock().to_string(), "12:34:56.123");
+        assert_eq!(Timestamp(-1).clock().to_string(), "23:59:59.999");
+        assert_eq!(at.clock_from(at).to_string(), "12:34");
+        let next_day = at + Duration::from_secs(86_400);
+        assert_eq!(next_day.clock_from(at).to_string(), "2024-03-01 12:34");
     }
 
     #[test]

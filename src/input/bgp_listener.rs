@@ -26,6 +26,7 @@ use super::station::{self, Desk, Place};
 use super::synthetic::{SEGMENT, Sender};
 use crate::event::source::OwnFeed;
 use config::Config;
+pub use md5::{has_ao, has_md5};
 use session::{Action, Notification, Session, Speaker};
 
 /// The port that the packets show, wherever the listener really is: what makes them BGP to every reader.

@@ -128,6 +128,36 @@ pub fn channel() -> (LiveSender, mpsc::Receiver<LiveItem>) {
 /// An error of `wait_for` (the other side is gone) means the same.
 pub type Stop = watch::Receiver<bool>;
 
+/// What a collector's thread is there for: it keeps the rights of its duty and no others.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Duty {
+    /// Reads the kernel's messages, and looks up in /proc who made them.
+    Kernel,
+    /// Opens interfaces that come later.
+    Interfaces,
+    /// Reads one open interface.
+    Packets,
+}
+
+/// What a collector's thread does first: gives up what its duty does not need. Does nothing unless told otherwise; a thread that
+/// fails here must not go on.
+#[derive(Clone, Default)]
+pub struct Confine(Option<Arc<Confining>>);
+
+type Confining = dyn Fn(Duty) -> std::io::Result<()> + Send + Sync;
+
+impl Confine {
+    /// By calling this on the thread.
+    pub fn with(by: impl Fn(Duty) -> std::io::Result<()> + Send + Sync + 'static) -> Confine {
+        Confine(Some(Arc::new(by)))
+    }
+
+    /// Confines the calling thread.
+    pub fn enter(&self, duty: Duty) -> std::io::Result<()> {
+        self.0.as_ref().map_or(Ok(()), |by| by(duty))
+    }
+}
+
 /// Numbers the sources of a live run.
 #[derive(Clone, Debug, Default)]
 pub struct SourceIds(Arc<AtomicU32>);

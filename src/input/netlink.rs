@@ -6,10 +6,11 @@
 
 mod actor;
 pub mod dump;
+mod namespaces;
 mod scan;
 pub mod socket;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
 use std::thread::{self, JoinHandle};
@@ -24,7 +25,7 @@ use self::scan::{Found, Scan};
 pub use self::socket::{BUFFER, Namespace};
 use self::socket::{NetlinkSocket, Opened, Received};
 use super::Format;
-use super::live::{LiveItem, LiveRecord, LiveSender, SourceIds, Stop, locator, now};
+use super::live::{Confine, Duty, LiveItem, LiveRecord, LiveSender, SourceIds, Stop, locator, now};
 use crate::event::loss::{Gap, GapKind};
 use crate::event::{SourceId, SourceInfo, SourceKind, Timestamp, WireText};
 
@@ -43,6 +44,10 @@ const HOT: u32 = 16;
 const PACE: Duration = Duration::from_millis(2);
 /// Batches read before stop and due dumps are looked at again.
 const TURN: usize = 64;
+/// Other namespaces that are entered: each has a thread that wakes ten times a second.
+const MAX_ENTERED: usize = 64;
+/// How often it is looked whether a namespace is still there. A socket in it keeps it alive, with its ends of cables.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Other namespaces that are told apart by id.
 const MAX_NSIDS: usize = 256;
 
@@ -51,7 +56,8 @@ const MAX_NSIDS: usize = 256;
 pub struct Config {
     /// The namespace.
     pub namespace: Namespace,
-    /// Also what other namespaces that have an id here notify (`ip monitor all-nsid`): each is a source, without dumps.
+    /// Also the other namespaces that have an id here (`ip monitor all-nsid`). Those that are there already are entered and watched like
+    /// this one ([`Collector::others`]); one that gets its id later is young then, and is heard from outside, without dumps.
     pub all_nsid: bool,
     /// Octets of the socket's receive buffer.
     pub buffer: usize,
@@ -70,7 +76,11 @@ impl Default for Config {
 /// An open collector that does not run yet: opening needs privilege, running needs none.
 pub struct Collector {
     socket: NetlinkSocket,
-    label: Option<String>,
+    namespace: Namespace,
+    /// The ids of the namespaces that have a collector of their own.
+    entered: BTreeSet<i32>,
+    /// Collectors of other namespaces that have an id in this one.
+    pub others: Vec<Collector>,
     /// What was asked for and not granted, as sentences.
     pub notes: Vec<String>,
 }
@@ -79,11 +89,17 @@ pub struct Collector {
 pub fn open(config: &Config) -> io::Result<Collector> {
     let Opened { socket, notes } =
         NetlinkSocket::open(&config.namespace, config.all_nsid, config.buffer)?;
-    Ok(Collector {
+    let mut collector = Collector {
         socket,
-        label: config.namespace.label(),
+        namespace: config.namespace.clone(),
+        entered: BTreeSet::new(),
+        others: Vec::new(),
         notes,
-    })
+    };
+    if config.all_nsid {
+        collector.enter_others(config);
+    }
+    Ok(collector)
 }
 
 /// A running collector.
@@ -94,16 +110,67 @@ pub struct Running {
 }
 
 impl Collector {
+    /// Enters the namespaces that have an id in ours.
+    fn enter_others(&mut self, config: &Config) {
+        let found = match namespaces::with_ids(&config.namespace) {
+            Ok(found) => found,
+            Err(error) => {
+                let note = format!("other namespaces are heard, but not known: {error}");
+                return self.notes.push(note);
+            }
+        };
+        for (id, namespace) in found.into_iter().take(MAX_ENTERED) {
+            let label = namespace.label().unwrap_or_default();
+            let opened = open(&Config {
+                namespace,
+                all_nsid: false,
+                buffer: config.buffer,
+            });
+            match opened {
+                Ok(other) => {
+                    self.entered.insert(id);
+                    self.others.push(other);
+                }
+                Err(error) => {
+                    let note = format!("{label} is heard as nsid {id}, but not known: {error}");
+                    self.notes.push(note);
+                }
+            }
+        }
+    }
+
+    /// This one and those of the other namespaces.
+    pub fn and_others(mut self) -> impl Iterator<Item = Collector> {
+        let others = std::mem::take(&mut self.others);
+        std::iter::once(self).chain(others)
+    }
+
+    /// What is watched, for people.
+    pub fn label(&self) -> Option<String> {
+        self.namespace.label()
+    }
+
     /// Runs until `stop`, on a thread of its own: a runtime would be woken by every message, also while a flood is left to gather.
-    pub fn spawn(self, sender: LiveSender, ids: SourceIds, stop: Stop) -> io::Result<Running> {
-        let info = ids.announce(SourceKind::Netlink, self.label.as_deref());
+    pub fn spawn(
+        self,
+        sender: LiveSender,
+        ids: SourceIds,
+        stop: Stop,
+        confine: Confine,
+    ) -> io::Result<Running> {
+        let info = ids.announce(SourceKind::Netlink, self.namespace.label().as_deref());
         let source = info.id;
+        let begin = now();
         let work = Work {
             port: self.socket.port(),
             socket: self.socket,
             sender,
             ids,
-            label: self.label,
+            label: self.namespace.label(),
+            identity: self.namespace.identity(),
+            namespace: self.namespace,
+            looked: begin,
+            entered: self.entered,
             own: Lane::new(source),
             others: BTreeMap::new(),
             dumps: Dumps::default(),
@@ -111,10 +178,22 @@ impl Collector {
             actors: Actors::default(),
             buffer: vec![0; DATAGRAM],
             heard: None,
+            begin: Some(begin),
+            fresh: true,
         };
         let thread = thread::Builder::new()
             .name("netlink".into())
-            .spawn(move || work.run(info, &stop))?;
+            .spawn(move || {
+                let sender = work.sender.clone();
+                let result = confine
+                    .enter(Duty::Kernel)
+                    .and_then(|()| work.run(info, &stop));
+                if let Err(error) = &result {
+                    let note = format!("the kernel is no longer watched: {error}");
+                    let _ = sender.blocking_send(LiveItem::Note(note)); // nobody listens: nobody needs to know
+                }
+                result
+            })?;
         Ok(Running { source, thread })
     }
 }
@@ -165,6 +244,13 @@ struct Work {
     sender: LiveSender,
     ids: SourceIds,
     label: Option<String>,
+    namespace: Namespace,
+    /// What the namespace was when it was entered.
+    identity: Option<(u64, u64)>,
+    /// When it was last looked whether it is still there.
+    looked: Timestamp,
+    /// Other namespaces' ids that are not heard here, since they have collectors.
+    entered: BTreeSet<i32>,
     own: Lane,
     others: BTreeMap<i32, Lane>,
     dumps: Dumps,
@@ -173,6 +259,10 @@ struct Work {
     buffer: Vec<u8>,
     /// When the last datagram was read: a loss lies between then and its report.
     heard: Option<Timestamp>,
+    /// Stamp of the first record: namespaces begin in the order in which they were asked for, however threads run.
+    begin: Option<Timestamp>,
+    /// The baseline is not told complete yet.
+    fresh: bool,
 }
 
 /// Lets a flood gather.
@@ -222,6 +312,9 @@ impl Work {
             if hot > HOT {
                 pause();
             }
+            if self.has_gone() {
+                return Ok(Ok(()));
+            }
             match self.step()? {
                 Ok(waits) => more = waits,
                 Err(Unwanted) => return Ok(Err(Unwanted)),
@@ -229,6 +322,24 @@ impl Work {
             last = now();
         }
         Ok(Ok(()))
+    }
+
+    /// Whether nobody but us keeps the namespace.
+    fn has_gone(&mut self) -> bool {
+        let (Some(identity), at) = (self.identity, now()) else {
+            return false;
+        };
+        if at.since(self.looked) < LOOK_EVERY {
+            return false;
+        }
+        self.looked = at;
+        let gone = self.namespace.has_gone(identity);
+        if gone {
+            let label = self.label.as_deref().unwrap_or("the namespace");
+            let note = format!("{label} is gone and is not watched any more");
+            let _ = self.sender.blocking_send(LiveItem::Note(note)); // nobody listens: nobody needs to know
+        }
+        gone
     }
 
     /// Waits for a message, but not beyond the next tick.
@@ -250,7 +361,8 @@ impl Work {
         };
         while let Some((table, seq)) = self.dumps.next(now()) {
             let request = table.request(seq, self.port);
-            let item = self.own.record(now(), &request);
+            let stamp = self.begin.take().unwrap_or_else(now);
+            let item = self.own.record(stamp, &request);
             if self.sender.blocking_send(item).is_err() {
                 return Ok(Err(Unwanted));
             }
@@ -263,6 +375,14 @@ impl Work {
         }
         if more {
             return Ok(Ok(true));
+        }
+        if self.fresh && self.dumps.is_settled() {
+            self.fresh = false;
+            let of = self.label.as_ref().map(|label| format!(" of {label}"));
+            let note = format!("read the kernel{}", of.unwrap_or_default());
+            if self.sender.blocking_send(LiveItem::Note(note)).is_err() {
+                return Ok(Err(Unwanted));
+            }
         }
         let sources: Vec<SourceId> = std::iter::once(&self.own)
             .chain(self.others.values())
@@ -327,6 +447,9 @@ impl Work {
                             items.push(self.own.record(stamp, &note));
                         }
                         used = end.next_multiple_of(4);
+                        for nsid in found.left.drain(..) {
+                            self.left(nsid, items);
+                        }
                     }
                     if used >= BATCH || items.len() >= 16 {
                         break true;
@@ -378,8 +501,19 @@ impl Work {
         }
     }
 
+    /// An id is nobody's any more: the next namespace that gets it is another one.
+    fn left(&mut self, nsid: i32, items: &mut Vec<LiveItem>) {
+        self.entered.remove(&nsid);
+        if let Some(Lane { source, .. }) = self.others.remove(&nsid) {
+            items.push(LiveItem::Closed { source });
+        }
+    }
+
     /// A datagram of another namespace: a source of its own, as interface numbers repeat between namespaces.
     fn other(&mut self, nsid: i32, at: Timestamp, datagram: &[u8], items: &mut Vec<LiveItem>) {
+        if self.entered.contains(&nsid) {
+            return;
+        }
         if !self.others.contains_key(&nsid) {
             if self.others.len() >= MAX_NSIDS {
                 return;
@@ -391,6 +525,8 @@ impl Work {
             let info = self.ids.announce(SourceKind::Netlink, Some(&label));
             self.others.insert(nsid, Lane::new(info.id));
             items.push(LiveItem::Source(info));
+            let note = format!("{label} is heard from now on; what it had before is not known");
+            items.push(LiveItem::Note(note));
         }
         if let Some(lane) = self.others.get_mut(&nsid) {
             items.push(lane.record(at, datagram));

@@ -183,6 +183,11 @@ impl Watched {
         })
     }
 
+    /// The file, as it can be shown.
+    pub fn name(&self) -> String {
+        crate::event::text::sanitized(&self.path.display().to_string())
+    }
+
     /// VRPs in it.
     pub fn len(&self) -> usize {
         self.file.vrps.len()

@@ -48,6 +48,18 @@ pub struct Host {
     pub name: Option<String>,
 }
 
+impl Host {
+    /// The same host, seen from inside one of its network namespaces.
+    pub fn inside(&self, namespace: Option<&str>) -> Host {
+        let name = match (&self.name, namespace) {
+            (Some(host), Some(namespace)) => Some(format!("{host} ({namespace})")),
+            (None, Some(namespace)) => Some(namespace.to_owned()),
+            (host, None) => host.clone(),
+        };
+        Host { name }
+    }
+}
+
 /// An incident: everything that one fault caused.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct IncidentView {
@@ -59,6 +71,9 @@ pub struct IncidentView {
     /// Set when the incident turned out to be part of another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<String>,
+    /// In a report about several network namespaces of one host: the one it is in, unless that is the host's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// `info`, `warning` or `critical`.
     pub severity: String,
     /// What is or was broken, with numbers.
@@ -129,6 +144,9 @@ pub struct ListedFinding {
     pub finding: FindingView,
     /// Incident id, or null.
     pub incident: Option<String>,
+    /// As in an incident.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 /// An effect in an incident's chain.
@@ -284,6 +302,7 @@ impl IncidentView {
                 "resolved"
             }
             .to_owned(),
+            namespace: None,
             merged_into: incident.merged_into.clone(),
             severity: severity(incident.severity).to_owned(),
             impact: incident.impact.clone(),
@@ -370,7 +389,7 @@ impl FindingView {
                 .map(EvidenceView::new)
                 .collect(),
             evidence_total: finding.evidence.total,
-            explain: finding.explain.clone(),
+            explain: finding.sentence(),
             period: finding.period.as_ref().map(|p| PeriodView {
                 s: rounded(p.seconds),
                 spread: rounded(p.spread),
@@ -472,6 +491,9 @@ pub struct Report {
     /// `flapscope.report/1`.
     pub schema: String,
     pub inputs: Vec<InputView>,
+    /// The filter that was on, with what it left; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<super::selection::FilterView>,
     pub span: SpanView,
     pub counts: CountsView,
     pub incidents: Vec<IncidentView>,
@@ -524,6 +546,27 @@ pub struct CountsView {
     pub tcp: u64,
     pub malformed: u64,
     pub gaps: u64,
+}
+
+impl CountsView {
+    /// Adds what another namespace's engine saw; `records` are those of the inputs, which are the same.
+    pub fn add(&mut self, other: &CountsView) {
+        let sums = [
+            (&mut self.events, other.events),
+            (&mut self.netlink, other.netlink),
+            (&mut self.bgp, other.bgp),
+            (&mut self.bmp, other.bmp),
+            (&mut self.bfd, other.bfd),
+            (&mut self.dhcp, other.dhcp),
+            (&mut self.lan, other.lan),
+            (&mut self.tcp, other.tcp),
+            (&mut self.malformed, other.malformed),
+            (&mut self.gaps, other.gaps),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 /// RFC 3339 of an optional time.

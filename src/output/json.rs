@@ -4,24 +4,27 @@ use super::alert::{
     Alert, CountsView, FindingView, GapView, IncidentView, InputView, ListedFinding, REPORT_SCHEMA,
     Report, SpanView, severity, time,
 };
+use super::selection::Selection;
 use crate::correlate::incident::Incident;
 use crate::engine::Engine;
 
 /// Rows of each table in a report unless `--top` says otherwise.
 pub const TOP: usize = 20;
 
-/// The whole analysis. `incidents` are given because `--filter` may have left some out; `top` limits the tables.
+/// The whole analysis, as far as `selection` lets it through. `incidents` are all there are.
 pub fn report(
     engine: &Engine,
     incidents: &[Incident],
     inputs: Vec<InputView>,
     records: u64,
-    top: usize,
+    selection: &Selection,
 ) -> Report {
     let counts = engine.counts();
+    let most = selection.top.max(TOP);
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         inputs,
+        filter: selection.told(engine, incidents),
         span: SpanView {
             from: time(engine.from()),
             to: time(engine.from().map(|_| engine.now())),
@@ -39,21 +42,26 @@ pub fn report(
             malformed: counts.malformed,
             gaps: counts.gaps,
         },
-        incidents: incidents.iter().map(IncidentView::new).collect(),
-        findings: engine
-            .findings()
-            .map(|(_, finding, incident)| ListedFinding {
+        incidents: selection
+            .incidents(incidents)
+            .iter()
+            .map(IncidentView::new)
+            .collect(),
+        findings: selection
+            .findings(engine)
+            .map(|(finding, incident)| ListedFinding {
                 finding: FindingView::new(finding),
                 incident: incident.map(str::to_owned),
+                namespace: None,
             })
             .collect(),
-        prefixes: engine.prefixes(top).iter().map(row).collect(),
-        sessions: engine.sessions(top.max(TOP)).iter().map(row).collect(),
-        servers: engine.servers().iter().map(row).collect(),
-        clients: engine
-            .clients()
+        prefixes: selection.prefixes(engine).iter().map(row).collect(),
+        sessions: selection.sessions(engine, most).iter().map(row).collect(),
+        servers: selection.servers(engine).iter().map(row).collect(),
+        clients: selection
+            .clients(engine)
             .iter()
-            .take(top.max(TOP))
+            .take(most)
             .map(row)
             .collect(),
         gaps: engine
@@ -63,6 +71,67 @@ pub fn report(
             .collect(),
         blind: engine.blind_spots(),
     }
+}
+
+/// The reports of several network namespaces of one host as one: what is listed says in which it is.
+pub fn together(reports: Vec<(Option<String>, Report)>) -> Option<Report> {
+    reports
+        .into_iter()
+        .map(|(namespace, report)| named(report, namespace))
+        .reduce(add)
+}
+
+fn named(mut report: Report, namespace: Option<String>) -> Report {
+    let Some(namespace) = namespace else {
+        return report;
+    };
+    for incident in &mut report.incidents {
+        incident.namespace = Some(namespace.clone());
+    }
+    for finding in &mut report.findings {
+        finding.namespace = Some(namespace.clone());
+    }
+    let tables = [
+        &mut report.prefixes,
+        &mut report.sessions,
+        &mut report.servers,
+        &mut report.clients,
+    ];
+    for row in tables.into_iter().flatten() {
+        if let Some(object) = row.as_object_mut() {
+            object.insert("namespace".into(), namespace.as_str().into());
+        }
+    }
+    report
+}
+
+fn add(mut all: Report, one: Report) -> Report {
+    all.filter = match (all.filter, one.filter) {
+        (Some(all), Some(one)) => Some(all.and(&one)),
+        (all, one) => all.or(one),
+    };
+    // Times of one length: their order is that of their digits. A namespace where nothing came has none.
+    let span =
+        |a: Option<String>, b: Option<String>, pick: fn(String, String) -> String| match (a, b) {
+            (Some(a), Some(b)) => Some(pick(a, b)),
+            (a, b) => a.or(b),
+        };
+    all.span.from = span(all.span.from, one.span.from, String::min);
+    all.span.to = span(all.span.to, one.span.to, String::max);
+    all.counts.add(&one.counts);
+    all.incidents.extend(one.incidents);
+    all.findings.extend(one.findings);
+    all.prefixes.extend(one.prefixes);
+    all.sessions.extend(one.sessions);
+    all.servers.extend(one.servers);
+    all.clients.extend(one.clients);
+    all.gaps.extend(one.gaps);
+    for spot in one.blind {
+        if !all.blind.contains(&spot) {
+            all.blind.push(spot);
+        }
+    }
+    all
 }
 
 fn row(row: &impl serde::Serialize) -> serde_json::Value {

@@ -6,6 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::alert::InputView;
 use super::json::tally;
+use super::selection::Selection;
 use crate::correlate::explain::{headline, reason_words};
 use crate::correlate::incident::{Effect, Incident};
 use crate::correlate::rules::Grade;
@@ -134,30 +135,37 @@ impl Page {
     }
 }
 
-/// The whole report.
+/// The whole report, as far as `selection` lets it through. `incidents` are all there are.
 pub fn render(
     engine: &Engine,
     incidents: &[Incident],
     inputs: &[InputView],
-    top: usize,
+    selection: &Selection,
     style: Style,
 ) -> String {
     let mut page = Page {
         out: String::new(),
         style,
     };
+    let top = selection.top;
     summary(&mut page, engine, incidents, inputs);
-    for incident in incidents.iter().filter(|i| i.merged_into.is_none()) {
+    if !selection.filter.is_empty() {
+        let sentence = selection.sentence(incidents);
+        let hint = format!("{sentence}; findings and tables show what matches it, too.");
+        page.wrapped("           ", 11, &hint, Some(Role::Accent));
+    }
+    let shown = selection.incidents(incidents);
+    for incident in shown.iter().filter(|i| i.merged_into.is_none()) {
         page.blank();
         self::incident(&mut page, incident);
     }
-    let quiet: Vec<&Finding> = engine
-        .findings()
-        .filter(|(_, _, incident)| incident.is_none())
-        .map(|(_, finding, _)| finding)
+    let quiet: Vec<&Finding> = selection
+        .findings(engine)
+        .filter(|(_, incident)| incident.is_none())
+        .map(|(finding, _)| finding)
         .collect();
     notes(&mut page, &quiet);
-    tables(&mut page, engine, top);
+    tables(&mut page, engine, selection);
     let gaps = engine.gaps();
     if !gaps.is_empty() {
         page.heading("GAPS");
@@ -191,7 +199,14 @@ fn summary(page: &mut Page, engine: &Engine, incidents: &[Incident], inputs: &[I
         ),
         None => "no events".to_owned(),
     };
-    let names: Vec<String> = inputs.iter().map(|i| text::sanitized(&i.name)).collect();
+    // Evidence is given as input:frame: with several inputs each says its number.
+    let names: Vec<String> = inputs
+        .iter()
+        .map(|i| match inputs.len() {
+            1 => text::sanitized(&i.name),
+            _ => format!("{}:{}", i.id, text::sanitized(&i.name)),
+        })
+        .collect();
     let head = page.paint(Role::Strong, "flapscope");
     page.wrapped(
         &format!("{head}  "),
@@ -353,7 +368,7 @@ fn effect(page: &mut Page, origin: Timestamp, effect: &Effect, last: bool) {
 fn details(page: &mut Page, finding: &Finding, indent: usize) {
     let head = " ".repeat(indent);
     if !finding.explain.is_empty() {
-        page.wrapped(&head, indent, &finding.explain, Some(Role::Muted));
+        page.wrapped(&head, indent, &finding.sentence(), Some(Role::Muted));
     }
     if let Some(period) = &finding.period {
         let matches = period
@@ -365,9 +380,9 @@ fn details(page: &mut Page, finding: &Finding, indent: usize) {
             &head,
             indent,
             &format!(
-                "every {:.1} s ± {:.0} %{matches}",
-                period.seconds,
-                period.spread * 100.0
+                "every {} ± {}{matches}",
+                measure(period.seconds),
+                measure(period.seconds * period.spread)
             ),
             Some(Role::Muted),
         );
@@ -428,7 +443,7 @@ fn notes(page: &mut Page, findings: &[&Finding]) {
         let said = if finding.explain.is_empty() {
             headline(finding)
         } else {
-            finding.explain.clone()
+            finding.sentence()
         };
         page.wrapped(&head, width, &said, None);
     }
@@ -440,8 +455,8 @@ fn notes(page: &mut Page, findings: &[&Finding]) {
     }
 }
 
-fn tables(page: &mut Page, engine: &Engine, top: usize) {
-    for table in super::tables::all(engine, top) {
+fn tables(page: &mut Page, engine: &Engine, selection: &Selection) {
+    for table in super::tables::all(engine, selection) {
         if table.rows.is_empty() {
             continue;
         }
@@ -454,7 +469,7 @@ fn tables(page: &mut Page, engine: &Engine, top: usize) {
 }
 
 /// Greedy wrap at spaces; a word longer than the room stands alone, uncut.
-fn wrap(text: &str, room: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let Some(line) = lines.last_mut() else { break };
@@ -472,7 +487,7 @@ fn wrap(text: &str, room: usize) -> Vec<String> {
 
 /// `12:04:07.118`.
 pub fn clock(at: Timestamp) -> String {
-    at.to_string().get(11..23).unwrap_or_default().to_owned()
+    at.clock().to_string()
 }
 
 fn day_and_clock(at: Timestamp) -> String {
@@ -480,6 +495,16 @@ fn day_and_clock(at: Timestamp) -> String {
         .get(..23)
         .unwrap_or_default()
         .replace('T', " ")
+}
+
+/// A period, as exact as it means something.
+fn measure(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.0005 => "0 ms".to_owned(),
+        s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
+        s if s < 100.0 => format!("{s:.1} s"),
+        s => format!("{s:.0} s"),
+    }
 }
 
 /// A time span for people.

@@ -1,5 +1,6 @@
 //! The report's tables as cells of text: unstable prefixes, sessions, DHCP servers and clients.
 
+use super::selection::Selection;
 use crate::engine::Engine;
 use crate::output::report::clock;
 
@@ -12,13 +13,13 @@ pub struct Table {
     pub more: Option<usize>,
 }
 
-/// Every table that has rows; at most `top` rows each.
-pub fn all(engine: &Engine, top: usize) -> Vec<Table> {
+/// Every table, with the rows of it that `selection` leaves.
+pub fn all(engine: &Engine, selection: &Selection) -> Vec<Table> {
     vec![
-        prefixes(engine, top),
-        sessions(engine, top),
-        servers(engine, top),
-        clients(engine, top),
+        prefixes(engine, selection),
+        sessions(engine, selection),
+        servers(engine, selection),
+        clients(engine, selection),
     ]
 }
 
@@ -38,9 +39,9 @@ fn table(
     }
 }
 
-fn prefixes(engine: &Engine, top: usize) -> Table {
-    let rows = engine
-        .prefixes(top)
+fn prefixes(engine: &Engine, selection: &Selection) -> Table {
+    let rows = selection
+        .prefixes(engine)
         .iter()
         .map(|row| {
             let frr = row.damping.first();
@@ -86,14 +87,14 @@ fn prefixes(engine: &Engine, top: usize) -> Table {
         "UNSTABLE PREFIXES (damping in observe mode: what a router with that profile would do)",
         head,
         rows,
-        top,
+        selection.top,
     )
 }
 
-fn sessions(engine: &Engine, top: usize) -> Table {
+fn sessions(engine: &Engine, selection: &Selection) -> Table {
     let named = |asn: Option<u32>| asn.map(|asn| format!("AS{asn}")).unwrap_or_default();
-    let rows = engine
-        .sessions(top.saturating_add(1))
+    let rows = selection
+        .sessions(engine, selection.top.saturating_add(1))
         .iter()
         .map(|row| {
             vec![
@@ -113,12 +114,12 @@ fn sessions(engine: &Engine, top: usize) -> Table {
     let head = &[
         "peer", "as", "local", "state", "since", "losses", "hold", "received", "sent", "seen by",
     ];
-    table("BGP SESSIONS", head, rows, top)
+    table("BGP SESSIONS", head, rows, selection.top)
 }
 
-fn servers(engine: &Engine, top: usize) -> Table {
-    let rows = engine
-        .servers()
+fn servers(engine: &Engine, selection: &Selection) -> Table {
+    let rows = selection
+        .servers(engine)
         .iter()
         .map(|server| {
             vec![
@@ -155,13 +156,13 @@ fn servers(engine: &Engine, top: usize) -> Table {
             "last seen",
         ],
         rows,
-        top,
+        selection.top,
     )
 }
 
-fn clients(engine: &Engine, top: usize) -> Table {
-    let rows = engine
-        .clients()
+fn clients(engine: &Engine, selection: &Selection) -> Table {
+    let rows = selection
+        .clients(engine)
         .iter()
         .map(|client| {
             let who = client
@@ -209,7 +210,7 @@ fn clients(engine: &Engine, top: usize) -> Table {
             "fingerprint (option 55)",
         ],
         rows,
-        top,
+        selection.top,
     )
 }
 

@@ -34,6 +34,17 @@ fn fixed_hash(value: &impl Hash) -> u64 {
     foldhash::fast::FixedState::with_seed(0x6468_6370).hash_one(value)
 }
 
+/// Kinds of terms remembered: a network hands out a handful of lease times.
+const MAX_TERMS: usize = 64;
+
+/// What servers hand out: seconds until T1, T2 and the end.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
+pub struct Term {
+    pub t1: u32,
+    pub t2: u32,
+    pub valid: u32,
+}
+
 /// A lease of an address or a delegated prefix.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -160,6 +171,10 @@ pub struct Leases {
     pub clients: Clients,
     leases: HashMap<(ScopeId, Prefix), Lease, RandomState>,
     ends: BTreeSet<(Timestamp, ScopeId, Prefix)>,
+    /// Each term with the first address that had it.
+    terms: BTreeMap<Term, Prefix>,
+    /// Scope of the relay behind which a client got its lease: it renews and releases it by unicast, past the relay. As many as leases.
+    homes: HashMap<ClientId, ScopeId, RandomState>,
     seen: Option<Box<Seen>>,
 }
 
@@ -171,6 +186,7 @@ impl Leases {
             return;
         };
         let Placed { scope, copy, twin } = self.scopes.place(event, &message);
+        let scope = self.home(&message).unwrap_or(scope);
         if copy {
             out.push(LeaseDelta::Duplicate);
         } else {
@@ -184,6 +200,11 @@ impl Leases {
         }));
     }
 
+    /// The terms of leases granted so far, each with the first address or prefix that had it.
+    pub fn terms(&self) -> impl Iterator<Item = (Term, Prefix)> {
+        self.terms.iter().map(|(term, prefix)| (*term, *prefix))
+    }
+
     /// The DHCP message that was applied last, in common form.
     pub fn seen(&self) -> Option<&Seen> {
         self.seen.as_deref()
@@ -192,6 +213,22 @@ impl Leases {
     /// The lease of an address or prefix.
     pub fn lease(&self, scope: ScopeId, prefix: Prefix) -> Option<&Lease> {
         self.leases.get(&(scope, prefix))
+    }
+
+    /// The scope of a lease that was granted through a relay, for what its client and server say about it past the relay (RFC 2131 §4.3.2:
+    /// renewals are unicast, and their answers too).
+    fn home(&self, m: &Message) -> Option<ScopeId> {
+        if !m.is_direct() || m.v6 || self.homes.is_empty() {
+            return None;
+        }
+        let addr = match m.verb {
+            Verb::Renew | Verb::Release => m.wanted.map(Prefix::host),
+            Verb::Ack => m.grants.first().map(|grant| grant.prefix),
+            _ => None,
+        }?;
+        let scope = *self.homes.get(&m.client)?;
+        let lease = self.leases.get(&(scope, addr))?;
+        (lease.client == m.client).then_some(scope)
     }
 
     fn count(&mut self, scope: ScopeId, event: &Event, m: &Message, out: &mut Vec<LeaseDelta>) {
@@ -331,6 +368,14 @@ impl Leases {
                 at + Duration::from_secs(u64::from(seconds))
             }
         };
+        let term = Term {
+            t1: grant.t1,
+            t2: grant.t2,
+            valid: grant.valid,
+        };
+        if self.terms.len() < MAX_TERMS {
+            self.terms.entry(term).or_insert(grant.prefix);
+        }
         let renewal = matches!(asked, Some(Verb::Renew | Verb::Rebind | Verb::Reboot));
         let old = self.remove(scope, grant.prefix);
         let mut lease = Lease {
@@ -386,6 +431,9 @@ impl Leases {
             self.remove(scope, prefix);
         }
         self.ends.insert((lease.until, scope, grant.prefix));
+        if !m.is_direct() && self.homes.len() < MAX_LEASES {
+            self.homes.insert(m.client.clone(), scope);
+        }
         self.leases.insert((scope, grant.prefix), lease);
         self.clients.confirm(scope, &m.client);
         if let Some(client) = self.clients.get_mut(scope, &m.client) {
@@ -427,6 +475,9 @@ impl Leases {
 
     fn remove(&mut self, scope: ScopeId, prefix: Prefix) -> Option<Lease> {
         let lease = self.leases.remove(&(scope, prefix))?;
+        if self.homes.get(&lease.client) == Some(&scope) {
+            self.homes.remove(&lease.client);
+        }
         self.ends.remove(&(lease.until, scope, prefix));
         if let Some(server) = self.servers.get_mut(scope, &lease.server) {
             server.leases = server.leases.saturating_sub(1);

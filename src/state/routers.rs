@@ -117,6 +117,13 @@ pub struct Routers {
 }
 
 impl Routers {
+    /// All routers, by link and address.
+    pub fn iter(&self) -> impl Iterator<Item = (Ipv6Addr, &Router)> {
+        self.routers
+            .iter()
+            .map(|((_, router), known)| (*router, known))
+    }
+
     /// Applies an event.
     pub fn apply(&mut self, event: &Event, out: &mut Vec<RouterDelta>) {
         let EventKind::Nd(nd) = &event.kind else {

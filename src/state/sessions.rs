@@ -255,6 +255,13 @@ impl Sessions {
         self.sessions.get(id.0 as usize)
     }
 
+    /// The session between two addresses outside of VRFs, and the index of the end that is `from`.
+    pub fn between(&self, from: IpAddr, to: IpAddr) -> Option<(SessionId, usize)> {
+        let (low, high) = if from <= to { (from, to) } else { (to, from) };
+        let id = *self.by_key.get(&(low, high, 0))?;
+        Some((id, usize::from(from != low)))
+    }
+
     /// All sessions in the order in which they were first seen.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
         self.sessions

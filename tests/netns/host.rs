@@ -28,7 +28,7 @@ pub fn ip(args: &str) -> Option<Output> {
 
 pub struct Host {
     pub name: String,
-    far: String,
+    pub far: String,
 }
 
 impl Host {
@@ -67,6 +67,15 @@ impl Host {
     /// What `ip` prints on the host.
     pub fn show(&self, args: &str) -> Vec<u8> {
         run(&format!("-n {} {args}", self.name)).stdout
+    }
+
+    /// Waits until `ip` prints `wanted` on the host.
+    pub fn until(&self, args: &str, wanted: &str) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !String::from_utf8_lossy(&self.show(args)).contains(wanted) {
+            assert!(std::time::Instant::now() < end, "{args}: never {wanted}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
     }
 
     /// Many commands at once.

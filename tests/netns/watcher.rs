@@ -9,7 +9,7 @@ use flapscope::detect::Settings;
 use flapscope::engine::Engine;
 use flapscope::event::Prefix;
 use flapscope::event::loss::GapKind;
-use flapscope::input::live::{self, LiveItem, SourceIds};
+use flapscope::input::live::{self, Confine, LiveItem, SourceIds};
 use flapscope::input::merge::live::LiveMerge;
 use flapscope::input::netlink::{self, Config, Namespace};
 use tokio::runtime::Runtime;
@@ -53,12 +53,9 @@ impl<'a> Watcher<'a> {
             ..Config::default()
         };
         let collector = netlink::open(&config).unwrap();
-        {
-            let _inside = runtime.enter();
-            collector
-                .spawn(sender, SourceIds::default(), stopped)
-                .unwrap();
-        }
+        collector
+            .spawn(sender, SourceIds::default(), stopped, Confine::default())
+            .unwrap();
         Watcher {
             host,
             runtime,

@@ -1,7 +1,8 @@
 //! The desk where a live run comes together: merge, recorder, rooms and teller, in this order.
 
 use super::told::Teller;
-use super::watch::Rooms;
+use crate::correlate::Told;
+use crate::engine::rooms::{Rooms, ToldIn};
 use crate::event::Timestamp;
 use crate::input::live::LiveItem;
 use crate::input::merge::live::LiveMerge;
@@ -10,20 +11,33 @@ use crate::input::record::Recorder;
 /// Everything behind the collectors' channel.
 pub struct Desk {
     merge: LiveMerge,
-    rooms: Rooms,
+    /// `None`: nothing is judged.
+    rooms: Option<Rooms>,
+    told: Vec<ToldIn>,
     recorder: Option<Recorder>,
     teller: Teller,
 }
 
 impl Desk {
     /// An empty desk.
-    pub fn new(rooms: Rooms, recorder: Option<Recorder>, teller: Teller) -> Desk {
+    pub fn new(rooms: Option<Rooms>, recorder: Option<Recorder>, teller: Teller) -> Desk {
         Desk {
             merge: LiveMerge::default(),
             rooms,
+            told: Vec::new(),
             recorder,
             teller,
         }
+    }
+
+    /// Says what is watched before anything happens.
+    pub fn begin(&mut self, watched: &[String]) -> anyhow::Result<()> {
+        Ok(self.teller.begin(watched)?)
+    }
+
+    /// Nobody reads alerts any more; the recording goes on.
+    pub fn mute(&mut self) {
+        self.teller.mute();
     }
 
     /// Moves received items into the merge; notes go to the reader at once.
@@ -43,8 +57,10 @@ impl Desk {
             self.item(item)?;
         }
         let horizon = self.merge.horizon(now);
-        self.rooms
-            .advance(horizon, self.recorder.as_mut(), &mut self.teller)?;
+        if let Some(rooms) = &mut self.rooms {
+            rooms.advance(horizon, &mut self.told);
+        }
+        self.tell()?;
         if let Some(recorder) = &mut self.recorder {
             recorder.advance(horizon);
             for news in recorder.news() {
@@ -62,8 +78,27 @@ impl Desk {
             // Evidence is where the recording has it (law 13).
             item.place(place);
         }
-        self.rooms
-            .item(&item, self.recorder.as_mut(), &mut self.teller)
+        if let (Some(rooms), Some(item)) = (&mut self.rooms, item.as_item()) {
+            rooms.item(&item, &mut self.told);
+        }
+        self.tell()
+    }
+
+    /// Hands over what the rooms have to say; the recorder keeps the minutes before an incident.
+    fn tell(&mut self) -> anyhow::Result<()> {
+        let Some(rooms) = &self.rooms else {
+            return Ok(());
+        };
+        for (room, said) in self.told.drain(..) {
+            if let Some(recorder) = &mut self.recorder {
+                let opened = matches!(said, Told::Opened(_));
+                let (Told::Opened(incident) | Told::Updated(incident) | Told::Resolved(incident)) =
+                    &said;
+                recorder.told(incident.updated_at, opened);
+            }
+            self.teller.tell(rooms.label(room), &said)?;
+        }
+        Ok(())
     }
 
     /// A sentence for whoever runs the program.
@@ -72,12 +107,14 @@ impl Desk {
     }
 
     /// End of input: the merge is emptied, the engine concludes, the recording is closed, all is written out.
-    pub fn finish(mut self) -> anyhow::Result<()> {
+    pub fn finish(&mut self) -> anyhow::Result<()> {
         while let Some(item) = self.merge.drain() {
             self.item(item)?;
         }
-        self.rooms
-            .finish(self.recorder.as_mut(), &mut self.teller)?;
+        if let Some(rooms) = &mut self.rooms {
+            rooms.finish(&mut self.told);
+        }
+        self.tell()?;
         let summary = self.recorder.as_mut().map(Recorder::finish);
         for news in self.recorder.iter_mut().flat_map(Recorder::news) {
             self.teller.note(&news)?;

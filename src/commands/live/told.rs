@@ -10,13 +10,44 @@ use crate::input::record::Summary;
 use crate::output::alert::{Alert, AlertKind, Host, severity};
 use crate::output::report::{self, Style};
 
+/// Standard output, until nobody reads it any more.
+struct Out {
+    to: io::BufWriter<io::Stdout>,
+    muted: bool,
+}
+
+impl Write for Out {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        if self.muted {
+            return Ok(octets.len());
+        }
+        self.to.write(octets).map_err(gone)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.muted {
+            return Ok(());
+        }
+        self.to.flush().map_err(gone)
+    }
+}
+
+/// A terminal that was hung up answers with EIO; it is as gone as a closed pipe.
+fn gone(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(libc::EIO) {
+        io::ErrorKind::BrokenPipe.into()
+    } else {
+        error
+    }
+}
+
 /// Writes alerts.
 pub struct Teller {
     format: LiveFormat,
     mode: Mode,
     host: Option<String>,
     style: Style,
-    out: io::BufWriter<io::Stdout>,
+    out: Out,
     dirty: bool,
     told: u64,
 }
@@ -29,10 +60,18 @@ impl Teller {
             mode,
             host,
             style: style(),
-            out: io::BufWriter::new(io::stdout()),
+            out: Out {
+                to: io::BufWriter::new(io::stdout()),
+                muted: false,
+            },
             dirty: false,
             told: 0,
         }
+    }
+
+    /// Nobody reads alerts any more.
+    pub fn mute(&mut self) {
+        self.out.muted = true;
     }
 
     /// Says what is watched before anything happens.
@@ -71,58 +110,46 @@ impl Teller {
         Ok(())
     }
 
-    /// Writes alerts of one room and empties the list.
-    pub fn tell(&mut self, room: Option<&str>, told: &mut Vec<Told>) -> anyhow::Result<()> {
+    /// Writes an alert of a room.
+    pub fn tell(&mut self, room: Option<&str>, said: &Told) -> anyhow::Result<()> {
         if self.mode == Mode::Record {
-            told.clear();
             return Ok(());
         }
-        for said in told.drain(..) {
-            self.told += 1;
-            self.dirty = true;
-            let host = Host {
-                name: self.host_of(room),
-            };
-            let alert = Alert::new(&said, &host);
-            match self.format {
-                LiveFormat::Json => {
-                    serde_json::to_writer(&mut self.out, &alert)?;
-                    self.out.write_all(b"\n")?;
-                }
-                LiveFormat::Text => {
-                    let word = match alert.kind {
-                        AlertKind::Opened => "opened",
-                        AlertKind::Updated => "updated",
-                        AlertKind::Resolved => "resolved",
-                    };
-                    let place = room.map(|room| format!(" [{room}]")).unwrap_or_default();
-                    let (Told::Opened(incident)
-                    | Told::Updated(incident)
-                    | Told::Resolved(incident)) = &said;
-                    writeln!(
-                        self.out,
-                        "{} {:<8} {word:<8} {}{place}  {}",
-                        report::clock(incident.updated_at),
-                        severity(incident.severity),
-                        incident.id,
-                        incident.title,
-                    )?;
-                    if alert.kind != AlertKind::Updated {
-                        let text = report::incident_text(incident, self.style);
-                        self.out.write_all(text.as_bytes())?;
-                    }
+        self.told += 1;
+        self.dirty = true;
+        let host = Host {
+            name: self.host.clone(),
+        };
+        let alert = Alert::new(said, &host.inside(room));
+        match self.format {
+            LiveFormat::Json => {
+                serde_json::to_writer(&mut self.out, &alert)?;
+                self.out.write_all(b"\n")?;
+            }
+            LiveFormat::Text => {
+                let word = match alert.kind {
+                    AlertKind::Opened => "opened",
+                    AlertKind::Updated => "updated",
+                    AlertKind::Resolved => "resolved",
+                };
+                let place = room.map(|room| format!(" [{room}]")).unwrap_or_default();
+                let (Told::Opened(incident) | Told::Updated(incident) | Told::Resolved(incident)) =
+                    said;
+                writeln!(
+                    self.out,
+                    "{} {:<8} {word:<8} {}{place}  {}",
+                    report::clock(incident.updated_at),
+                    severity(incident.severity),
+                    incident.id,
+                    incident.title,
+                )?;
+                if alert.kind != AlertKind::Updated {
+                    let text = report::incident_text(incident, self.style);
+                    self.out.write_all(text.as_bytes())?;
                 }
             }
         }
         Ok(())
-    }
-
-    fn host_of(&self, room: Option<&str>) -> Option<String> {
-        match (&self.host, room) {
-            (Some(host), Some(room)) => Some(format!("{host} ({room})")),
-            (host, None) => host.clone(),
-            (None, Some(room)) => Some(room.to_owned()),
-        }
     }
 
     /// Lets the reader see what was written.

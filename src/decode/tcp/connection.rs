@@ -221,10 +221,12 @@ impl Connection {
         }
         if let Some(ack) = segment.ack
             && self.half(receiver).acknowledge(ack)
-            && len == 0
             && flags == 0
         {
-            out(Output::Fact(TcpFact::Ack));
+            let struggled = std::mem::take(&mut self.half(receiver).struggles);
+            if len == 0 || struggled {
+                out(Output::Fact(TcpFact::Ack));
+            }
         }
         let closed = segment.window == 0 && !segment.syn;
         if closed && !self.half(sender).window_closed {
@@ -240,6 +242,7 @@ impl Connection {
             let again = self.payload(sender, seq, segment, room, stamp, out);
             self.half(sender).spoke_with_syn |= segment.syn;
             if again > 0 {
+                self.half(sender).struggles = true;
                 out(Output::Fact(TcpFact::Retransmission(again)));
             }
         }
@@ -306,7 +309,16 @@ impl Connection {
                     self.half(sender).hold(held)
                 };
                 match hold {
-                    Hold::Held => 0,
+                    Hold::Held => {
+                        let half = self.half(sender);
+                        half.struggles = true;
+                        let missing = half.next.map_or(0, |next| seq.wrapping_sub(next));
+                        // Told once for each hole: what follows behind it says nothing new.
+                        if half.holds_one() {
+                            out(Output::Fact(TcpFact::Hole(missing)));
+                        }
+                        0
+                    }
                     Hold::Known => len,
                     Hold::Full => {
                         // The holes before this segment will not be filled any more: what is behind them must go on.

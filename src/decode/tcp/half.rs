@@ -128,6 +128,8 @@ pub struct Half {
     pub spoke: bool,
     /// The SYN itself carried payload, and nothing followed yet.
     pub spoke_with_syn: bool,
+    /// Something was sent again or is missing, and no acknowledgement moved since.
+    pub struggles: bool,
     held: VecDeque<Held>,
     held_octets: usize,
     hole_since: Timestamp,
@@ -297,6 +299,11 @@ impl Half {
         }
         self.acked = Some(ack);
         forward <= WINDOW
+    }
+
+    /// Whether exactly one segment is held: the hole before it is new.
+    pub fn holds_one(&self) -> bool {
+        self.held.len() == 1
     }
 
     /// Octets that are held.

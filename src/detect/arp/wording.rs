@@ -143,7 +143,7 @@ pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, 
     evidence(&mut finding, contest);
     finding.broken.subject = true;
     finding.explain = if both_answer {
-        format!("two hosts answer for {addr}: {real} and {intruder}")
+        format!("Two hosts answer for {addr}: {real} and {intruder}")
     } else {
         format!("{intruder} announces {addr}, which {real} uses, and never answers for it")
     };

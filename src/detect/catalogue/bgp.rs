@@ -130,10 +130,21 @@ pub(super) const ROWS: &[Row] = &[
         ],
         SESSION,
     ),
-    named(
+    detected(
         Kind::SessionMtuBlackhole,
         &[Packets],
-        "Small packets get through and full-size segments are sent again and again, until the hold time ends, each time.",
+        [
+            "2 deaths of a session within 20 min, each with a block in front of it: the sender repeated a segment of 536 octets or more 3 times \
+             without an acknowledgement while the other end talked on; or, seen at the receiver, a small segment arrived behind a hole of 536 \
+             octets or more that was never filled. In between the session opened, so small packets passed.",
+            "RFC 2923 §2.1, RFC 4821 §1 (black holes); RFC 9293 §3.7.1 (536).",
+            "One death may be plain loss that began at an unlucky moment. An acknowledgement that moves on ends the block.",
+        ],
+        &[
+            "ping -M do -s 1472 -c 3 PEER",
+            "tracepath -n PEER",
+            "ss -tnoi 'dport = :179 or sport = :179'",
+        ],
     ),
     detected(
         Kind::SessionEmpty,
@@ -155,10 +166,18 @@ pub(super) const ROWS: &[Row] = &[
         ],
         SESSION,
     ),
-    named(
+    detected(
         Kind::SessionSpeakerRestarted,
-        &[Packets, Bmp, Mrt],
-        "All sessions of one router go at once and come back together.",
+        &[Packets, Bmp],
+        [
+            "At least 2 sessions of one BGP identifier, and 80 % of those that are seen, are closed by that router within 2 s (FIN or RST without a \
+             NOTIFICATION, Cease 6/2 or 6/3, BMP reason 4), and 2 are back within 360 s. They belong to 2 neighbors, or a SYN to the router was \
+             answered by RST meanwhile.",
+            "Survey D32; measured: FRR sets the Restart State bit (RFC 4724 §3) after a lost link too, so it proves nothing.",
+            "A dead path closes nothing, a lost link explains the closing, 'clear bgp *' says 6/4 and keeps the process, one neighbor may be \
+             de-configured. Told as planned (6/2, 6/3), or with routes kept by graceful restart, it is information.",
+        ],
+        SESSION,
     ),
     detected(
         Kind::PrefixTableTransfer,

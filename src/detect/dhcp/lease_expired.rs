@@ -215,6 +215,9 @@ impl LeaseExpired {
             f.also(about);
             touch_client(f, &message);
             f.touch(Touch::Address(addr));
+            if !prefix.is_host() {
+                f.touch(Touch::Prefix(prefix));
+            }
             for hop in net
                 .leases
                 .servers

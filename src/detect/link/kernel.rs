@@ -3,7 +3,6 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use crate::detect::finding::{Occurrence, Period};
 use crate::event::netlink::protocol_name;
 use crate::event::{Event, EventKind, Locator, Timestamp};
 use crate::state::NetState;
@@ -24,8 +23,6 @@ const CONTAINER_PREFIXES: &[&str] = &[
 ];
 /// Linux's PID_MAX_LIMIT: netlink ports above it were chosen by the kernel for a process's second socket.
 const PID_MAX: u32 = 4_194_304;
-/// Occurrences below which a median interval means nothing.
-const MIN_FOR_PERIOD: usize = 4;
 
 /// Whether an interface belongs to a container or virtual machine, by its name.
 pub(in crate::detect) fn is_container(name: &str) -> bool {
@@ -91,35 +88,6 @@ pub(in crate::detect) fn times(count: u64, first: Timestamp, last: Timestamp) ->
         0 | 1 => "once".to_owned(),
         n => format!("{n} times in {}", seconds(last.since(first))),
     }
-}
-
-/// The period of occurrences, where there are enough of them.
-pub(in crate::detect) fn period(occurrences: &[Occurrence]) -> Option<Period> {
-    if occurrences.len() < MIN_FOR_PERIOD {
-        return None;
-    }
-    let mut gaps: Vec<f64> = occurrences
-        .windows(2)
-        .filter_map(|pair| match pair {
-            [a, b] => Some(b.at.since(a.at).as_secs_f64()),
-            _ => None,
-        })
-        .collect();
-    let middle = median(&mut gaps)?;
-    if middle <= 0.0 {
-        return None;
-    }
-    let mut off: Vec<f64> = gaps.iter().map(|gap| (gap - middle).abs()).collect();
-    Some(Period {
-        seconds: middle,
-        spread: median(&mut off)? / middle,
-        matches: None,
-    })
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 /// A name as an argument of a shell command: quoted when it holds anything a shell could act on.
@@ -193,17 +161,5 @@ mod tests {
         assert_eq!(quoted("eth0.10"), "eth0.10");
         assert_eq!(quoted("e;id"), "'e;id'");
         assert_eq!(quoted("it's"), "'it'\\''s'");
-    }
-
-    #[test]
-    fn a_regular_beat_has_a_period_with_little_spread() {
-        let beats: Vec<Occurrence> = (0..6)
-            .map(|i| Occurrence {
-                at: Timestamp(i * 4_000_000_000),
-                until: None,
-            })
-            .collect();
-        let period = period(&beats).unwrap();
-        assert!((period.seconds - 4.0).abs() < 1e-9 && period.spread < 1e-9);
     }
 }

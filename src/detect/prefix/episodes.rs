@@ -473,10 +473,7 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
         }
     }
     let span = finding.last.since(episode.first).as_secs_f64();
-    finding.period = period(finding);
-    let every = finding
-        .period
-        .as_ref()
+    let every = Period::of(&finding.occurrences)
         .map(|p| format!(", every {:.1} s", p.seconds))
         .unwrap_or_default();
     let others = match episode.prefixes.len() {
@@ -507,8 +504,9 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
                     let (penalty, profile) = (&hot.penalties[0], &store.profiles()[0]);
                     let reuse = penalty.reuse_at(profile, now)?;
                     Some(format!(
-                        "; FRR's default damping would suppress it (penalty {}) until {reuse}",
-                        penalty.value(profile, now)
+                        "; FRR's default damping would suppress it (penalty {}) until {} UTC",
+                        penalty.value(profile, now),
+                        reuse.clock_from(now)
                     ))
                 })
                 .unwrap_or_default();
@@ -519,7 +517,7 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
         }
         Kind::PrefixPathOscillation => {
             format!(
-                "the AS path of {}{origin}{others} changed {} times in {span:.1} s between the same paths, and it was never withdrawn{seen}",
+                "The AS path of {}{origin}{others} changed {} times in {span:.1} s between the same paths, and it was never withdrawn{seen}",
                 episode.lead, episode.count
             )
         }
@@ -529,7 +527,7 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
                 .filter(|names| !names.is_empty())
                 .unwrap_or_else(|| "attributes".to_owned());
             format!(
-                "{what} of {}{origin}{others} changed {} times in {span:.1} s back and forth; path and reachability stayed{seen}",
+                "{}{origin}{others} changed its {what} {} times in {span:.1} s back and forth; path and reachability stayed{seen}",
                 episode.lead, episode.count
             )
         }
@@ -543,30 +541,4 @@ fn describe(finding: &mut Finding, kind: Kind, episode: &Episode, net: &NetState
         format!("vtysh -c 'show bgp {family} unicast {}'", episode.lead),
         format!("birdc 'show route for {} all'", episode.lead),
     ];
-}
-
-/// The median distance of occurrences, when there are enough of them and they keep it.
-fn period(finding: &Finding) -> Option<Period> {
-    /// Fewer distances prove no period.
-    const LEAST: usize = 3;
-    let mut gaps: Vec<f64> = finding
-        .occurrences
-        .windows(2)
-        .map(|w| w[1].at.since(w[0].at).as_secs_f64())
-        .filter(|gap| *gap > 0.0)
-        .collect();
-    if gaps.len() < LEAST {
-        return None;
-    }
-    gaps.sort_by(f64::total_cmp);
-    let median = gaps[gaps.len() / 2];
-    let mut off: Vec<f64> = gaps.iter().map(|gap| (gap - median).abs()).collect();
-    off.sort_by(f64::total_cmp);
-    let spread = off[off.len() / 2] / median;
-    // D3: a spread below 0.3 is periodic.
-    (spread < 0.3).then_some(Period {
-        seconds: median,
-        spread,
-        matches: None,
-    })
 }

@@ -215,9 +215,14 @@ impl Peers {
                         .for_each(|prefix| finding.affected.prefix(prefix));
                     finding.ended = Some(finding.last);
                     finding.explain = format!(
-                        "{} sent {} prefixes in {:.1} s because {}",
+                        "{} sent {} in {:.1} s because {}",
                         plural(finding.subjects.len(), "peer"),
-                        finding.affected.prefixes.len() as u64 + finding.affected.more_prefixes,
+                        match finding.affected.prefixes.len() as u64
+                            + finding.affected.more_prefixes
+                        {
+                            1 => "1 prefix".to_owned(),
+                            n => format!("{n} prefixes"),
+                        },
                         finding.last.since(finding.first).as_secs_f64(),
                         transfer.why.describe()
                     );

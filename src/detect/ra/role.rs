@@ -118,7 +118,8 @@ impl Role {
         finding.explain = format!(
             "{router} was not heard for its whole router lifetime of {lifetime} s (advertisements before: {}, the last at {}): hosts drop it \
              as default router",
-            entry.seen, entry.last
+            entry.seen,
+            entry.last.clock()
         );
         keys(&mut finding, net, scope, router, &macs_of(entry));
         self.expired = Some(board.raise(finding));

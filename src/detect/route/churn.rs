@@ -13,7 +13,7 @@ use std::time::Duration;
 use self::batch::{Batch, MASS, Ways, ranked};
 use super::prefixes::Prefixes;
 use crate::detect::finding::MAX_PREFIXES;
-use crate::detect::link::kernel::{actor, is_container, list, period, quoted, times};
+use crate::detect::link::kernel::{actor, is_container, list, quoted, times};
 use crate::detect::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
 };
@@ -429,7 +429,6 @@ fn common(
         finding.touch(Touch::Interface(name.clone()));
     }
     finding.actor = Some(actor(net, by, Some(protocol)));
-    finding.period = period(&finding.occurrences);
     finding.advice = vec![
         format!("ip route show proto {protocol}"),
         "vtysh -c 'show bgp summary' # or birdc show protocols".to_owned(),

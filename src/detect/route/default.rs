@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::detect::link::kernel::{actor, interfaces, list, period, placed, seconds, times, way};
+use crate::detect::link::kernel::{actor, interfaces, list, placed, seconds, times, way};
 use crate::detect::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
 };
@@ -132,7 +132,6 @@ impl Watch {
                 _ => "the kernel, without a notification".to_owned(),
             });
             touch(finding, delta, old, net);
-            finding.period = period(&finding.occurrences);
             let how_often = times(finding.count, finding.first, delta.at);
             let why = match delta.cause {
                 Cause::Notified => String::new(),
@@ -222,7 +221,6 @@ impl Watch {
             touch(finding, delta, new, net);
             finding.recovered(delta.at);
             finding.ended = Some(delta.at);
-            finding.period = period(&finding.occurrences);
             finding.explain = format!(
                 "The default route {} of {} changed {}, between gateways {}.",
                 delta.key.prefix,

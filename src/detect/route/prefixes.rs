@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::detect::link::kernel::{actor, interfaces, period, placed, seconds, times, way};
+use crate::detect::link::kernel::{actor, interfaces, placed, seconds, times, way};
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::netlink::{is_routing_daemon, protocol_name};
 use crate::event::{Event, Prefix, Timestamp};
@@ -472,7 +472,6 @@ fn describe(finding: &mut Finding, delta: &RouteDelta, route: &Route, net: &NetS
         finding.touch(Touch::Interface(name));
     }
     finding.actor = Some(actor(net, delta.by, Some(route.protocol)));
-    finding.period = period(&finding.occurrences);
     let prefix = delta.key.prefix;
     finding.affected.routes.insert(prefix);
     finding.advice = vec![

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::detect::link::kernel::{interfaces, list, period, placed, quoted, times};
+use crate::detect::link::kernel::{interfaces, list, placed, quoted, times};
 use crate::detect::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
 };
@@ -180,9 +180,9 @@ impl SilentDetector {
             finding.broken.subject = true;
             finding.broken.last_path = unreachable;
             finding.actor = Some("the kernel, without a notification".to_owned());
-            finding.period = period(&finding.occurrences);
             finding.explain = format!(
-                "{total} route(s) of {} vanished without a notification {}: {} ({}).",
+                "{total} {} of {} vanished without a notification {}: {} ({}).",
+                if total == 1 { "route" } else { "routes" },
                 list(waiting.owners.iter().map(|owner| protocol_name(*owner)), 3),
                 times(finding.count, finding.first, at),
                 list(&waiting.lost, 4),

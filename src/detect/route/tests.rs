@@ -298,7 +298,14 @@ fn a_route_that_is_deleted_and_added_again_and_again_flaps() {
         flap.subjects[0],
         Subject::Prefix("198.51.7.0/25".parse().unwrap())
     );
-    assert!((flap.period.as_ref().unwrap().seconds - 0.5).abs() < 0.01);
+    assert!(
+        (crate::detect::finding::Period::of(&flap.occurrences)
+            .unwrap()
+            .seconds
+            - 0.5)
+            .abs()
+            < 0.01
+    );
     assert!(lab.findings(Kind::RouteWithdrawn).is_empty());
 }
 

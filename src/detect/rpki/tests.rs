@@ -235,7 +235,10 @@ fn a_withdrawn_roa_is_told_with_the_route_that_it_made_invalid() {
     assert_eq!(incidents.len(), 1, "{incidents:#?}");
     assert_eq!(incidents[0].root.kind, Kind::RpkiVrpChanged);
     assert_eq!(incidents[0].chain.len(), 1);
-    assert_eq!(incidents[0].chain[0].rule, "vrp-change-invalidates");
+    assert_eq!(
+        incidents[0].chain[0].rule,
+        "vrp-change-turns-routes-invalid"
+    );
 }
 
 #[test]

@@ -152,6 +152,10 @@ pub fn judge(
         verdict.reason = if names_bfd { Reason::BfdDown } else { reason };
         if let Some((n, from)) = &verdict.notification {
             let (code, subcode) = n.cause();
+            let meaning = match n.meaning() {
+                "" => String::new(),
+                name => format!(" ({name})"),
+            };
             let wrapped = if n.inner.is_some() {
                 " inside a Hard Reset"
             } else {
@@ -164,7 +168,7 @@ pub fn judge(
                 .map(|t| format!(" \"{t}\""))
                 .unwrap_or_default();
             verdict.because = format!(
-                "{} sent NOTIFICATION {code}/{subcode}{wrapped}{text}",
+                "{} sent NOTIFICATION {code}/{subcode}{meaning}{wrapped}{text}",
                 session.ends[*from].addr
             );
         }
@@ -189,8 +193,9 @@ pub fn judge(
         });
         let who = silent.map_or(session.ends[far].addr, |end| session.ends[end].addr);
         verdict.because = format!(
-            "nothing was heard from {who} for the hold time of {} s since {last}{}",
+            "nothing was heard from {who} for the hold time of {} s since {}{}",
             hold.as_secs(),
+            last.clock(),
             unanswered(session)
         );
         return verdict;
@@ -279,11 +284,16 @@ fn unanswered(session: &Session) -> String {
 
 fn relative(cause: Timestamp, effect: Timestamp) -> String {
     let ns = effect.minus(cause);
-    let ms = ns.unsigned_abs() / 1_000_000;
-    match (ns >= 0, ms) {
-        (_, 0) => "at the same moment".to_owned(),
-        (true, ms) if ms >= 10_000 => format!("{} s before", ms / 1000),
-        (true, ms) => format!("{ms} ms before"),
-        (false, ms) => format!("{ms} ms after"),
+    let lag = match ns.unsigned_abs() / 1_000_000 {
+        0 => return "at the same moment".to_owned(),
+        ms if ms >= 10_000 => format!("{} s", ms / 1000),
+        ms if ms >= 1000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        ms => format!("{ms} ms"),
+    };
+    // Sources lag: the kernel's report of a lost carrier may come after the session noticed.
+    if ns > 0 {
+        format!("{lag} before")
+    } else {
+        format!("at that time (reported {lag} later)")
     }
 }

@@ -8,19 +8,19 @@ use crate::event::{EventKind, InputId, SourceId, SourceInfo, SourceKind, WireTex
 use crate::state::Changes;
 
 /// The analysed host 192.0.2.2 (AS64502) and its neighbor 192.0.2.1 (AS64501) on `eth9`.
-struct Lab {
+pub(super) struct Lab {
     net: NetState,
     detector: SessionLosses,
     board: Board,
     trouble: trouble::Trouble,
     /// What `trouble` found.
-    troubles: Board,
+    pub(super) troubles: Board,
     changes: Changes,
     number: u64,
 }
 
 impl Lab {
-    fn new() -> Lab {
+    pub(super) fn new() -> Lab {
         let mut lab = Lab {
             net: NetState::default(),
             detector: SessionLosses::default(),
@@ -60,7 +60,7 @@ impl Lab {
         lab
     }
 
-    fn event(&mut self, ms: i64, kind: EventKind) {
+    pub(super) fn event(&mut self, ms: i64, kind: EventKind) {
         self.number += 1;
         let event = Event {
             at: Timestamp(ms * 1_000_000),
@@ -125,7 +125,7 @@ impl Lab {
         );
     }
 
-    fn bgp(&mut self, ms: i64, from_peer: bool, port: u16, message: BgpMessage) {
+    pub(super) fn bgp(&mut self, ms: i64, from_peer: bool, port: u16, message: BgpMessage) {
         let (peer, host) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let session = if from_peer {
             Direction {
@@ -156,7 +156,7 @@ impl Lab {
         );
     }
 
-    fn establish(&mut self, ms: i64, port: u16) {
+    pub(super) fn establish(&mut self, ms: i64, port: u16) {
         self.open(ms, port);
         self.bgp(ms + 2, false, port, BgpMessage::Keepalive);
         self.bgp(ms + 3, true, port, BgpMessage::Keepalive);
@@ -197,7 +197,12 @@ impl Lab {
     }
 }
 
-fn notification(code: u8, subcode: u8, inner: Option<(u8, u8)>, text: Option<&str>) -> BgpMessage {
+pub(super) fn notification(
+    code: u8,
+    subcode: u8,
+    inner: Option<(u8, u8)>,
+    text: Option<&str>,
+) -> BgpMessage {
     BgpMessage::Notification(Notification {
         code,
         subcode,

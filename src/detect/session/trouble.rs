@@ -8,6 +8,7 @@ use crate::state::rib::{RibEvent, RibId};
 use crate::state::sessions::{DownCause, Session, SessionDelta, SessionId, State};
 use crate::state::{NetState, Observation};
 
+use super::full_size::FullSize;
 use super::perspective::Perspective;
 use super::reason;
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Reason, Severity, Subject, Touch};
@@ -35,7 +36,7 @@ enum Question {
     Empty(SessionId),
 }
 
-/// `session.open-rejected`, `session.stalled`, `session.near-miss`, `session.empty`.
+/// `session.open-rejected`, `session.stalled`, `session.near-miss`, `session.empty`, `session.mtu-blackhole`.
 #[derive(Default)]
 pub(super) struct Trouble {
     perspective: Perspective,
@@ -43,6 +44,7 @@ pub(super) struct Trouble {
     misses: BTreeMap<SessionId, FindingKey>,
     stalls: BTreeMap<(SessionId, usize), FindingKey>,
     questions: BTreeSet<(Timestamp, Question)>,
+    full_size: FullSize,
     /// What a RIB held when its session was last lost.
     held: BTreeMap<RibId, u32>,
 }
@@ -65,6 +67,12 @@ impl Detector for Trouble {
             self.perspective.observe(seen);
             return;
         }
+        if let EventKind::Tcp(tcp) = &seen.event.kind
+            && self.full_size.wants(tcp.what)
+            && let Some(found) = net.sessions.between(tcp.src.ip(), tcp.dst.ip())
+        {
+            self.full_size.segment(found, seen.event, tcp.what, board);
+        }
         for delta in &seen.changes.sessions {
             if let SessionDelta::Refused { id, .. }
             | SessionDelta::Up { id, .. }
@@ -78,7 +86,9 @@ impl Detector for Trouble {
             }
             match delta {
                 SessionDelta::Refused { id, cause } => self.refused(*id, cause, seen, net, board),
+                SessionDelta::Down { id, .. } => self.died(*id, seen, net, board),
                 SessionDelta::Up { id, .. } => {
+                    self.full_size.up(*id);
                     if let Some((_, Some(key))) = self.refusals.remove(id) {
                         board.update(key, |finding| {
                             finding.recovered(seen.event.at);
@@ -164,6 +174,22 @@ impl Trouble {
             session.ends[far].addr
         )];
         finding
+    }
+
+    fn died(&mut self, id: SessionId, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        let Some(session) = net.sessions.get(id).filter(|s| s.feed.is_none()) else {
+            return;
+        };
+        if let Some(new) = self.full_size.down(id, session, seen.event, board) {
+            let finding = self.finding(
+                Kind::SessionMtuBlackhole,
+                Severity::Warning,
+                session,
+                net,
+                new.first,
+            );
+            self.full_size.raise(new, finding, board);
+        }
     }
 
     fn refused(
@@ -341,7 +367,7 @@ impl Trouble {
             finding.fidelity = crate::detect::Fidelity::Inferred;
             finding.broken.subject = true;
             finding.explain = format!(
-                "the session with {} came back {} s ago with {} prefixes; before it was lost there were {held}",
+                "The session with {} came back {} s ago with {} prefixes; before it was lost there were {held}",
                 session.ends[of.sender].addr,
                 now.since(up).as_secs(),
                 of.present

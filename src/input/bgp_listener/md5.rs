@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{IpAddr, TcpListener};
 
+use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
 
 use super::config::Password;
@@ -36,6 +37,37 @@ nix::setsockopt_impl!(
     libc::TCP_MD5SIG,
     Signature,
     nix::sys::socket::sockopt::SetStruct<'_, Signature>
+);
+
+/// Whether this kernel signs with MD5, by asking it to: `CONFIG_TCP_MD5SIG`.
+pub fn has_md5() -> io::Result<bool> {
+    let listener = TcpListener::bind((IpAddr::from([127, 0, 0, 1]), 0))?;
+    let password = Password::probe();
+    match expect(&listener, IpAddr::from([127, 0, 0, 2]), &password) {
+        Ok(()) => Ok(true),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Whether this kernel has TCP-AO (RFC 5925): it knows the option and finds our structure too short, or does not know it.
+pub fn has_ao() -> io::Result<bool> {
+    let listener = TcpListener::bind((IpAddr::from([127, 0, 0, 1]), 0))?;
+    Ok(setsockopt(&listener, AoKey, &0) != Err(Errno::ENOPROTOOPT))
+}
+
+/// `TCP_AO_ADD_KEY` of linux/tcp.h; libc has no name for it.
+const TCP_AO_ADD_KEY: libc::c_int = 38;
+
+/// The option, with a value that is never a key.
+#[derive(Copy, Clone, Debug)]
+struct AoKey;
+
+nix::setsockopt_impl!(
+    AoKey,
+    libc::IPPROTO_TCP,
+    TCP_AO_ADD_KEY,
+    u32,
+    nix::sys::socket::sockopt::SetStruct<'_, u32>
 );
 
 /// Connections from `peer` must be signed with this key.

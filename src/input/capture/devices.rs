@@ -13,8 +13,9 @@ use std::path::Path;
 const ARPHRD_ETHER: u16 = 1;
 /// `ARPHRD_LOOPBACK`.
 const ARPHRD_LOOPBACK: u16 = 772;
-/// `IFF_UP` (linux/if.h).
+/// `IFF_UP`, `IFF_NOARP` (linux/if.h).
 const IFF_UP: u32 = 1;
+const IFF_NOARP: u32 = 0x80;
 
 /// Beginnings of names that container runtimes and overlays use: Docker's own bridge, Calico, CNI's bridge and Podman's, LXC and
 /// Cilium, Flannel, VXLAN, Cilium, kube-proxy's IPVS dummy, node-local DNS, libvirt's taps, Open vSwitch's datapath.
@@ -218,12 +219,19 @@ pub fn list() -> std::io::Result<Vec<Device>> {
 
 /// Whether a device is up now.
 pub fn is_up(name: &str) -> bool {
-    flags_say_up(&fs::read_to_string(Path::new(CLASS).join(name).join("flags")).unwrap_or_default())
+    let flags = fs::read_to_string(Path::new(CLASS).join(name).join("flags"));
+    flags_of(&flags.unwrap_or_default()) & IFF_UP != 0
 }
 
-fn flags_say_up(flags: &str) -> bool {
-    u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16)
-        .is_ok_and(|flags| flags & IFF_UP != 0)
+fn flags_of(text: &str) -> u32 {
+    u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap_or_default()
+}
+
+/// Whether a device has another end. A pair's ends may have the same number, each in its namespace (the first interface of a
+/// container and of the host's side): then it looks like a dummy but for the flag that dummies and IFBs have, and like a tap but for
+/// the file.
+fn is_paired(iflink: &str, ifindex: &str, flags: u32, is_tap: bool) -> bool {
+    iflink != ifindex || (flags & IFF_NOARP == 0 && !is_tap)
 }
 
 /// The names in [`TABLE`]: two lines of heading, then `NAME: counters`.
@@ -248,10 +256,11 @@ fn describe(class: &Path, name: &str) -> Device {
         .collect();
     lower.sort_unstable();
     let master = fs::read_link(folder.join("master")).ok();
+    let flags = flags_of(&text("flags"));
     Device {
         name: name.to_owned(),
         kind: text("type").parse().unwrap_or_default(),
-        is_up: flags_say_up(&text("flags")),
+        is_up: flags & IFF_UP != 0,
         is_hardware: folder.join("device").exists(),
         is_bridge: folder.join("bridge").is_dir(),
         is_bond: folder.join("bonding").is_dir(),
@@ -262,7 +271,12 @@ fn describe(class: &Path, name: &str) -> Device {
             .to_owned(),
         master: master.and_then(|path| Some(path.file_name()?.to_str()?.to_owned())),
         lower,
-        is_paired: text("iflink") != text("ifindex"),
+        is_paired: is_paired(
+            &text("iflink"),
+            &text("ifindex"),
+            flags,
+            folder.join("tun_flags").exists(),
+        ),
     }
 }
 
@@ -451,6 +465,15 @@ mod tests {
             "capturing on br0, eth0; left out: cali0 cali1 cali2 cali3 and 2 more (containers'), eth1 (port of br0), lo (loopback)"
         );
         assert_eq!(choose(&[]).to_string(), "capturing on no interface");
+    }
+
+    #[test]
+    fn an_end_of_a_pair_is_known_though_the_other_end_has_its_number() {
+        const UP: u32 = 0x1003; // up, broadcast, multicast
+        assert!(is_paired("7", "2", UP, false));
+        assert!(is_paired("2", "2", UP, false));
+        assert!(!is_paired("2", "2", UP | IFF_NOARP, false), "a dummy");
+        assert!(!is_paired("2", "2", UP, true), "a tap");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub enum Ended {
     /// It was told to, or nobody listens any more.
     Stopped,
     /// The interface cannot be read any more.
-    Failed(Error),
+    Failed(String),
 }
 
 pub struct Reader {
@@ -105,7 +105,7 @@ impl Reader {
                         None
                     }
                 }
-                Err(error) => Some(Ended::Failed(error)),
+                Err(error) => Some(Ended::Failed(error.to_string())),
             };
         }
         let end = now().max(counted.floor);

@@ -17,7 +17,7 @@ use pcap::BreakLoop;
 use super::reader::{Ended, Reader};
 use super::{Choice, Handle, OpenError, Opened, Options, Why, devices, open_one, wanted};
 use crate::event::{SourceKind, Timestamp};
-use crate::input::live::{LiveItem, LiveSender, SourceIds, Stop, now};
+use crate::input::live::{Confine, Duty, LiveItem, LiveSender, SourceIds, Stop, now};
 
 /// How often readers look up. Promises of silence let the merge move on within its watermark of half a second.
 const TICK: Duration = Duration::from_millis(250);
@@ -48,9 +48,15 @@ impl Control {
         let _ = self.0.send(Message::Look);
     }
 
-    /// Ends all readers, as the [`Stop`] given to [`run`] does.
+    /// Ends all readers.
     pub fn stop(&self) {
         let _ = self.0.send(Message::Stop);
+    }
+
+    /// Ends all readers when `stop` says so.
+    pub async fn stop_with(self, mut stop: Stop) {
+        let _ = stop.wait_for(|stop| *stop).await; // an error means the same
+        self.stop();
     }
 }
 
@@ -74,16 +80,17 @@ struct Supervisor {
     names: String,
     /// Wanted, but down.
     down: Vec<String>,
+    confine: Confine,
 }
 
-/// Starts a thread for each open handle and one that watches over them. All end after `stop`, the channel's sender with them.
-/// Call it inside a tokio runtime.
+/// Starts a thread that watches over one thread for each open handle. All end when the [`Control`] says so or is gone, the channel's
+/// sender with them.
 pub fn run(
     opened: Opened,
     options: Options,
     ids: SourceIds,
     sender: LiveSender,
-    mut stop: Stop,
+    confine: Confine,
 ) -> io::Result<Control> {
     let (outbox, inbox) = mpsc::channel();
     let control = Control(outbox.clone());
@@ -98,19 +105,23 @@ pub fn run(
         refused: BTreeSet::new(),
         names: names().unwrap_or_default(),
         down: Vec::new(),
+        confine,
     };
-    supervisor.note_down(opened.choice.as_ref(), &opened.failed);
-    for handle in opened.handles {
-        supervisor.start(handle)?;
-    }
     thread::Builder::new()
         .name("capture".into())
-        .spawn(move || supervisor.watch())?;
-    let stopper = control.clone();
-    tokio::spawn(async move {
-        let _ = stop.wait_for(|stop| *stop).await;
-        stopper.stop();
-    });
+        .spawn(move || match supervisor.confine.enter(Duty::Interfaces) {
+            Ok(()) => {
+                supervisor.note_down(opened.choice.as_ref(), &opened.failed);
+                for handle in opened.handles {
+                    let name = handle.name.clone();
+                    if let Err(error) = supervisor.start(handle) {
+                        supervisor.tell(format!("{name}: {error}"));
+                    }
+                }
+                supervisor.watch();
+            }
+            Err(error) => supervisor.tell(format!("no packets are captured: {error}")),
+        })?;
     Ok(control)
 }
 
@@ -134,10 +145,14 @@ impl Supervisor {
         self.running.insert(name.clone(), running);
         self.refused.remove(&name);
         let outbox = self.outbox.clone();
+        let confine = self.confine.clone();
         thread::Builder::new()
             .name(format!("capture {name}"))
             .spawn(move || {
-                let ended = reader.run();
+                let ended = match confine.enter(Duty::Packets) {
+                    Ok(()) => reader.run(),
+                    Err(error) => Ended::Failed(error.to_string()),
+                };
                 let _ = outbox.send(Message::Ended { name, ended });
             })?;
         Ok(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::dump::Dumps;
+use super::namespaces;
 use crate::event::Timestamp;
 use crate::event::text::sanitized;
 
@@ -13,6 +14,7 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
+const RTM_DELNSID: u16 = 89;
 const RTM_DELNEXTHOP: u16 = 105;
 const NLM_F_MULTI: u16 = 0x02;
 const NLM_F_DUMP_INTR: u16 = 0x10;
@@ -37,6 +39,8 @@ pub struct Scan {
 pub struct Found {
     /// Sentences about what went wrong.
     pub notes: Vec<String>,
+    /// Ids of namespaces that are gone.
+    pub left: Vec<i32>,
     /// The port of a process that changed something, the last one of the datagram.
     pub port: Option<u32>,
 }
@@ -85,6 +89,7 @@ impl Scan {
                 RTM_NEWLINK | RTM_DELLINK if self.link_changed(kind, payload) && !dump => {
                     dumps.touched(at);
                 }
+                RTM_DELNSID => found.left.extend(namespaces::id_of(payload)),
                 RTM_NEWADDR | RTM_DELADDR | RTM_DELNEXTHOP if !dump => dumps.touched(at),
                 _ => {}
             }

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -14,8 +15,12 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, NetlinkAddr, recvmsg, setsockopt};
 
+use crate::event::source::NETNS;
+
 /// Multicast groups (linux/rtnetlink.h): link, neigh, IPv4 address, route and rule, IPv6 address, route and rule, netconf of both, mdb, nexthop.
 const GROUPS: &[u32] = &[1, 3, 5, 7, 8, 9, 11, 19, 24, 25, 26, 32];
+/// Ids of namespaces: they come, go, and are given to others.
+const GROUP_NSID: u32 = 28;
 /// Receive buffer asked for: a notification takes some 800 octets of it, the kernel makes 60,000 a second (measured), so this is
 /// about a second of a full-speed burst.
 pub const BUFFER: usize = 32 << 20;
@@ -52,7 +57,8 @@ impl Namespace {
         })
     }
 
-    fn path(&self) -> Option<PathBuf> {
+    /// Where it can be entered.
+    pub(super) fn path(&self) -> Option<PathBuf> {
         match self {
             Namespace::Own => None,
             Namespace::Named(name) => Some(PathBuf::from("/run/netns").join(name)),
@@ -60,12 +66,29 @@ impl Namespace {
         }
     }
 
+    /// What it is now, as long as it exists: device and inode. `None` for our own, which nobody can take away.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        let meta = std::fs::metadata(self.path()?).ok()?;
+        Some((meta.dev(), meta.ino()))
+    }
+
+    /// Whether what was `identity` has gone from where it was found. What we may not look at is still there.
+    pub fn has_gone(&self, identity: (u64, u64)) -> bool {
+        let Some(path) = self.path() else {
+            return false;
+        };
+        match std::fs::metadata(path) {
+            Ok(meta) => (meta.dev(), meta.ino()) != identity,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     /// How it is shown and recorded; `None` for our own.
     pub fn label(&self) -> Option<String> {
         match self {
             Namespace::Own => None,
-            Namespace::Named(name) => Some(format!("netns {name}")),
-            Namespace::Process(pid) => Some(format!("netns of {pid}")),
+            Namespace::Named(name) => Some(format!("{NETNS}{name}")),
+            Namespace::Process(pid) => Some(format!("{NETNS}of {pid}")),
         }
     }
 
@@ -166,7 +189,8 @@ impl NetlinkSocket {
                 )
             })?;
         }
-        for group in GROUPS {
+        let ids: &[u32] = if all_nsid { &[GROUP_NSID] } else { &[] };
+        for group in GROUPS.iter().chain(ids) {
             if let Err(error) = socket.add_membership(*group) {
                 notes.push(format!("netlink group {group} is not available: {error}"));
             }

@@ -128,14 +128,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether two servers' configurations for one client contradict each other in what decides where traffic goes.
-    pub fn contradicts(&self, other: &Config) -> bool {
+    /// Whether two servers' configurations for one client contradict each other in what decides where traffic goes. DHCPv6 gives no gateway:
+    /// there a name server from one where the other gives none is the whole of an attack (mitm6), and never of an HA pair.
+    pub fn contradicts(&self, other: &Config, v6: bool) -> bool {
         self.routers != other.routers
             || self.routes != other.routes
             || (self.mask.is_some() && other.mask.is_some() && self.mask != other.mask)
             || (!self.dns.is_empty()
                 && !other.dns.is_empty()
                 && !self.dns.iter().any(|dns| other.dns.contains(dns)))
+            || (v6 && self.dns.is_empty() != other.dns.is_empty())
     }
 }
 

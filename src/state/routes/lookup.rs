@@ -22,6 +22,11 @@ impl Routes {
             .take_while(move |(key, _)| key.table == table && key.prefix == prefix)
     }
 
+    /// Whether a route was there when the first dump of its family told what is: before anybody watched.
+    pub fn from_start(&self, key: &RouteKey, route: &Route) -> bool {
+        self.baseline_at[usize::from(key.prefix.is_ipv6())].is_some_and(|at| route.since <= at)
+    }
+
     /// The best default route of the main table.
     pub fn default(&self, v6: bool) -> Option<(&RouteKey, &Route)> {
         let all = if v6 {

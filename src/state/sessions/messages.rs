@@ -345,7 +345,7 @@ impl Sessions {
                 other.retransmissions = 0;
                 session.ends[sender].zero_window = None;
             }
-            TcpFact::FullSize(_) => {}
+            TcpFact::FullSize(_) | TcpFact::Hole(_) => {}
         }
     }
 }

@@ -13,6 +13,7 @@ const ROOM: usize = 1 << 20;
 struct Wire {
     connection: Connection,
     out: Vec<String>,
+    holes: Vec<u32>,
     at: i64,
     frame: Frame,
     source: u32,
@@ -96,13 +97,18 @@ impl Wire {
             missing: seg.missing,
             ip_id: self.ip_id,
         };
-        let out = &mut self.out;
-        self.connection
-            .take(seg.sender, &segment, ROOM, &stamp, &mut |output| {
-                if !matches!(output, Output::Fact(TcpFact::FullSize(_))) {
-                    out.push(word(&output));
-                }
-            });
+        let (out, holes) = (&mut self.out, &mut self.holes);
+        self.connection.take(
+            seg.sender,
+            &segment,
+            ROOM,
+            &stamp,
+            &mut |output| match output {
+                Output::Fact(TcpFact::FullSize(_)) => {}
+                Output::Fact(TcpFact::Hole(octets)) => holes.push(octets),
+                other => out.push(word(&other)),
+            },
+        );
         self
     }
 
@@ -230,11 +236,19 @@ fn a_hole_is_given_up_after_two_seconds() {
 #[test]
 fn a_hole_that_the_receiver_acknowledged_is_a_loss_of_the_capture() {
     let mut wire = Wire::new();
-    wire.syn(99).data(100, "abc").data(113, "xyz");
+    wire.syn(99)
+        .data(100, "abc")
+        .data(113, "xyz")
+        .data(116, "z");
+    assert_eq!(wire.holes, [10], "each hole is told once");
+    wire.at = 2;
     wire.ack(103).ack(113);
     assert_eq!(wire.connection.deadline(), Some(Timestamp(12 * MS)));
     wire.expire(12);
-    assert_eq!(wire.said(), "Syn 0:abc@1 Ack 0:lost Some(10) 0:xyz@12");
+    assert_eq!(
+        wire.said(),
+        "Syn 0:abc@1 Ack 0:lost Some(10) 0:xyz@12 0:z@12"
+    );
 }
 
 #[test]

@@ -1,0 +1,189 @@
+//! The causal rules: hand-made scenes with an engineer's verdict, and a mutation test that takes every rule, join, window and discriminator out
+//! of the book and demands that a scene or a capture notices.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends here
+
+#[path = "causes/dhcp.rs"]
+mod dhcp;
+#[path = "causes/kernel.rs"]
+mod kernel;
+#[path = "causes/local.rs"]
+mod local;
+#[path = "causes/routing.rs"]
+mod routing;
+#[path = "causes/scene.rs"]
+mod scene;
+mod support;
+
+use std::collections::BTreeSet;
+
+use flapscope::correlate::rule::{Book, Mutation};
+use flapscope::correlate::rules::RULES;
+use scene::{Scene, links, played};
+
+fn scenes() -> Vec<Scene> {
+    let all = [local::all(), dhcp::all(), routing::all(), kernel::all()];
+    all.into_iter().flatten().collect()
+}
+
+#[test]
+fn every_scene_gets_the_engineers_verdict() {
+    let mut wrong = Vec::new();
+    for scene in scenes() {
+        let (wanted, got) = (scene.wanted(), links(&played(&scene, Book::default())));
+        if wanted != got {
+            wrong.push(format!(
+                "{}\n  wanted {wanted:#?}\n  got {got:#?}",
+                scene.name
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} scenes:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// Nothing that an observer sees may depend on the order in which findings came up (law 13).
+#[test]
+fn the_order_of_findings_changes_no_verdict() {
+    for mut scene in scenes() {
+        let forward = links(&played(&scene, Book::default()));
+        scene.findings.reverse();
+        scene.hidden.reverse();
+        assert_eq!(
+            links(&played(&scene, Book::default())),
+            forward,
+            "{}",
+            scene.name
+        );
+    }
+}
+
+#[test]
+fn every_rule_is_shown_by_a_scene_of_its_name() {
+    let scenes = scenes();
+    let shown: BTreeSet<&str> = scenes
+        .iter()
+        .flat_map(|scene| &scene.causes)
+        .flatten()
+        .map(|(_, rule)| *rule)
+        .collect();
+    let missing: Vec<&str> = RULES
+        .iter()
+        .map(|rule| rule.name)
+        .filter(|name| !shown.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Rules that no capture in the repository shows yet; scenes of hand-made findings stand for them. Shrinks, never grows.
+const ONLY_IN_SCENES: &[&str] = &[
+    "feed-restart-repeats-state",
+    "link-down-drops-bfd",
+    "link-down-removes-address",
+    "link-down-loses-neighbor",
+    "link-flap-restarts-dhcp",
+    "bfd-settings-too-tight",
+    "neighbor-unreachable-drops-session",
+    "address-move-flips-neighbor",
+    "conflict-makes-clients-decline",
+    "decline-shows-conflict",
+    "duplicate-lease-conflicts",
+    "pool-exhausted-silences-server",
+    "rogue-server-misleads-clients",
+    "route-injection-by-server",
+    "dhcp-changes-default-route",
+    "dhcp-moves-address",
+    "delegation-end-removes-route",
+    "request-storm-churns-routes",
+    "dhcp-routes-shadow",
+    "same-sender-breaks-dhcp",
+    "ra-one-sender",
+    "router-change-renumbers",
+    "address-loss-withdraws-prefix",
+    "address-gone-but-announced",
+    "withdrawn-address-is-claimed-elsewhere",
+    "peer-restart-loses-address",
+    "same-neighbor-other-bfd",
+    "speaker-restart-drops-sessions",
+    "restart-gives-up",
+    "session-down-resends-table",
+    "stalled-session-ends",
+    "same-upstream-failure",
+    "gateway-lost-unresolves-prefix",
+    "origin-conflict-moves-paths",
+    "one-announcement-many-faults",
+    "vrp-change-turns-routes-invalid",
+    "revalidation-resends-table",
+    "cache-loss-changes-roas",
+    "flap-hunts-paths",
+    "oscillation-shows-elsewhere",
+    "writers-fight-over-routes",
+    "one-actor-clears-the-interface",
+    "foreign-write-drops-session",
+    "route-loss-drops-session",
+    "kernel-route-change-announced",
+    "one-change-many-views",
+];
+
+#[test]
+fn captures_show_the_rules_in_real_traffic() {
+    let mut shown = BTreeSet::new();
+    for directory in support::own_scenarios() {
+        for incident in support::plain(&support::inputs_of(&directory))
+            .engine
+            .incidents()
+        {
+            shown.extend(incident.chain.iter().map(|effect| effect.rule));
+        }
+    }
+    let unseen: Vec<&str> = RULES
+        .iter()
+        .map(|rule| rule.name)
+        .filter(|name| !shown.contains(name) && !ONLY_IN_SCENES.contains(name))
+        .collect();
+    assert!(unseen.is_empty(), "no capture shows {unseen:#?}");
+}
+
+fn name(part: Mutation) -> String {
+    let rule = |row: usize| RULES[row].name;
+    match part {
+        Mutation::Rule(row) => rule(row).to_owned(),
+        Mutation::Condition(row, at) => {
+            format!("{} without {}", rule(row), RULES[row].when[at].name)
+        }
+        Mutation::Join(row) => format!("{} without its join", rule(row)),
+        Mutation::Window(row) => format!("{} without its window", rule(row)),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Without any one part of the book some verdict changes: a scene's here, or a capture's (`support::replay`).
+#[test]
+fn no_part_of_the_book_can_be_taken_out_unnoticed() {
+    let scenes: Vec<(Scene, Vec<String>)> = scenes()
+        .into_iter()
+        .map(|scene| {
+            let verdict = links(&played(&scene, Book::default()));
+            (scene, verdict)
+        })
+        .collect();
+    let survivors: Vec<String> = Book::parts()
+        .into_iter()
+        .filter(|part| {
+            !scenes
+                .iter()
+                .any(|(scene, verdict)| links(&played(scene, Book::without(*part))) != *verdict)
+        })
+        .map(name)
+        .collect();
+    assert!(
+        survivors.is_empty(),
+        "{} survive:\n  {}",
+        survivors.len(),
+        survivors.join("\n  ")
+    );
+}
