@@ -7,6 +7,8 @@ pub mod doctor;
 pub mod explain;
 pub mod inputs;
 pub mod live;
+pub mod replay;
+pub mod screen;
 
 use std::io::{self, Write};
 

@@ -23,6 +23,9 @@ use crate::output::{json, report};
 
 /// Analyses the files and prints the report. 1 with `--exit-code` when an incident of warning or above was found.
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
+    if options.tui {
+        return super::replay::run(files, options);
+    }
     let mut inputs = InputSet::open(files, &super::open_options(&options.cut)?)?;
     let vrps = options.vrps.as_deref().map(vrps::json::read).transpose();
     let vrps = vrps.context("cannot use --vrps")?;

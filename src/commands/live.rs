@@ -8,9 +8,11 @@
 mod confine;
 mod desk;
 mod open;
+mod screen;
 mod signals;
 mod told;
 
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -19,15 +21,20 @@ use tokio::time::MissedTickBehavior;
 
 use self::desk::Desk;
 use self::open::{Collectors, Confined, Opened};
+use self::screen::LiveScreen;
 use self::signals::{Asked, INTERRUPTED};
 use self::told::Teller;
 use super::is_broken_pipe;
-use crate::cli::Live;
+use super::screen::Screen;
+use crate::cli::{Live, LiveFormat};
 use crate::config::Config;
 use crate::engine::rooms::Rooms;
 use crate::event::text::sanitized;
 use crate::input::live::{self, LiveItem, SourceIds, now};
 use crate::input::record::{self, Recorder, Ring};
+use crate::tui::Tui;
+use crate::tui::link::link;
+use crate::tui::theme::Look;
 
 /// How often time goes on without items: alerts that wait for quiet are late by this at most.
 const TICK: Duration = Duration::from_millis(50);
@@ -86,6 +93,7 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let teller = Teller::new(options.format, mode, host_name());
     let run = Run {
         options,
+        mode,
         desk: Desk::new(rooms, recorder, teller),
         items,
         stop,
@@ -99,6 +107,7 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
 /// A run on its way.
 struct Run<'a> {
     options: &'a Live,
+    mode: Mode,
     desk: Desk,
     items: mpsc::Receiver<LiveItem>,
     stop: flag::Sender<bool>,
@@ -120,7 +129,8 @@ impl Run<'_> {
         confined: Confined,
         mut watched: Vec<String>,
     ) -> anyhow::Result<u8> {
-        let mut signals = signals::listen(self.options.headless, || {})?;
+        let mut signals = signals::listen(self.options.headless, crate::tui::restore)?;
+        let tui = self.screen()?;
         confined.run(&collectors, &mut watched);
         // Only collectors may keep the channel open.
         drop(collectors);
@@ -129,6 +139,11 @@ impl Run<'_> {
             Ok(()) => self.judge_all(&mut signals).await,
             Err(error) => Err(error),
         };
+        // The terminal is given back before anything else is done, so that who quits sees it at once.
+        self.desk.without_screen();
+        if let Some(tui) = tui {
+            tui.join().context("the screen")?;
+        }
         // Nobody reads our output: not an error, but the end.
         let ended = match ended {
             Err(error) if is_broken_pipe(&error) => Ended::Unread,
@@ -147,6 +162,19 @@ impl Run<'_> {
         } else {
             0
         })
+    }
+
+    /// Takes the terminal, where there is one and nobody asked for lines.
+    fn screen(&mut self) -> anyhow::Result<Option<Tui>> {
+        if !wants_screen(self.options, self.mode) {
+            return Ok(None);
+        }
+        let (publisher, requests, link) = link();
+        let tui = Tui::start(link, look())
+            .context("cannot use the terminal (--headless does without)")?;
+        let screen = LiveScreen::new(Screen::new(publisher, requests), host_name());
+        self.desk.show_on(screen);
+        Ok(Some(tui))
     }
 
     /// Judges what comes until the end is asked for.
@@ -171,10 +199,17 @@ impl Run<'_> {
                         return Ok(Ended::InOrder);
                     }
                 }
+                request = self.desk.asked() => match request {
+                    Some(request) => self.desk.ask(request),
+                    // The screen was left.
+                    None => return Ok(Ended::InOrder),
+                },
+                () = std::future::ready(()), if self.desk.is_busy() => {}
                 _ = tick.tick() => {}
             }
             self.desk.take(&mut batch)?;
             self.desk.judge(now())?;
+            self.desk.show(now());
         }
     }
 
@@ -218,6 +253,17 @@ fn recorder(options: &Live) -> anyhow::Result<Option<Recorder>> {
     let recorder = Recorder::create(&settings)
         .with_context(|| format!("cannot record into {}", path.display()))?;
     Ok(Some(recorder))
+}
+
+/// A screen needs a terminal on both sides, and a reader who did not ask for lines.
+fn wants_screen(options: &Live, mode: Mode) -> bool {
+    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    mode == Mode::Tell && terminal && !options.headless && options.format == LiveFormat::Text
+}
+
+/// How a screen is painted on this terminal.
+pub fn look() -> Look {
+    Look::of(|name| std::env::var(name).ok())
 }
 
 /// A day that never comes when no end was asked for.

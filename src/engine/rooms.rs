@@ -96,8 +96,26 @@ impl Rooms {
         }
     }
 
+    /// Every engine with the name of its namespace.
+    pub fn engines(&self) -> Vec<(Option<&str>, &Engine)> {
+        let rooms = self.rooms.iter();
+        rooms
+            .map(|room| (room.label.as_deref(), &room.engine))
+            .collect()
+    }
+
     /// Judges one item.
     pub fn item(&mut self, item: &Item<'_>, out: &mut Vec<ToldIn>) {
+        self.item_seen(item, out, &mut |_, _| {});
+    }
+
+    /// Judges one item; `seen` gets every event decoded from it and the engine that judges it, before it does.
+    pub fn item_seen(
+        &mut self,
+        item: &Item<'_>,
+        out: &mut Vec<ToldIn>,
+        seen: &mut dyn FnMut(&Event, &Engine),
+    ) {
         let source = match item {
             Item::Source(info) => {
                 self.place(info);
@@ -121,8 +139,10 @@ impl Rooms {
             return;
         };
         let (engine, told) = (&mut room.engine, &mut self.told);
-        room.decoder
-            .item(item, &mut |event| engine.handle(event, told));
+        room.decoder.item(item, &mut |event| {
+            seen(event, engine);
+            engine.handle(event, told);
+        });
         collect(index, told, out);
     }
 
@@ -179,9 +199,22 @@ impl Rooms {
 
     /// End of input at `until`, up to when who recorded it watched.
     pub fn conclude(&mut self, until: Option<Timestamp>, out: &mut Vec<ToldIn>) {
+        self.conclude_seen(until, out, &mut |_, _| {});
+    }
+
+    /// The same; `seen` as for [`item_seen`](Self::item_seen).
+    pub fn conclude_seen(
+        &mut self,
+        until: Option<Timestamp>,
+        out: &mut Vec<ToldIn>,
+        seen: &mut dyn FnMut(&Event, &Engine),
+    ) {
         for (index, room) in self.rooms.iter_mut().enumerate() {
             let (engine, told) = (&mut room.engine, &mut self.told);
-            room.decoder.finish(&mut |event| engine.handle(event, told));
+            room.decoder.finish(&mut |event| {
+                seen(event, engine);
+                engine.handle(event, told);
+            });
             collect(index, told, out);
         }
         if let Some(until) = until {

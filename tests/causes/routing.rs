@@ -184,6 +184,22 @@ pub fn all() -> Vec<Scene> {
         200.0,
     ));
 
+    let stuck = || f(SessionMtuBlackhole, "peer:192.0.2.1", 1.0).reach(9);
+    all.extend(pair(
+        "full-size-loss-ends-session",
+        stuck(),
+        down("192.0.2.1", 10.0),
+        down("192.0.2.2", 10.0),
+        60.0,
+    ));
+    all.push(apart(
+        "a session with lost segments that somebody shuts down ended by hand",
+        &[
+            stuck(),
+            session(SessionDown, "192.0.2.1", 10.0).why(Reason::AdminShutdown),
+        ],
+    ));
+
     // --- announcements ---
     all.extend(pair(
         "same-upstream-failure",
@@ -249,8 +265,8 @@ pub fn all() -> Vec<Scene> {
     all.extend(pair(
         "vrp-change-removes-kernel-routes",
         changed(),
-        f(RouteWithdrawn, "prefix:203.0.113.0/24", 9.0),
-        f(RouteWithdrawn, "prefix:198.18.0.0/24", 9.0),
+        prefix(RouteWithdrawn, "203.0.113.0/24", 9.0),
+        prefix(RouteWithdrawn, "198.18.0.0/24", 9.0),
         200.0,
     ));
     let mut back = f(RpkiCacheLost, "source:rpki", 1.0);

@@ -186,6 +186,21 @@ impl Clients {
         self.known.get_mut(&(scope, id.clone()))
     }
 
+    /// Number of clients.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// All clients in no order: for whoever sorts by a key of theirs.
+    pub fn unordered(&self) -> impl Iterator<Item = &Client> {
+        self.known.values()
+    }
+
     /// All clients in the order of their ids.
     pub fn sorted(&self) -> Vec<&Client> {
         let mut all: Vec<&Client> = self.known.values().collect();

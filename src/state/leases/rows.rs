@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::Leases;
-use super::client::Counts;
+use super::client::{Client, Counts};
+use super::server::Server;
 use crate::event::frame::Mac;
 use crate::event::{Timestamp, WireText};
 
@@ -67,73 +68,79 @@ pub struct ClientRow {
 impl Leases {
     /// All servers, by scope and id.
     pub fn server_rows(&self) -> Vec<ServerRow> {
-        self.servers
-            .iter()
-            .map(|server| ServerRow {
-                address: server.addr,
-                mac: server.macs.last().copied(),
-                id: server.id.to_string(),
-                first: server.first,
-                last: server.last,
-                offers: server.offers,
-                acks: server.acks,
-                naks: server.naks,
-                leases: server.leases,
-                lease_time: server.lease_time,
-                routers: server.config.routers.to_vec(),
-                dns: server.config.dns.to_vec(),
-            })
-            .collect()
+        self.servers.iter().map(ServerRow::of).collect()
     }
 
     /// All clients, by id and scope.
     pub fn client_rows(&self) -> Vec<ClientRow> {
-        let held = self.held();
         self.clients
             .sorted()
             .into_iter()
-            .map(|client| {
-                let Counts {
-                    discovers,
-                    offers,
-                    requests,
-                    acks,
-                    naks,
-                    declines,
-                    releases,
-                    informs,
-                } = client.counts;
-                let codes: Vec<String> = client.fingerprint.iter().map(u16::to_string).collect();
-                let lease = client.lease.and_then(|address| {
-                    let lease = held.get(&(client.scope, address))?;
-                    Some(LeaseRow {
-                        address,
-                        server: lease.server.to_string(),
-                        from: lease.granted,
-                        until: (lease.until < Timestamp::MAX).then_some(lease.until),
-                    })
-                });
-                ClientRow {
-                    id: client.id.to_string(),
-                    mac: client.mac,
-                    vendor_class: client.vendor_class.clone(),
-                    hostname: client.host_name.clone(),
-                    fingerprint: codes.join(","),
-                    circuit_id: client.circuit_id.clone(),
-                    remote_id: client.remote_id.clone(),
-                    first: client.first,
-                    last: client.last,
-                    discovers,
-                    offers,
-                    requests,
-                    acks,
-                    naks,
-                    declines,
-                    releases,
-                    informs,
-                    lease,
-                }
-            })
+            .map(|client| self.client_row(client))
             .collect()
+    }
+
+    /// One client.
+    pub fn client_row(&self, client: &Client) -> ClientRow {
+        let Counts {
+            discovers,
+            offers,
+            requests,
+            acks,
+            naks,
+            declines,
+            releases,
+            informs,
+        } = client.counts;
+        let codes: Vec<String> = client.fingerprint.iter().map(u16::to_string).collect();
+        let lease = client.lease.and_then(|address| {
+            let lease = self.held_at(client.scope, address)?;
+            Some(LeaseRow {
+                address,
+                server: lease.server.to_string(),
+                from: lease.granted,
+                until: (lease.until < Timestamp::MAX).then_some(lease.until),
+            })
+        });
+        ClientRow {
+            id: client.id.to_string(),
+            mac: client.mac,
+            vendor_class: client.vendor_class.clone(),
+            hostname: client.host_name.clone(),
+            fingerprint: codes.join(","),
+            circuit_id: client.circuit_id.clone(),
+            remote_id: client.remote_id.clone(),
+            first: client.first,
+            last: client.last,
+            discovers,
+            offers,
+            requests,
+            acks,
+            naks,
+            declines,
+            releases,
+            informs,
+            lease,
+        }
+    }
+}
+
+impl ServerRow {
+    /// From a server.
+    pub fn of(server: &Server) -> ServerRow {
+        ServerRow {
+            address: server.addr,
+            mac: server.macs.last().copied(),
+            id: server.id.to_string(),
+            first: server.first,
+            last: server.last,
+            offers: server.offers,
+            acks: server.acks,
+            naks: server.naks,
+            leases: server.leases,
+            lease_time: server.lease_time,
+            routers: server.config.routers.to_vec(),
+            dns: server.config.dns.to_vec(),
+        }
     }
 }
