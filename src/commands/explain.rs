@@ -19,7 +19,7 @@ const HEAD: &str = "\
 # What flapscope detects
 
 Generated from `src/detect/catalogue` and `src/correlate/rules.rs` (`BLESS=1 cargo test --test catalogue`); `flapscope explain KIND` prints
-the same. ● an input that shows the kind, ○ one that could: such kinds are named in the contract and not detected yet.
+the same. ● an input that shows the kind.
 
 ";
 
@@ -74,27 +74,17 @@ pub fn page(kind: Kind) -> String {
 }
 
 fn described(page: &mut String, row: &Row) {
-    if row.implemented {
-        for (title, text) in [
-            ("Detected when", row.logic),
-            ("Source", row.source),
-            ("Looks like it and is not", row.false_alarms),
-        ] {
-            page.push_str(&format!("\n{title}\n"));
-            wrapped(page, text);
-        }
-    } else {
-        page.push_str("\nNamed in the contract, not detected yet\n");
-        wrapped(page, &format!("Would say: {}", row.logic));
+    for (title, text) in [
+        ("Detected when", row.logic),
+        ("Source", row.source),
+        ("Looks like it and is not", row.false_alarms),
+    ] {
+        page.push_str(&format!("\n{title}\n"));
+        wrapped(page, text);
     }
     if !row.seen_in.is_empty() {
-        let title = if row.implemented {
-            "Seen in"
-        } else {
-            "Could be seen in"
-        };
         let names: Vec<&str> = row.seen_in.iter().map(|seen| seen.as_str()).collect();
-        page.push_str(&format!("\n{title}\n  {}\n", names.join(", ")));
+        page.push_str(&format!("\nSeen in\n  {}\n", names.join(", ")));
     }
     if !row.check.is_empty() {
         page.push_str("\nCheck with\n");
@@ -173,19 +163,13 @@ pub fn document() -> String {
         };
         text.push_str(&format!("| [`{kind}`](#{}) |", anchor(*kind)));
         for seen in Seen::ALL {
-            text.push_str(if !row.seen_in.contains(&seen) {
-                " |"
-            } else if row.implemented {
+            text.push_str(if row.seen_in.contains(&seen) {
                 " ● |"
             } else {
-                " ○ |"
+                " |"
             });
         }
-        text.push_str(if row.implemented {
-            " |\n"
-        } else {
-            " not detected yet |\n"
-        });
+        text.push_str(" |\n");
     }
     causes(&mut text);
     periods(&mut text);

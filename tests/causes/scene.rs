@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flapscope::correlate::Correlator;
+use flapscope::correlate::changes::Changes;
 use flapscope::correlate::explain::{Surroundings, Visibility};
 use flapscope::correlate::incident::Incident;
 use flapscope::correlate::rule::Book;
@@ -249,6 +250,7 @@ pub fn played(scene: &Scene, book: Book) -> Vec<Incident> {
         visibility: &visibility,
         net: &net,
         gaps: &[],
+        changes: &Changes::default(),
     };
     for finding in scene.findings.iter().chain(&scene.hidden) {
         board.raise(finding.clone());
