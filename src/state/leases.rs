@@ -377,6 +377,7 @@ impl Leases {
             self.terms.entry(term).or_insert(grant.prefix);
         }
         let renewal = matches!(asked, Some(Verb::Renew | Verb::Rebind | Verb::Reboot));
+        let relayed = !m.is_direct() || self.homes.get(&m.client) == Some(&scope);
         let old = self.remove(scope, grant.prefix);
         let mut lease = Lease {
             client: m.client.clone(),
@@ -431,7 +432,7 @@ impl Leases {
             self.remove(scope, prefix);
         }
         self.ends.insert((lease.until, scope, grant.prefix));
-        if !m.is_direct() && self.homes.len() < MAX_LEASES {
+        if relayed && self.homes.len() < MAX_LEASES {
             self.homes.insert(m.client.clone(), scope);
         }
         self.leases.insert((scope, grant.prefix), lease);
