@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod arp;
+pub mod audit;
 pub mod bfd;
 pub mod catalogue;
 pub mod damping;
@@ -80,5 +81,6 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     session::register(settings, &mut detectors);
     prefix::register(settings, &mut detectors);
     route::register(settings, &mut detectors);
+    audit::register(settings, &mut detectors);
     detectors
 }

@@ -231,6 +231,11 @@ impl Leases {
         (lease.client == m.client).then_some(scope)
     }
 
+    /// Whether a message passes by the relay through which its lease was granted.
+    pub fn past_relay(&self, m: &Message) -> bool {
+        self.home(m).is_some()
+    }
+
     fn count(&mut self, scope: ScopeId, event: &Event, m: &Message, out: &mut Vec<LeaseDelta>) {
         if m.verb == Verb::Other {
             return;
@@ -516,11 +521,12 @@ impl Leases {
         }
     }
 
-    /// Leases of each server, for reports.
-    fn held(&self) -> BTreeMap<(ScopeId, IpAddr), &Lease> {
-        self.leases
-            .iter()
-            .map(|((scope, prefix), lease)| ((*scope, prefix.addr()), lease))
-            .collect()
+    /// The lease of an address, or of the delegated prefix that begins with it.
+    fn held_at(&self, scope: ScopeId, addr: IpAddr) -> Option<&Lease> {
+        let longest = Prefix::host(addr).len();
+        (1..=longest).rev().find_map(|len| {
+            let prefix = Prefix::new(addr, len);
+            self.lease(scope, prefix).filter(|_| prefix.addr() == addr)
+        })
     }
 }
