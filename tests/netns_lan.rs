@@ -88,12 +88,14 @@ fn a_second_dhcp_server_that_answers_is_told_as_a_rogue() {
         "192.0.2.0/25",
         "192.0.2.20 - 192.0.2.40",
         "192.0.2.1",
-        120,
+        12,
     );
-    let path = lab.file("live.pcapng");
-    let mut live = watch(&lab, &path);
+    // The lease is older than the watch, and is renewed in it: the sign of the real server.
     lab.dhclient("h", "up1");
     lab.until("a lease", |lab| has_address(lab, "h", "-4"));
+    let path = lab.file("live.pcapng");
+    let mut live = watch(&lab, &path);
+    std::thread::sleep(std::time::Duration::from_secs(6));
     lab.dnsmasq("x", "e0", "192.0.2.100,192.0.2.110,2m");
     // Another client asks: both answer.
     let ask = "udhcpc -n -q -f -t 4 -T 2 -i up1 -s /bin/true -x hostname:second";
