@@ -158,7 +158,10 @@ impl NetState {
                     .apply(event, &self.sessions, &changes.sessions, &mut changes.rib);
             }
             EventKind::Actor(actor) => self.actors.learn(actor),
-            EventKind::Source(_) | EventKind::Malformed(_) | EventKind::Deadline => {}
+            EventKind::Source(_)
+            | EventKind::Malformed(_)
+            | EventKind::Annotation(_)
+            | EventKind::Deadline => {}
         }
     }
 

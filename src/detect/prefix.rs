@@ -12,6 +12,7 @@ mod origin;
 mod peer;
 pub mod rows;
 mod weather;
+mod zombie;
 
 use crate::event::{Classes, Event, EventKind, Timestamp};
 use crate::state::rib::attributes::What;
@@ -46,11 +47,12 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
         paths: Book::new(Kind::PrefixPathOscillation, weather.clone()),
         attributes: Book::new(Kind::PrefixAttributeOscillation, weather.clone()),
         hunting: hunting::Hunts::default(),
-        moved: moved::Moves::new(weather),
+        moved: moved::Moves::new(weather.clone()),
         origin: origin::Origins::new(settings),
         peer: peer::Peers::default(),
         excuses: excuse::Excuses::default(),
     }));
+    detectors.push(Box::new(zombie::Zombies::new(weather)));
 }
 
 /// Where the deltas at hand come from.
@@ -105,7 +107,11 @@ impl Detector for Prefixes {
             sender: session.ends[rib.sender].addr,
             receiver: session.ends[1 - rib.sender].addr,
         };
-        self.peer.updates(&scene, &changes.routes, board);
+        // What a daemon passes on to our listener falls with what others said to it, where that is seen.
+        let copied = session.feed.is_some() && others_are_seen(net);
+        if !copied {
+            self.peer.updates(&scene, &changes.routes, board);
+        }
         let mass = self.peer.in_mass(id, seen.event.at);
         for delta in &changes.routes {
             if delta.hot != 0
@@ -201,6 +207,14 @@ impl Prefixes {
             _ => {}
         }
     }
+}
+
+/// Whether sessions are seen that do not end at our own listener.
+fn others_are_seen(net: &NetState) -> bool {
+    net.rib.iter().any(|(_, rib)| {
+        let session = net.sessions.get(rib.session);
+        session.is_some_and(|session| session.feed.is_none())
+    })
 }
 
 /// D1, D2, D3: FRR's defaults would suppress it, or it goes often, or it goes again and again.
