@@ -79,6 +79,11 @@ fn needs(options: &Live, captures: bool) -> Needs {
     }
     needs.read.extend(options.vrps.as_deref().map(folder));
     needs
+        .connect
+        .extend(options.rtr.iter().map(|cache| cache.port));
+    // The file of trusted certificates is read already.
+    needs.names |= options.rtr.iter().any(|cache| cache.addr().is_none());
+    needs
 }
 
 /// The folder that a file is in.
