@@ -7,6 +7,7 @@ mod bgp;
 mod dhcp;
 mod kernel;
 mod lan;
+pub mod matrix;
 
 use super::Kind;
 
