@@ -167,6 +167,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The filter that looks for `text` as it is.
+    pub fn word(text: &str) -> Filter {
+        parse::quoted(text).parse().unwrap_or_default()
+    }
+
     /// As it was given.
     pub fn as_str(&self) -> &str {
         &self.text

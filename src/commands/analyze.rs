@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+use super::annotations;
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
 use crate::config::Config;
 use crate::correlate::incident::Incident;
 use crate::detect::Severity;
+use crate::engine::Prepared;
 use crate::engine::rooms::{Room, Rooms, ToldIn};
 use crate::event::Timestamp;
 use crate::filter::Filter;
@@ -33,6 +35,7 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     let config = Config::load(&options.mine)?;
     let settings = config.settings(&options.mine);
     let mut rooms = Rooms::new(&settings);
+    rooms.prepare(prepared(&config, options)?);
     let mut told: Vec<ToldIn> = Vec::new();
     let mut writer = Writer::new(options);
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -113,6 +116,18 @@ fn load(file: &vrps::json::VrpFile, at: Timestamp, rooms: &mut Rooms, told: &mut
             file.vrps.len()
         ));
     }
+}
+
+/// What is known before the first record.
+fn prepared(config: &Config, options: &AnalyzeOptions) -> anyhow::Result<Prepared> {
+    Ok(Prepared {
+        maintenance: config.maintenance.clone(),
+        annotations: match &options.annotations {
+            Some(path) => annotations::read(path)?,
+            None => Vec::new(),
+        },
+        known: config.sentence().into_iter().collect(),
+    })
 }
 
 /// Alerts go out as they become known.

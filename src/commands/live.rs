@@ -8,7 +8,9 @@
 mod confine;
 mod desk;
 mod open;
+mod recent;
 mod screen;
+mod service;
 mod signals;
 mod told;
 
@@ -22,6 +24,7 @@ use tokio::time::MissedTickBehavior;
 use self::desk::Desk;
 use self::open::{Collectors, Confined, Opened};
 use self::screen::LiveScreen;
+use self::service::Service;
 use self::signals::{Asked, INTERRUPTED};
 use self::told::Teller;
 use super::is_broken_pipe;
@@ -80,6 +83,7 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
     let rooms = judges.then(|| Rooms::new(&settings));
     let recorder = recorder(options)?;
+    let service = Service::of_environment();
     let opened = Opened::open(options)?;
     let mut watched: Vec<String> = config.sentence().into_iter().collect();
     let confined = opened.confine(options, &collectors, &mut watched)?;
@@ -97,6 +101,7 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         desk: Desk::new(rooms, recorder, teller),
         items,
         stop,
+        service,
     };
     let code = runtime.block_on(run.watch(collectors, confined, watched));
     // Threads that sit in a system call must not keep the program.
@@ -111,6 +116,7 @@ struct Run<'a> {
     desk: Desk,
     items: mpsc::Receiver<LiveItem>,
     stop: flag::Sender<bool>,
+    service: Service,
 }
 
 /// Why the watching ends.
@@ -135,6 +141,7 @@ impl Run<'_> {
         // Only collectors may keep the channel open.
         drop(collectors);
         let begun = self.desk.begin(&watched);
+        self.service.ready();
         let ended = match begun {
             Ok(()) => self.judge_all(&mut signals).await,
             Err(error) => Err(error),
@@ -152,6 +159,7 @@ impl Run<'_> {
         if ended == Ended::Unread {
             self.desk.mute();
         }
+        self.service.stopping();
         let _ = self.stop.send(true); // no receiver: no collector is left
         match self.drain().await.and_then(|()| self.desk.finish()) {
             Err(error) if is_broken_pipe(&error) => {}
@@ -206,6 +214,7 @@ impl Run<'_> {
                 },
                 () = std::future::ready(()), if self.desk.is_busy() => {}
                 _ = tick.tick() => {}
+                () = self.service.alive() => {}
             }
             self.desk.take(&mut batch)?;
             self.desk.judge(now())?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::mpsc::error::TryRecvError;
 
+use super::evidence::{self, Bundle, Finder, Listener};
 use super::inputs;
 use super::screen::Screen;
 use crate::cli::AnalyzeOptions;
@@ -17,6 +18,7 @@ use crate::engine::Engine;
 use crate::engine::rooms::{Rooms, ToldIn};
 use crate::engine::snapshot::{self, Mode};
 use crate::event::{Event, Timestamp};
+use crate::input::Item;
 use crate::input::file::OpenOptions;
 use crate::input::merge::InputSet;
 use crate::output::log::Log;
@@ -323,12 +325,64 @@ impl Replay<'_> {
         };
         match request {
             Request::Control(control) => self.control(control)?,
-            _ => {
-                let text = "not here".to_owned();
-                self.screen.publisher.reply(Reply::Said(text));
+            Request::Bytes { id, places } => {
+                let mut finder = Finder::new(places);
+                self.again(&mut |item| finder.item(item))?;
+                let found = finder.finish();
+                self.screen.publisher.reply(Reply::Bytes { id, found });
+            }
+            Request::Exchange {
+                id,
+                exchange,
+                around,
+            } => {
+                let mut listener = Listener::new(exchange, around);
+                self.again(&mut |item| listener.item(item))?;
+                let rungs = listener.finish();
+                self.screen.publisher.reply(Reply::Exchange { id, rungs });
+            }
+            Request::Bundle { id } => {
+                let said = self.bundle(&id)?;
+                self.screen.publisher.reply(Reply::Said(said));
+            }
+            Request::Page { .. } | Request::Log { .. } | Request::Alert { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Reads the files anew, until `done` says so. Standard input cannot be: then nothing is found.
+    fn again(&self, done: &mut dyn FnMut(&Item<'_>) -> bool) -> anyhow::Result<()> {
+        if !self.rewinds() {
+            return Ok(());
+        }
+        let mut inputs = InputSet::open(self.files, &self.opening)?;
+        while let Some(item) = inputs.next() {
+            if done(&item) {
+                break;
             }
         }
         Ok(())
+    }
+
+    fn bundle(&self, id: &str) -> anyhow::Result<String> {
+        if !self.rewinds() {
+            return Ok("standard input cannot be read twice: there is no slice of it".to_owned());
+        }
+        let Some((room, incident)) = evidence::incident(&self.run.rooms.engines(), id) else {
+            return Ok(format!("{id} is not known at this moment"));
+        };
+        let host = inputs::host_name(&self.run.inputs);
+        let place = std::path::Path::new(".");
+        let begun = Bundle::begin(place, &incident, room.as_deref(), host.as_deref());
+        let mut bundle = match begun {
+            Ok(bundle) => bundle,
+            Err(error) => return Ok(format!("cannot write the bundle here: {error}")),
+        };
+        self.again(&mut |item| {
+            bundle.item(item);
+            matches!(item, Item::Record(record) if record.at > bundle.until())
+        })?;
+        Ok(bundle.finish())
     }
 
     fn control(&mut self, control: Control) -> anyhow::Result<()> {

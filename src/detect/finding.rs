@@ -351,6 +351,16 @@ impl Finding {
         }
     }
 
+    /// Something of it is broken now.
+    pub fn is_broken(&self) -> bool {
+        self.ended.is_none() && self.broken != Broken::default()
+    }
+
+    /// A default route or the last path to a prefix is missing now.
+    pub fn is_outage(&self) -> bool {
+        self.ended.is_none() && (self.broken.default_route || self.broken.last_path)
+    }
+
     /// A short id that depends on content only: kind, first subject, first time.
     pub fn id(&self) -> String {
         format!(

@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use super::Engine;
+use super::{Engine, Prepared};
 use crate::correlate::Told;
+use crate::correlate::maintenance::Window;
 use crate::decode::Decoder;
 use crate::detect::Settings;
+use crate::event::annotation;
 use crate::event::{Event, SourceId, SourceInfo, SourceKind, Timestamp};
-use crate::input::Item;
+use crate::input::{Format, Item};
 
 /// Namespaces that are told apart: more than any node runs pods. What later ones say is not judged, as mixing it into another's model
 /// would make routes flap that never moved.
@@ -36,6 +38,7 @@ pub type ToldIn = (usize, Told);
 /// All rooms of a run. There is always a first.
 pub struct Rooms {
     settings: Settings,
+    prepared: Prepared,
     rooms: Vec<Room>,
     /// Which room a source belongs to, where that is not the first; `None` is nowhere.
     of: BTreeMap<SourceId, Option<usize>>,
@@ -47,10 +50,27 @@ impl Rooms {
     pub fn new(settings: &Settings) -> Rooms {
         Rooms {
             settings: settings.clone(),
+            prepared: Prepared::default(),
             rooms: vec![Room::new(settings)],
             of: BTreeMap::new(),
             told: Vec::new(),
         }
+    }
+
+    /// Tells every room, also those to come, what is known before the first event.
+    pub fn prepare(&mut self, prepared: Prepared) {
+        for room in &mut self.rooms {
+            room.engine.prepare(&prepared);
+        }
+        self.prepared = prepared;
+    }
+
+    /// Maintenance windows instead of those before.
+    pub fn set_maintenance(&mut self, windows: &[Window]) {
+        for room in &mut self.rooms {
+            room.engine.set_maintenance(windows.to_vec());
+        }
+        self.prepared.maintenance = windows.to_vec();
     }
 
     /// The rooms, in the order in which they were first heard.
@@ -82,7 +102,9 @@ impl Rooms {
             Some(room) => Some(room),
             None if vacant() => Some(0),
             None if self.rooms.len() < MAX_ROOMS => {
-                self.rooms.push(Room::new(&self.settings));
+                let mut room = Room::new(&self.settings);
+                room.engine.prepare(&self.prepared);
+                self.rooms.push(room);
                 Some(self.rooms.len() - 1)
             }
             None => None,
@@ -123,6 +145,13 @@ impl Rooms {
             }
             Item::Record(record) => {
                 self.others_advance(record.at, out);
+                if record.format == Format::Packet(annotation::LINK_TYPE) {
+                    // What an operator says is said to all.
+                    for index in 0..self.rooms.len() {
+                        self.item_in(index, item, out, seen);
+                    }
+                    return;
+                }
                 record.source
             }
             Item::Gap { at, source, .. } => {
@@ -135,6 +164,16 @@ impl Rooms {
             Some(None) => return,
             None => 0,
         };
+        self.item_in(index, item, out, seen);
+    }
+
+    fn item_in(
+        &mut self,
+        index: usize,
+        item: &Item<'_>,
+        out: &mut Vec<ToldIn>,
+        seen: &mut dyn FnMut(&Event, &Engine),
+    ) {
         let Some(room) = self.rooms.get_mut(index) else {
             return;
         };

@@ -144,6 +144,14 @@ fn rtr(line: &mut String, message: &RtrMessage) -> fmt::Result {
 fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
     match kind {
         EventKind::Source(_) | EventKind::Deadline => Ok(()),
+        EventKind::Annotation(said) => {
+            write!(line, "ANNOTATION {:?} from {}", said.text, said.from)?;
+            option(line, " until ", said.until)?;
+            option(line, " by ", said.author.as_ref())?;
+            said.subjects
+                .iter()
+                .try_for_each(|subject| write!(line, " {subject}"))
+        }
         EventKind::Link(link) => {
             write!(
                 line,

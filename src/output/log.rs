@@ -3,6 +3,8 @@
 //! Formatting costs more than deciding, so a flood is not written out whole: of each turn only so many events are kept and the rest is
 //! counted, and the log says where.
 
+mod ladder;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,9 @@ pub struct Entry {
     /// Interface or kind of the source.
     pub source: String,
     pub text: String,
+    /// The exchange that it is part of, and the message in it.
+    pub exchange: Option<String>,
+    pub rung: Option<Rung>,
     /// What it is about, as a subject: `link:up1`, `peer:192.0.2.1`.
     pub subject: Option<String>,
     /// Events before this one that were not written out.
@@ -43,6 +48,20 @@ pub struct Entry {
     /// What it can be filtered by; stays with the log.
     #[serde(skip)]
     facts: Kept,
+}
+
+/// A message between two parties.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Rung {
+    /// The party at the left of the ladder: the client, the speaker with the lower address.
+    pub left: String,
+    pub right: String,
+    /// From left to right.
+    pub forth: bool,
+    /// `DISCOVER`, `OPEN`.
+    pub label: String,
+    /// What matters of it.
+    pub note: String,
 }
 
 /// Properties of an event that filters ask for.
@@ -167,6 +186,8 @@ impl Log {
             text,
             skipped: std::mem::take(&mut self.skipped),
             facts,
+            exchange: exchange(&event.kind),
+            rung: ladder::of(&event.kind),
         });
     }
 
@@ -252,6 +273,30 @@ fn subject(kind: &EventKind) -> Option<String> {
         EventKind::Bfd(bfd) => format!("peer:{}", bfd.frame.ip_src?),
         EventKind::Tcp(tcp) => format!("peer:{}", tcp.src.ip()),
         _ => return None,
+    })
+}
+
+/// The name of the exchange that an event is part of, where it is one.
+pub fn exchange(kind: &EventKind) -> Option<String> {
+    ladder::exchange(kind)
+}
+
+/// A message as an entry of its own, where it is part of an exchange.
+pub fn rung(event: &Event, lines: &Lines) -> Option<Entry> {
+    let rung = ladder::of(&event.kind)?;
+    let (source, text) = lines.parts(event);
+    Some(Entry {
+        number: 0,
+        at: event.at,
+        place: Place::of(&event.locator),
+        plane: plane(&event.kind).to_owned(),
+        source,
+        text,
+        exchange: exchange(&event.kind),
+        rung: Some(rung),
+        subject: subject(&event.kind),
+        skipped: 0,
+        facts: Kept::default(),
     })
 }
 

@@ -161,34 +161,42 @@ fn servers(engine: &Engine, selection: &Selection) -> Table {
 }
 
 /// Heads of [`client_cells`].
-pub const CLIENT_HEAD: [&str; 9] = [
+pub const CLIENT_HEAD: [&str; 13] = [
     "client",
     "who",
+    "made by",
+    "via (relay, port)",
+    "first seen",
     "asked",
     "acks",
     "naks",
     "declines",
+    "last",
     "lease",
     "until",
-    "fingerprint (option 55)",
+    "fingerprint (option 55 or 6)",
 ];
 
 /// A DHCP client.
 pub fn client_cells(client: &ClientRow) -> Vec<String> {
-    let who = client
-        .hostname
-        .as_ref()
-        .or(client.vendor_class.as_ref())
-        .map(ToString::to_string);
+    let who: Option<String> = [&client.hostname, &client.vendor_class]
+        .into_iter()
+        .flatten()
+        .map(ToString::to_string)
+        .reduce(|name, class| format!("{name} ({class})"));
     let lease = client.lease.as_ref();
     let until = lease.and_then(|lease| lease.until).map(clock);
     vec![
         cell(client.id.clone()),
         cell(who.unwrap_or_default()),
+        cell(client.oui.clone().unwrap_or_default()),
+        cell(via(client)),
+        clock(client.first),
         (client.discovers + client.requests).to_string(),
         client.acks.to_string(),
         client.naks.to_string(),
         client.declines.to_string(),
+        cell(last_words(client)),
         cell(lease.map(|l| l.address.to_string()).unwrap_or_default()),
         cell(until.unwrap_or_default()),
         cell(client.fingerprint.clone()),
@@ -199,6 +207,24 @@ fn clients(engine: &Engine, selection: &Selection) -> Table {
     let rows = selection.clients(engine);
     let rows = rows.iter().map(client_cells).collect();
     table("DHCP CLIENTS", &CLIENT_HEAD, rows, selection.top)
+}
+
+/// The relays on the way, the one next to the client first, and the port that the first one names.
+fn via(client: &ClientRow) -> String {
+    let port = client.circuit_id.as_ref().or(client.remote_id.as_ref());
+    match (joined(&client.relays), port) {
+        (relays, None) => relays,
+        (relays, Some(port)) if relays.is_empty() => port.to_string(),
+        (relays, Some(port)) => format!("{relays} {port}"),
+    }
+}
+
+/// What it asked last, and what it got.
+fn last_words(client: &ClientRow) -> String {
+    match (client.asked, client.got) {
+        (Some(asked), Some(got)) => format!("{asked}, {got}"),
+        (asked, got) => asked.or(got).unwrap_or_default().to_owned(),
+    }
 }
 
 /// An empty cell is a dash: a hole in a table looks like a mistake.

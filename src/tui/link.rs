@@ -12,7 +12,7 @@ use crate::engine::query::{Page, Query};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::case::Place;
 use crate::event::Timestamp;
-use crate::output::log::{LogPage, LogQuery};
+use crate::output::log::{Entry, LogPage, LogQuery};
 
 /// Questions that may wait: a screen has one of each kind under way.
 const QUESTIONS: usize = 8;
@@ -30,12 +30,14 @@ pub enum Request {
     Alert { id: String },
     /// Fields and octets of these places.
     Bytes { id: u64, places: Vec<Place> },
-    /// Write everything that belongs to an incident into files.
-    Bundle {
-        id: String,
-        from: Timestamp,
-        to: Timestamp,
+    /// The messages of an exchange around a moment.
+    Exchange {
+        id: u64,
+        exchange: String,
+        around: Timestamp,
     },
+    /// Write everything that belongs to an incident into files.
+    Bundle { id: String },
     /// Where a replay goes on.
     Control(Control),
 }
@@ -60,6 +62,10 @@ pub enum Reply {
         id: u64,
         found: Vec<Bytes>,
     },
+    Exchange {
+        id: u64,
+        rungs: Vec<Entry>,
+    },
     /// A sentence about what was done or could not be done.
     Said(String),
 }
@@ -74,6 +80,8 @@ pub struct Bytes {
     /// Name and value, as decoded.
     pub fields: Vec<(String, String)>,
     pub octets: Vec<u8>,
+    /// The exchange that it is part of.
+    pub exchange: Option<String>,
     /// Why there is nothing to show.
     pub missing: Option<String>,
 }

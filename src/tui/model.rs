@@ -13,7 +13,7 @@ use crate::engine::snapshot::case::Case;
 use crate::engine::snapshot::{Mode, Snapshot};
 use crate::event::Timestamp;
 use crate::filter::Filter;
-use crate::output::log::LogPage;
+use crate::output::log::{Entry, LogPage};
 
 /// The smallest screen that can say something useful.
 pub const LEAST: (u16, u16) = (60, 16);
@@ -223,11 +223,9 @@ pub enum Overlay {
 pub struct Detail {
     pub title: String,
     pub depth: Depth,
-    /// As an exchange between two parties.
-    pub ladder: bool,
+    /// As an exchange between two parties: its messages, once they are known.
+    pub ladder: Option<Vec<Entry>>,
     pub found: Vec<Bytes>,
-    /// Which of them.
-    pub at: usize,
     pub top: usize,
     pub asked: Option<u64>,
 }

@@ -83,8 +83,15 @@ fn reply(model: &mut Model, reply: Reply) -> Vec<Effect> {
                 && detail.asked == Some(id)
             {
                 detail.asked = None;
-                detail.at = detail.at.min(found.len().saturating_sub(1));
                 detail.found = found;
+            }
+        }
+        Reply::Exchange { id, rungs } => {
+            if let Some(Overlay::Detail(detail)) = &mut model.overlay
+                && detail.asked == Some(id)
+            {
+                detail.asked = None;
+                detail.ladder = Some(rungs);
             }
         }
         Reply::Said(text) => model.status = Some(text),
@@ -261,9 +268,23 @@ fn speed(model: &Model, factor: f64) -> Vec<Effect> {
 
 fn enter(model: &mut Model) -> Vec<Effect> {
     if let Some(Overlay::Detail(detail)) = &mut model.overlay {
-        detail.ladder = !detail.ladder;
         detail.top = 0;
-        return Vec::new();
+        if detail.ladder.take().is_some() {
+            return Vec::new();
+        }
+        let mut found = detail.found.iter();
+        let exchange = found.find_map(|found| Some((found.exchange.clone()?, found.at)));
+        let Some((exchange, around)) = exchange else {
+            model.status = Some("this is no part of an exchange (DHCP, BGP)".to_owned());
+            return Vec::new();
+        };
+        model.asked += 1;
+        detail.asked = Some(model.asked);
+        return vec![Effect::Ask(Request::Exchange {
+            id: model.asked,
+            exchange,
+            around,
+        })];
     }
     match model.view {
         View::Incidents if model.case().is_some() && model.pane == 0 => {
@@ -353,10 +374,9 @@ fn bundle(model: &mut Model) -> Vec<Effect> {
     let Some(case) = model.case() else {
         return Vec::new();
     };
-    let (from, to) = case.span();
     let id = case.id.clone();
     model.status = Some(format!("writing {id} …"));
-    vec![Effect::Ask(Request::Bundle { id, from, to })]
+    vec![Effect::Ask(Request::Bundle { id })]
 }
 
 /// The log as it is wanted now.

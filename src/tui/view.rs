@@ -194,17 +194,19 @@ pub fn follow_step(model: &mut Model) {
     }
 }
 
+/// Lines without their colours.
+fn plain(lines: Vec<Line<'_>>) -> String {
+    let lines = lines.iter().map(|line| {
+        let text: String = line.spans.iter().map(|s| s.content.as_ref()).collect();
+        text.trim_end().to_owned() + "\n"
+    });
+    lines.collect()
+}
+
 /// What is looked at, as text for the clipboard: its name and its lines.
 pub fn text_of(model: &Model) -> (String, String) {
     /// Columns of copied text: a mail's or a ticket's.
     const WIDTH: u16 = 100;
-    let plain = |lines: Vec<Line<'_>>| {
-        let lines = lines.iter().map(|line| {
-            let text: String = line.spans.iter().map(|s| s.content.as_ref()).collect();
-            text.trim_end().to_owned() + "\n"
-        });
-        lines.collect::<String>()
-    };
     if let Some(Overlay::Detail(detail)) = &model.overlay {
         return (
             "this".to_owned(),
@@ -213,10 +215,7 @@ pub fn text_of(model: &Model) -> (String, String) {
     }
     match model.view {
         View::Incidents => match model.case() {
-            Some(case) => (
-                format!("{} as text", case.id),
-                plain(chain::text(case, WIDTH)),
-            ),
+            Some(case) => (format!("{} as text", case.id), chain::story(case)),
             None => ("nothing".to_owned(), String::new()),
         },
         _ => {

@@ -132,7 +132,8 @@ impl Live {
         // What came after the first alert was due does not delay it.
         let newest = std::iter::once(&incident["root"])
             .chain(incident["chain"].as_array().unwrap())
-            .map(|finding| seconds(&finding["first"]))
+            // What is told by its repetition is told by its latest one.
+            .map(|f| seconds(&f[if f["count"] == 1 { "first" } else { "last" }]))
             .fold(0.0, f64::max);
         let (own, took) = (seconds(&alert["at"]) - newest, at - newest);
         eprintln!(

@@ -88,6 +88,9 @@ impl Desk {
                 }
             });
         }
+        if let Some(screen) = &mut self.teller.screen {
+            screen.recent.push(item);
+        }
         self.tell()
     }
 

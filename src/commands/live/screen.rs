@@ -1,5 +1,7 @@
 //! A live run's screen: pictures at most ten times a second and only when something happened, questions answered between batches.
 
+use super::recent::Recent;
+use crate::commands::evidence::{self, Bundle, Finder};
 use crate::commands::screen::Screen;
 use crate::engine::rooms::Rooms;
 use crate::event::Timestamp;
@@ -25,6 +27,8 @@ pub struct LiveScreen {
     events: u64,
     /// An incident was told: it is shown at once.
     told: bool,
+    /// The last minutes, as they came.
+    pub recent: Recent,
 }
 
 impl LiveScreen {
@@ -39,6 +43,7 @@ impl LiveScreen {
             thorough: Timestamp::MIN,
             events: 0,
             told: false,
+            recent: Recent::default(),
         }
     }
 
@@ -96,10 +101,42 @@ impl LiveScreen {
                 let text = "this is live: only a replay can be wound".to_owned();
                 self.screen.publisher.reply(Reply::Said(text));
             }
-            Some(_) => {
-                let text = "that needs a recording: start with -w FILE".to_owned();
-                self.screen.publisher.reply(Reply::Said(text));
+            Some(Request::Bytes { id, places }) => {
+                let mut finder = Finder::new(places);
+                let _ = self.recent.items().any(|item| finder.item(&item));
+                let found = finder.finish();
+                self.screen.publisher.reply(Reply::Bytes { id, found });
             }
+            Some(Request::Exchange {
+                id,
+                exchange,
+                around,
+            }) => {
+                let entries = self.screen.log.iter();
+                let of_it = entries.filter(|e| e.exchange.as_ref() == Some(&exchange));
+                let mut rungs: Vec<_> = of_it.cloned().collect();
+                evidence::nearest(&mut rungs, around);
+                self.screen.publisher.reply(Reply::Exchange { id, rungs });
+            }
+            Some(Request::Bundle { id }) => {
+                let said = self.bundle(&id, rooms);
+                self.screen.publisher.reply(Reply::Said(said));
+            }
+            Some(Request::Page { .. } | Request::Log { .. } | Request::Alert { .. }) => {}
+        }
+    }
+
+    fn bundle(&self, id: &str, rooms: &Rooms) -> String {
+        let Some((room, incident)) = evidence::incident(&rooms.engines(), id) else {
+            return format!("{id} is not known any more");
+        };
+        let place = std::path::Path::new(".");
+        match Bundle::begin(place, &incident, room.as_deref(), self.host.as_deref()) {
+            Ok(mut bundle) => {
+                self.recent.items().for_each(|item| bundle.item(&item));
+                bundle.finish()
+            }
+            Err(error) => format!("cannot write the bundle here: {error}"),
         }
     }
 }

@@ -63,6 +63,13 @@ struct Node<'a> {
     step: usize,
 }
 
+/// The same as one text.
+pub fn story(case: &Case) -> String {
+    /// Columns of a mail or a ticket.
+    const WIDTH: u16 = 100;
+    super::plain(text(case, WIDTH))
+}
+
 /// The incident as text for a ticket.
 pub fn text(case: &Case, width: u16) -> Vec<Line<'static>> {
     let setting = Setting {

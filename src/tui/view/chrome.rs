@@ -18,23 +18,23 @@ const NAME: &str = " flapscope ";
 /// The names of the views with their columns.
 fn tabs(model: &Model) -> Vec<(View, u16, String)> {
     let right: usize = state(model).iter().map(|s| width(&s.content)).sum();
-    let all = laid_out(model, false);
     let fits = |all: &[(View, u16, String)]| {
         all.last().is_none_or(|(_, at, text)| {
             usize::from(*at) + width(text) + right + 2 <= usize::from(model.size.0)
         })
     };
-    if fits(&all) {
-        all
-    } else {
-        // Narrow: only the one that is shown is named.
-        laid_out(model, true)
-    }
+    // When it gets narrow the program's name goes first, then the names of the views that are not shown.
+    let layouts = [(NAME, false), (" ", false), (NAME, true), (" ", true)];
+    let mut all = layouts
+        .into_iter()
+        .map(|(name, short)| laid_out(model, name, short));
+    let first = all.find(|all| fits(all));
+    first.unwrap_or_else(|| laid_out(model, " ", true))
 }
 
-fn laid_out(model: &Model, short: bool) -> Vec<(View, u16, String)> {
+fn laid_out(model: &Model, name: &str, short: bool) -> Vec<(View, u16, String)> {
     let gap = if model.size.0 >= 100 { 2 } else { 1 };
-    let mut at = width(NAME) + gap - 1;
+    let mut at = width(name) + gap - 1;
     let mut all = Vec::new();
     for (number, (view, name)) in View::ALL.into_iter().enumerate() {
         let text = if short && model.view != view {
@@ -63,8 +63,14 @@ pub fn tab_at(model: &Model, column: u16) -> Option<View> {
 pub fn head(model: &Model, area: Rect, buffer: &mut Buffer) {
     let look = model.look;
     let top = Rect { height: 1, ..area };
-    line(buffer, top, Line::from(span(look, Role::Strong, NAME)));
-    for (view, at, text) in tabs(model) {
+    let tabs = tabs(model);
+    if tabs
+        .first()
+        .is_some_and(|(_, at, _)| usize::from(*at) >= width(NAME))
+    {
+        line(buffer, top, Line::from(span(look, Role::Strong, NAME)));
+    }
+    for (view, at, text) in tabs {
         let role = if view == model.view {
             Role::Accent
         } else {
@@ -150,10 +156,19 @@ fn state(model: &Model) -> Vec<Span<'static>> {
             };
             vec![
                 span(look, role, word),
-                span(look, Role::Strong, clock(model.snapshot.at)),
+                span(look, Role::Strong, moment(model)),
             ]
         }
     }
+}
+
+/// The moment of a replay, with milliseconds where there is room.
+fn moment(model: &Model) -> String {
+    let text = clock(model.snapshot.at);
+    if model.size.0 >= 100 {
+        return text;
+    }
+    text.get(..8).unwrap_or_default().to_owned()
 }
 
 fn counts(model: &Model) -> Vec<Span<'static>> {

@@ -5,15 +5,20 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::{lines as put, rule, span};
+use crate::output::log::Entry;
 use crate::output::report::clock;
 use crate::tui::link::Bytes;
 use crate::tui::model::{Depth, Detail, Model};
-use crate::tui::text::{cut, left, width, wrap};
+use crate::tui::text::{cut, left, length, right, width, wrap};
 use crate::tui::theme::{Look, Role};
+
+/// Silence worth a line: half of the shortest hold time (RFC 4271 §4.2: 3 s), and a DHCP client's first patience (RFC 2131 §4.1: 4 s ± 1).
+const SILENCE: i64 = 1_500_000_000;
 
 /// Paints it.
 pub fn paint(model: &Model, detail: &Detail, area: Rect, buffer: &mut Buffer) {
     let depth = match detail.depth {
+        _ if detail.ladder.is_some() => "exchange (⏎ frames)",
         Depth::Sentence => "sentence",
         Depth::Fields => "fields",
         Depth::Bytes => "octets",
@@ -38,6 +43,9 @@ pub fn lines(detail: &Detail, look: Look, columns: u16) -> Vec<Line<'static>> {
             Role::Muted,
             "  looking for the frames …",
         ))];
+    }
+    if let Some(rungs) = &detail.ladder {
+        return ladder(rungs, look, columns);
     }
     let mut all = Vec::new();
     for found in &detail.found {
@@ -66,6 +74,77 @@ pub fn lines(detail: &Detail, look: Look, columns: u16) -> Vec<Line<'static>> {
         }
         if detail.depth >= Depth::Bytes {
             octets(found, look, &mut all);
+        }
+    }
+    all
+}
+
+/// Two parties, time downwards: offsets from the first message, arrows, what matters of each.
+fn ladder(rungs: &[Entry], look: Look, columns: usize) -> Vec<Line<'static>> {
+    let Some((first, rung)) = rungs.iter().find_map(|e| Some((e, e.rung.as_ref()?))) else {
+        return vec![Line::from(span(
+            look,
+            Role::Muted,
+            "  its messages are not kept any more",
+        ))];
+    };
+    // The arrow has what the time (12), the label (14) and the notes leave.
+    let arrow = columns.saturating_sub(12 + 14 + 30).clamp(8, 34);
+    let mut all = vec![Line::from(vec![
+        span(look, Role::Muted, format!(" {}  ", clock(first.at))),
+        span(look, Role::Strong, rung.left.clone()),
+    ])];
+    let mut last: Option<&Entry> = None;
+    for entry in rungs {
+        let Some(rung) = &entry.rung else { continue };
+        let offset = format!("{:+.3}", entry.at.minus(first.at) as f64 / 1e9);
+        // Long silence is what one looks for: it gets a line of its own.
+        if let Some(before) = last {
+            let silence = entry.at.minus(before.at);
+            if silence >= SILENCE {
+                let text = format!("{}┆ {}", " ".repeat(14), length(silence));
+                all.push(Line::from(span(look, Role::Warning, text)));
+            }
+        }
+        last = Some(entry);
+        let role = match rung.label.as_str() {
+            "NOTIFICATION" | "RST" | "NAK" | "DHCPNAK" | "DECLINE" | "DHCPDECLINE" | "FIN" => {
+                Role::Critical
+            }
+            "ACK" | "DHCPACK" | "OPEN" | "REPLY" => Role::Ok,
+            _ => Role::Text,
+        };
+        let line = "─".repeat(arrow.saturating_sub(1));
+        let line = if rung.forth {
+            format!("{line}▶")
+        } else {
+            format!("◀{line}")
+        };
+        let head = vec![
+            span(look, Role::Muted, format!(" {} ", right(&offset, 11))),
+            span(look, role, left(&rung.label, 14)),
+            span(look, Role::Muted, line),
+            span(look, Role::Accent, format!(" {}", rung.right)),
+        ];
+        let used: usize = head.iter().map(|part| width(&part.content)).sum();
+        let note = if rung.note.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", rung.note)
+        };
+        if used + width(&note) <= columns {
+            let mut head = head;
+            head.push(span(look, Role::Text, note));
+            all.push(Line::from(head));
+        } else {
+            all.push(Line::from(head));
+            for text in wrap(rung.note.trim(), columns.saturating_sub(28)) {
+                all.push(Line::from(span(
+                    look,
+                    Role::Text,
+                    format!("{}{text}", " ".repeat(27)),
+                )));
+            }
         }
     }
     all
