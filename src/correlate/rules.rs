@@ -940,7 +940,7 @@ pub const RULES: &[Rule] = &[
         when: &[NOT_ON_PURPOSE],
         because: "behind a segment that cannot pass no KEEPALIVE arrives either, so the hold time runs out (RFC 4271 §6.5, RFC 2923 §2.1)",
         absent: "",
-        survey: &[],
+        survey: &["C3"],
     },
     Rule {
         name: "same-neighbor-other-session",

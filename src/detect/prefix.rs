@@ -13,6 +13,7 @@ mod origin;
 mod peer;
 pub mod rows;
 pub(super) mod weather;
+mod zombie;
 
 use crate::event::{Classes, Event, EventKind, Timestamp};
 use crate::state::rib::attributes::What;
@@ -47,12 +48,13 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
         paths: Book::new(Kind::PrefixPathOscillation, weather.clone()),
         attributes: Book::new(Kind::PrefixAttributeOscillation, weather.clone()),
         hunting: hunting::Hunts::default(),
-        moved: moved::Moves::new(weather),
+        moved: moved::Moves::new(weather.clone()),
         origin: origin::Origins::new(settings),
         leaks: leak::Leaks::default(),
         peer: peer::Peers::default(),
         excuses: excuse::Excuses::default(),
     }));
+    detectors.push(Box::new(zombie::Zombies::new(weather)));
 }
 
 /// Where the deltas at hand come from.

@@ -365,7 +365,7 @@ impl Ribs {
         session_deltas: &[SessionDelta],
         out: &mut RibDeltas,
     ) {
-        self.internet |= self.attributes.len() >= INTERNET_SETS;
+        self.internet |= self.attributes.len() >= INTERNET_SETS || self.attributes.is_public();
         self.sweep();
         for delta in session_deltas {
             self.session_change(event, sessions, delta, out);

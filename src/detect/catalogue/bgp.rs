@@ -1,7 +1,7 @@
 //! Rows of BFD, BGP sessions, prefixes and RPKI.
 
 use super::Seen::{Bmp, Mrt, Netlink, Packets};
-use super::{Row, detected, named};
+use super::{Row, detected};
 use crate::detect::Kind;
 
 const BFD: &[&str] = &[
@@ -360,10 +360,17 @@ pub(super) const ROWS: &[Row] = &[
             "vtysh -c 'show bgp PREFIX'",
         ],
     ),
-    named(
+    detected(
         Kind::PrefixZombie,
-        &[Bmp, Mrt],
-        "A prefix that its origin withdrew stays in some peers' tables.",
+        ROUTES,
+        [
+            "300 s after the first withdrawal all but one (or a tenth) of at least 3 neighbors that had a prefix have withdrawn it, and what remains \
+             is older than that withdrawal, unchanged, and came from the origin by the same first hop as the withdrawn ones. For prefixes that \
+             are not the operator's own: 90 % of at least 10 neighbors, 90 minutes.",
+            "Fontugne et al., BGP Zombies (PAM 2019); RIPE Labs; survey D21.",
+            "A backup path has another first hop or is announced anew. Sessions that are down, and routes with path identifiers, do not count.",
+        ],
+        PREFIX,
     ),
     detected(
         Kind::RpkiCacheLost,

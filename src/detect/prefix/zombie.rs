@@ -10,7 +10,9 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::weather::Weather;
-use crate::detect::{Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::detect::{
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
+};
 use crate::event::bgp::Nlri;
 use crate::event::{Classes, Locator, Prefix, Timestamp};
 use crate::state::rib::attributes::AttrId;
@@ -88,7 +90,11 @@ impl Detector for Zombies {
         if rib.routes.is_empty() || net.rib.iter().nth(LEAST - 1).is_none() {
             return;
         }
-        let Some(of) = rib.rib.and_then(|id| net.rib.get(id)).filter(|of| counts(of.kind)) else {
+        let Some(of) = rib
+            .rib
+            .and_then(|id| net.rib.get(id))
+            .filter(|of| counts(of.kind))
+        else {
             return;
         };
         for delta in &rib.routes {
@@ -110,13 +116,17 @@ impl Detector for Zombies {
                     finding.broken.subject = false;
                 });
             }
-            if withdrawn && self.waiting.len() < MAX_WAITING && !self.waiting.contains_key(&nlri.prefix) {
+            if withdrawn
+                && self.waiting.len() < MAX_WAITING
+                && !self.waiting.contains_key(&nlri.prefix)
+            {
                 let withdrawal = Withdrawal {
                     at: seen.event.at,
                     locator: seen.event.locator,
                 };
                 self.waiting.insert(nlri.prefix, withdrawal);
-                self.checks.insert((seen.event.at + INTERNAL, nlri.prefix), withdrawal);
+                self.checks
+                    .insert((seen.event.at + INTERNAL, nlri.prefix), withdrawal);
             }
         }
     }
@@ -131,7 +141,8 @@ impl Detector for Zombies {
             let withdrawal = entry.remove();
             let later = self.look(prefix, withdrawal, now, net, board);
             if later {
-                self.checks.insert((withdrawal.at + STUCK, prefix), withdrawal);
+                self.checks
+                    .insert((withdrawal.at + STUCK, prefix), withdrawal);
             } else {
                 self.waiting.remove(&prefix);
             }
@@ -141,11 +152,21 @@ impl Detector for Zombies {
 
 impl Zombies {
     /// Looks who still has it. Whether to look again when it would be a zombie by the measure for other people's prefixes.
-    fn look(&mut self, prefix: Prefix, withdrawal: Withdrawal, now: Timestamp, net: &NetState, board: &mut Board) -> bool {
+    fn look(
+        &mut self,
+        prefix: Prefix,
+        withdrawal: Withdrawal,
+        now: Timestamp,
+        net: &NetState,
+        board: &mut Board,
+    ) -> bool {
         let nlri = Nlri::unicast(prefix);
         let (mut gone, mut left) = (Vec::new(), Vec::new());
         for (id, rib) in net.rib.iter().filter(|(_, rib)| counts(rib.kind)) {
-            let up = net.sessions.get(rib.session).is_some_and(|s| s.state == State::Established && s.feed.is_none());
+            let up = net
+                .sessions
+                .get(rib.session)
+                .is_some_and(|s| s.state == State::Established && s.feed.is_none());
             let Some((slot, attrs)) = net.rib.lookup(id, &nlri).filter(|_| up) else {
                 continue;
             };
@@ -162,13 +183,21 @@ impl Zombies {
         }
         // Nothing moved since: a prefix that goes and comes flaps, and what was announced anew is alive.
         let settled = gone.iter().all(|(_, _, last)| now.since(*last) >= INTERNAL);
-        let ways: Vec<_> = left.iter().filter_map(|(_, attrs, _)| first_hop(net, *attrs)).collect();
+        let ways: Vec<_> = left
+            .iter()
+            .filter_map(|(_, attrs, _)| first_hop(net, *attrs))
+            .collect();
         let older = left.iter().all(|(_, _, last)| *last < withdrawal.at);
         if !settled || !older || ways.len() != left.len() {
             return false;
         }
-        let same = |before: AttrId| first_hop(net, before).is_some_and(|way| ways.iter().all(|w| *w == way));
-        let known = gone.iter().filter(|(_, before, _)| before.is_some()).count();
+        let same = |before: AttrId| {
+            first_hop(net, before).is_some_and(|way| ways.iter().all(|w| *w == way))
+        };
+        let known = gone
+            .iter()
+            .filter(|(_, before, _)| before.is_some())
+            .count();
         let alike = gone.iter().filter(|(_, before, _)| same(*before)).count();
         if known == 0 || alike * 100 < known * SHARE_PERCENT {
             return false;
@@ -183,8 +212,21 @@ impl Zombies {
         if self.open.contains_key(&prefix) || self.open.len() >= MAX_OPEN {
             return false;
         }
-        let severity = if ours { Severity::Warning } else { self.weather.severity(net, prefix, origin) };
-        let finding = stuck(prefix, origin, severity, withdrawal, &left, gone.len(), now, net);
+        let severity = if ours {
+            Severity::Warning
+        } else {
+            self.weather.severity(net, prefix, origin)
+        };
+        let finding = stuck(
+            prefix,
+            origin,
+            severity,
+            withdrawal,
+            &left,
+            gone.len(),
+            now,
+            net,
+        );
         self.open.insert(prefix, board.raise(finding));
         false
     }
@@ -201,7 +243,12 @@ fn stuck(
     now: Timestamp,
     net: &NetState,
 ) -> Finding {
-    let mut finding = Finding::at(Kind::PrefixZombie, severity, Subject::Prefix(prefix), withdrawal.at);
+    let mut finding = Finding::at(
+        Kind::PrefixZombie,
+        severity,
+        Subject::Prefix(prefix),
+        withdrawal.at,
+    );
     finding.evidence.add(withdrawal.locator);
     finding.fidelity = Fidelity::Inferred;
     finding.also(Subject::Origin(origin));
@@ -223,7 +270,9 @@ fn stuck(
         names.join(", "),
         now.since(withdrawal.at).as_secs_f64()
     );
-    finding.advice = vec![format!("vtysh -c 'show bgp {prefix}' # or birdc show route for {prefix} all")];
+    finding.advice = vec![format!(
+        "vtysh -c 'show bgp {prefix}' # or birdc show route for {prefix} all"
+    )];
     finding
 }
 
