@@ -49,6 +49,8 @@ pub(super) struct Origins {
     hasher: foldhash::fast::RandomState,
     findings: BTreeMap<(Prefix, u32), FindingKey>,
     suspects: BTreeMap<(Prefix, u32), BTreeSet<IpAddr>>,
+    /// See [`Origins::note_unseen`].
+    unseen: BTreeSet<(crate::state::rib::RibId, Prefix)>,
     own: Vec<Prefix>,
     weather: Weather,
 }
@@ -61,6 +63,7 @@ impl Origins {
             hasher: foldhash::fast::RandomState::default(),
             findings: BTreeMap::new(),
             suspects: BTreeMap::new(),
+            unseen: BTreeSet::new(),
             own: settings.own_prefixes.clone(),
             weather: Weather::new(settings),
         }
@@ -95,6 +98,9 @@ impl Origins {
         };
         if !news {
             return;
+        }
+        if delta.change == RouteChange::New && !delta.transfer {
+            self.note_unseen(scene, delta);
         }
         let Some(origin) = scene
             .net
@@ -137,11 +143,34 @@ impl Origins {
                     return;
                 }
                 if self.still_announced(scene, prefix, known.origin) {
-                    self.conflict(scene, prefix, known.origin, origin, board);
+                    let returned = delta.change == RouteChange::Changed
+                        && self.unseen.contains(&(scene.id, prefix));
+                    self.conflict(scene, prefix, (known.origin, origin), returned, board);
                 } else {
                     self.rows[at].origin = origin;
                 }
             }
+        }
+    }
+
+    /// A session that was up before we looked changes a route that the kernel had over it already: what it was before nobody saw, and what
+    /// comes after this change may be the same again.
+    fn note_unseen(&mut self, scene: &Scene<'_>, delta: &RouteDelta) {
+        if scene.rib.complete || scene.net.routes.is_empty() || self.unseen.len() >= MAX_SUSPECTS {
+            return;
+        }
+        let Some(prefix) = scene.rib.prefix(delta.slot) else {
+            return;
+        };
+        let Some((_, route)) = scene.net.routes.best(prefix) else {
+            return;
+        };
+        let on_link = scene.net.addresses.interface_of(scene.sender);
+        let over_sender = route.hops.iter().any(|hop| {
+            hop.gateway == Some(scene.sender) || hop.ifindex.is_some() && hop.ifindex == on_link
+        });
+        if over_sender {
+            self.unseen.insert((scene.id, prefix));
         }
     }
 
@@ -166,8 +195,8 @@ impl Origins {
         &mut self,
         scene: &Scene<'_>,
         prefix: Prefix,
-        old: u32,
-        new: u32,
+        (old, new): (u32, u32),
+        returned: bool,
         board: &mut Board,
     ) {
         // The old origin's own update after a conflict is the same conflict.
@@ -211,9 +240,14 @@ impl Origins {
         if self.findings.len() >= MAX_CONFLICTS {
             return;
         }
+        let severity = if returned && !own {
+            Severity::Info
+        } else {
+            self.weather.severity(scene.net, prefix, old)
+        };
         let mut finding = Finding::new(
             Kind::PrefixOriginConflict,
-            self.weather.severity(scene.net, prefix, old),
+            severity,
             Subject::Prefix(prefix),
             scene.event,
         );
@@ -225,7 +259,12 @@ impl Origins {
         finding.touch(Touch::As(old));
         finding.touch(Touch::Peer(scene.sender));
         finding.affected.prefix(prefix);
-        finding.broken.subject = true;
+        finding.broken.subject = !returned;
+        if returned {
+            finding
+                .explanations
+                .push("anycast: the kernel had a route over this session before the first change that was seen".to_owned());
+        }
         finding.fidelity = if scene.rib.kind.is_exact() {
             Fidelity::Exact
         } else {
