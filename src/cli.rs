@@ -91,9 +91,15 @@ pub struct AnalyzeOptions {
     /// Rows of each table.
     #[arg(long, value_name = "N", default_value_t = crate::output::json::TOP)]
     pub top: usize,
+    /// Look at it on a screen: play, speed, back and forth in time.
+    #[arg(long, conflicts_with = "format")]
+    pub tui: bool,
     /// Show only what matches, like `sev:warn+ prefix:10.0.0.0/8 !kind:dhcp` (docs/filter.md).
     #[arg(long, value_name = "EXPR", value_parser = filter)]
     pub filter: Option<Filter>,
+    /// What people changed and when: one JSON object a line with `at`, `text`, and perhaps `until`, `subjects`, `author`, `silence`.
+    #[arg(long, value_name = "FILE")]
+    pub annotations: Option<PathBuf>,
     /// Exit with 1 when an incident of warning or above was found (and matches the filter).
     #[arg(long)]
     pub exit_code: bool,

@@ -1,12 +1,16 @@
 //! The commands: the only code that wires the rooms together.
 
 pub mod analyze;
+pub mod annotations;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+pub mod evidence;
 pub mod explain;
 pub mod inputs;
 pub mod live;
+pub mod replay;
+pub mod screen;
 
 use std::io::{self, Write};
 

@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod leases;
 pub mod links;
 pub mod neighbors;
+pub mod oui;
 pub mod rib;
 pub mod routers;
 pub mod routes;
@@ -157,7 +158,10 @@ impl NetState {
                     .apply(event, &self.sessions, &changes.sessions, &mut changes.rib);
             }
             EventKind::Actor(actor) => self.actors.learn(actor),
-            EventKind::Source(_) | EventKind::Malformed(_) | EventKind::Deadline => {}
+            EventKind::Source(_)
+            | EventKind::Malformed(_)
+            | EventKind::Annotation(_)
+            | EventKind::Deadline => {}
         }
     }
 

@@ -11,19 +11,19 @@ from .net import wait
 from .segment import GATEWAY, PREFIX6, Segment
 
 
-@scenario("benign-anycast", "an anycast prefix of two origin ASes: there from the start; one site is drained (withdrawn) for 6 s and comes back")
+@scenario("benign-anycast", "two anycast prefixes of two origin ASes, there from the start (BMP tells both): one site is drained for 6 s and comes back")
 def benign_anycast(net, s):
-    fabric = Fabric(net, s)
-    spb = fabric.routers["spb"]
-    spb.configure("router bgp 64802", "no bgp network import-check", "address-family ipv4 unicast", "network 203.0.113.250/32", "address-family ipv6 unicast", "network 3fff:100:3::/48")
+    fabric = Fabric(net, s, Plan(bmp=("spa", "spb")))
+    site, prefixes = fabric.site(), ("203.0.113.250/32", "3fff:100:3::/48")
+    site.say(*[f"announce route {p} next-hop self" for p in prefixes])
     time.sleep(3)
     fabric.record()
     with s.fault():
-        s.did("site_drained", "spb: 203.0.113.250/32 and 3fff:100:3::/48 (AS64999 and AS64900 announce them too)")
-        spb.configure("router bgp 64802", "address-family ipv4 unicast", "no network 203.0.113.250/32", "address-family ipv6 unicast", "no network 3fff:100:3::/48")
+        s.did("site_drained", "AS64998: both prefixes (AS64999 and AS64900 announce them too)")
+        site.say(*[f"withdraw route {p} next-hop self" for p in prefixes])
         time.sleep(6)
-        s.did("site_returns", "spb")
-        spb.configure("router bgp 64802", "address-family ipv4 unicast", "network 203.0.113.250/32", "address-family ipv6 unicast", "network 3fff:100:3::/48")
+        s.did("site_returns", "AS64998")
+        site.say(*[f"announce route {p} next-hop self" for p in prefixes])
         time.sleep(6)
 
 

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use super::annotations;
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
 use crate::config::Config;
 use crate::correlate::incident::Incident;
 use crate::detect::Severity;
+use crate::engine::Prepared;
 use crate::engine::rooms::{Room, Rooms, ToldIn};
 use crate::filter::Filter;
 use crate::input::merge::InputSet;
@@ -19,10 +21,14 @@ use crate::output::{json, report};
 
 /// Analyses the files and prints the report. 1 with `--exit-code` when an incident of warning or above was found.
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
+    if options.tui {
+        return super::replay::run(files, options);
+    }
     let mut inputs = InputSet::open(files, &super::open_options(&options.cut)?)?;
     let config = Config::load(&options.mine)?;
     let settings = config.settings(&options.mine);
     let mut rooms = Rooms::new(&settings);
+    rooms.prepare(prepared(&config, options)?);
     let mut told: Vec<ToldIn> = Vec::new();
     let mut writer = Writer::new(options);
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -87,6 +93,18 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
         .flat_map(|(_, incidents)| selection.incidents(incidents))
         .any(|incident| incident.severity >= Severity::Warning);
     Ok(u8::from(options.exit_code && loud))
+}
+
+/// What is known before the first record.
+fn prepared(config: &Config, options: &AnalyzeOptions) -> anyhow::Result<Prepared> {
+    Ok(Prepared {
+        maintenance: config.maintenance.clone(),
+        annotations: match &options.annotations {
+            Some(path) => annotations::read(path)?,
+            None => Vec::new(),
+        },
+        known: config.sentence().into_iter().collect(),
+    })
 }
 
 /// Alerts go out as they become known.

@@ -146,8 +146,6 @@ const KERNEL_ROUTES: &[Kind] = &[
     RouteShadowed,
     RouteForeignDelete,
     RouteReassertStorm,
-    RouteFibMissing,
-    RouteFibStale,
 ];
 /// Two writers of one table, and what one of them does to the other's entries.
 const WRITERS: &[Kind] = &[RouteOwnershipWar, RouteReassertStorm, RouteForeignDelete];
@@ -770,7 +768,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "address-gone-but-announced",
         causes: &[AddressRemoved, AddressFlap, AddressMoved, AddressDadFailed],
-        effects: &[PrefixBlackholed, PrefixZombie, AddressUnannounced],
+        effects: &[PrefixZombie],
         join: Join::Prefix,
         window: Window::After(secs(60)),
         grade: Grade::Certain,
@@ -863,7 +861,7 @@ pub const RULES: &[Rule] = &[
         when: &[],
         because: "a daemon that does not read the kernel's table again never notices that somebody took its route",
         absent: "",
-        survey: &["C42", "C43", "C44"],
+        survey: &["C44"],
     },
     Rule {
         name: "withdrawn-route-stays",
@@ -957,7 +955,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "peer-restart-loses-address",
         causes: &[SessionDown, SessionFlap, SessionSpeakerRestarted],
-        effects: &[AddressUnannounced, RouteFibStale, RouteFibMissing],
+        effects: &[AddressUnannounced],
         join: Join::Gateway,
         window: Window::Reach {
             least: secs(60),
@@ -1027,7 +1025,6 @@ pub const RULES: &[Rule] = &[
             RouteWithdrawn,
             RouteNexthopChurn,
             RouteDefaultLost,
-            RouteFibStale,
         ],
         join: Join::AffectedPrefix,
         window: Window::Kept { plus: secs(10) },
@@ -1068,7 +1065,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "stalled-session-ends",
-        causes: &[SessionMtuBlackhole, SessionStalled],
+        causes: &[SessionStalled],
         effects: &[SessionDown, SessionFlap, SessionStalled, SessionEmpty],
         join: Join::Peer,
         window: Window::Reach {
@@ -1133,32 +1130,19 @@ pub const RULES: &[Rule] = &[
         survey: &["C7", "C17", "C16"],
     },
     Rule {
-        name: "gateway-lost-unresolves-prefix",
-        causes: &[
-            LinkFlap,
-            LinkCarrierLost,
-            LinkAdminDown,
-            LinkRemoved,
-            AddressRemoved,
-            AddressFlap,
-            RouteSilentLoss,
-            RouteWithdrawn,
-            RouteFlap,
-            RouteDefaultLost,
-            NeighborUnreachable,
-            NeighborFlap,
-        ],
-        effects: &[PrefixNexthopUnresolved, PrefixBlackholed, RouteFibMissing],
-        join: Join::NextHop,
+        name: "neighbor-lost-unresolves-prefix",
+        causes: &[NeighborUnreachable, NeighborFlap, RouteDefaultLost],
+        effects: &[PrefixNexthopUnresolved, PrefixBlackholed],
+        join: Join::Gateway,
         window: Window::Reach {
             least: secs(5),
             plus: secs(30),
         },
         grade: Grade::Certain,
         when: &[],
-        because: "the route to the next hop is gone, so what points there leads nowhere",
+        because: "a next hop that does not answer, or to which no route leads, takes no packets",
         absent: "the way to the next hop stayed",
-        survey: &["C9", "C10"],
+        survey: &["C10"],
     },
     Rule {
         name: "origin-conflict-moves-paths",
@@ -1308,7 +1292,6 @@ pub const RULES: &[Rule] = &[
             RouteDefaultLost,
             RouteDefaultFlap,
             RouteReassertStorm,
-            RouteFibMissing,
         ],
         join: Join::AffectedPrefix,
         window: Window::After(secs(10)),

@@ -107,7 +107,11 @@ impl Detector for Prefixes {
             sender: session.ends[rib.sender].addr,
             receiver: session.ends[1 - rib.sender].addr,
         };
-        self.peer.updates(&scene, &changes.routes, board);
+        // What a daemon passes on to our listener falls with what others said to it, where that is seen.
+        let copied = session.feed.is_some() && others_are_seen(net);
+        if !copied {
+            self.peer.updates(&scene, &changes.routes, board);
+        }
         let mass = self.peer.in_mass(id, seen.event.at);
         for delta in &changes.routes {
             if delta.hot != 0
@@ -203,6 +207,14 @@ impl Prefixes {
             _ => {}
         }
     }
+}
+
+/// Whether sessions are seen that do not end at our own listener.
+fn others_are_seen(net: &NetState) -> bool {
+    net.rib.iter().any(|(_, rib)| {
+        let session = net.sessions.get(rib.session);
+        session.is_some_and(|session| session.feed.is_none())
+    })
 }
 
 /// D1, D2, D3: FRR's defaults would suppress it, or it goes often, or it goes again and again.

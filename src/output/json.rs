@@ -1,8 +1,8 @@
 //! The report as one JSON document, and its schemas.
 
 use super::alert::{
-    Alert, CountsView, FindingView, GapView, IncidentView, InputView, ListedFinding, REPORT_SCHEMA,
-    Report, SpanView, severity, time,
+    Alert, AnnotationView, CountsView, FindingView, GapView, IncidentView, InputView,
+    ListedFinding, REPORT_SCHEMA, Report, SpanView, severity, time,
 };
 use super::selection::Selection;
 use crate::correlate::incident::Incident;
@@ -70,6 +70,8 @@ pub fn report(
             .map(|(source, gap)| GapView::new(*source, gap))
             .collect(),
         blind: engine.blind_spots(),
+        annotations: engine.annotations().map(AnnotationView::new).collect(),
+        known: engine.known().to_vec(),
     }
 }
 

@@ -515,11 +515,12 @@ impl Leases {
         }
     }
 
-    /// Leases of each server, for reports.
-    fn held(&self) -> BTreeMap<(ScopeId, IpAddr), &Lease> {
-        self.leases
-            .iter()
-            .map(|((scope, prefix), lease)| ((*scope, prefix.addr()), lease))
-            .collect()
+    /// The lease of an address, or of the delegated prefix that begins with it.
+    fn held_at(&self, scope: ScopeId, addr: IpAddr) -> Option<&Lease> {
+        let longest = Prefix::host(addr).len();
+        (1..=longest).rev().find_map(|len| {
+            let prefix = Prefix::new(addr, len);
+            self.lease(scope, prefix).filter(|_| prefix.addr() == addr)
+        })
     }
 }

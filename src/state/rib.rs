@@ -220,6 +220,11 @@ impl Rib {
         self.table.iter()
     }
 
+    /// At most `most` records, from the `from`th on: a table is looked through in parts.
+    pub fn part(&self, from: usize, most: usize) -> impl Iterator<Item = (Slot, &Cold)> {
+        self.table.part(from, most)
+    }
+
     /// Keys ever seen.
     pub fn known(&self) -> usize {
         self.table.len()

@@ -184,6 +184,22 @@ pub fn all() -> Vec<Scene> {
         200.0,
     ));
 
+    let stuck = || f(SessionMtuBlackhole, "peer:192.0.2.1", 1.0).reach(9);
+    all.extend(pair(
+        "full-size-loss-ends-session",
+        stuck(),
+        down("192.0.2.1", 10.0),
+        down("192.0.2.2", 10.0),
+        60.0,
+    ));
+    all.push(apart(
+        "a session with lost segments that somebody shuts down ended by hand",
+        &[
+            stuck(),
+            session(SessionDown, "192.0.2.1", 10.0).why(Reason::AdminShutdown),
+        ],
+    ));
+
     // --- announcements ---
     all.extend(pair(
         "same-upstream-failure",

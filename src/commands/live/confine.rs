@@ -73,6 +73,10 @@ fn needs(options: &Live, captures: bool) -> Needs {
     {
         needs.write.push(folder(path));
     }
+    // A reader may ask for a bundle of files, which is made where the program was started.
+    if super::wants_screen(options, super::Mode::Tell) {
+        needs.write.push(PathBuf::from("."));
+    }
     needs.read.extend(options.vrps.as_deref().map(folder));
     needs
 }

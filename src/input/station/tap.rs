@@ -46,6 +46,12 @@ impl Tap {
         self.send(at, packets).await
     }
 
+    /// Whatever comes next is younger than `until`. Not said when the pipeline is full: it has no need to hurry then.
+    pub fn idle(&self, until: Timestamp) {
+        let source = self.source;
+        let _ = self.out.try_send(LiveItem::Idle { source, until });
+    }
+
     /// One side ended the connection; with a reason it is a reset. Returns the source's last record number.
     pub async fn close(
         mut self,
@@ -58,6 +64,10 @@ impl Tap {
             None => self.connection.close(from),
         };
         self.send(at, packets).await?;
+        // Nobody waits for a place that nobody has.
+        let (source, until) = (self.source, Timestamp::MAX);
+        let rest = LiveItem::Idle { source, until };
+        self.out.send(rest).await.map_err(|_| Gone)?;
         Ok(self.number)
     }
 
