@@ -152,6 +152,10 @@ impl Config {
         live.as_number = live.as_number.or(self.as_number);
         live.router_id = live.router_id.or(self.router_id);
         live.bgp_peer = first(&live.bgp_peer, &self.bgp_peers);
+        // A screen beside the service must not take its place.
+        if live.headless && live.socket.is_none() {
+            live.socket = self.socket.clone();
+        }
         // Only one of the two can be used.
         if live.rtr.is_none() && live.vrps.is_none() {
             live.rtr = self.rtr.clone();
