@@ -151,6 +151,9 @@ pub struct AnalyzeOptions {
     /// Rows of each table.
     #[arg(long, value_name = "N", default_value_t = crate::output::json::TOP)]
     pub top: usize,
+    /// Look at it on a screen: play, speed, back and forth in time.
+    #[arg(long, conflicts_with = "format")]
+    pub tui: bool,
     /// Show only what matches, like `sev:warn+ prefix:10.0.0.0/8 !kind:dhcp` (docs/filter.md).
     #[arg(long, value_name = "EXPR", value_parser = filter)]
     pub filter: Option<Filter>,
@@ -160,6 +163,9 @@ pub struct AnalyzeOptions {
     /// Exit with 1 when an incident of warning or above was found (and matches the filter).
     #[arg(long)]
     pub exit_code: bool,
+    /// Validate route origins with the VRPs of this JSON file of Routinator, rpki-client or StayRTR.
+    #[arg(long, value_name = "FILE")]
+    pub vrps: Option<PathBuf>,
     #[command(flatten)]
     pub mine: Mine,
 }
@@ -258,10 +264,13 @@ pub struct Live {
     /// A BGP speaker that may connect: ADDR[,as=N][,password=TEXT] (repeatable). Without any, all may.
     #[arg(long, value_name = "PEER")]
     pub bgp_peer: Vec<crate::input::bgp_listener::config::Peer>,
-    /// Take validated ROA payloads from this RTR cache.
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "vrps")]
-    pub rtr: Option<String>,
-    /// Take validated ROA payloads from this JSON file.
+    /// Take validated ROA payloads (VRPs) from this RPKI cache: HOST[:PORT], or tls://HOST[:PORT] (repeatable).
+    #[arg(long, value_name = "HOST:PORT")]
+    pub rtr: Vec<crate::input::rtr::config::Target>,
+    /// Trust the certificates in this file for tls:// caches, instead of the system's.
+    #[arg(long, value_name = "FILE", requires = "rtr")]
+    pub rtr_ca: Option<PathBuf>,
+    /// Take VRPs from this JSON file of Routinator, rpki-client or StayRTR; it is read again when it changes.
     #[arg(long, value_name = "FILE")]
     pub vrps: Option<PathBuf>,
     /// Record all that is seen into this pcapng file.

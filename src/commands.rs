@@ -6,9 +6,12 @@ pub mod ask;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+pub mod evidence;
 pub mod explain;
 pub mod inputs;
 pub mod live;
+pub mod replay;
+pub mod screen;
 
 use std::io::{self, Write};
 

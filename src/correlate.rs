@@ -331,7 +331,15 @@ impl Correlator {
         let known: BTreeSet<u32> = tree
             .iter()
             .filter_map(|key| self.case_of.get(key).copied())
-            .filter(|n| self.cases.contains_key(n))
+            .filter(|number| {
+                // An incident goes with its root: a finding that left its tree takes no incident along, unless it is the same one's.
+                self.cases.get(number).is_some_and(|case| {
+                    tree.contains(&case.root)
+                        || board.get(case.root).is_none_or(|other| {
+                            other.subjects.first() == root_finding.subjects.first()
+                        })
+                })
+            })
             .collect();
         let number = match known.first() {
             Some(&oldest) => oldest,

@@ -4,8 +4,11 @@
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
 mod facts;
+pub mod query;
 pub mod rooms;
+pub mod snapshot;
 
+use self::snapshot::feed::{Feed, Feeds};
 use crate::correlate::changes::Changes as ChangesTold;
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
@@ -79,6 +82,7 @@ pub struct Engine {
     /// Annotations and maintenance windows.
     changes_told: ChangesTold,
     counts: Counts,
+    feeds: Feeds,
     /// Which end of a session is the host's own.
     perspective: Perspective,
 }
@@ -114,6 +118,7 @@ impl Engine {
             known: Vec::new(),
             changes_told: ChangesTold::default(),
             counts: Counts::default(),
+            feeds: Feeds::default(),
             perspective: Perspective::default(),
         }
     }
@@ -249,6 +254,12 @@ impl Engine {
 
     fn note(&mut self, event: &Event) {
         self.counts.events += 1;
+        match &event.kind {
+            EventKind::Source(info) => self.feeds.announce(info),
+            EventKind::Gap(gap) => self.feeds.gap(event.source, gap),
+            EventKind::Malformed(_) => self.feeds.malformed(event.source),
+            _ => self.feeds.event(event.source, event.at),
+        }
         let seen = &mut self.visibility;
         match &event.kind {
             EventKind::Source(info) => {
@@ -350,6 +361,16 @@ impl Engine {
     /// Losses seen.
     pub fn gaps(&self) -> &[(SourceId, Gap)] {
         &self.gaps
+    }
+
+    /// What each source gave.
+    pub fn feeds(&self) -> impl Iterator<Item = Feed> {
+        self.feeds.iter().cloned()
+    }
+
+    /// Which end of each session is the host's own.
+    pub fn perspective(&self) -> &Perspective {
+        &self.perspective
     }
 
     /// Annotations told so far.

@@ -19,3 +19,4 @@ pub mod input;
 pub mod output;
 pub mod privilege;
 pub mod state;
+pub mod tui;

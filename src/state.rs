@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod leases;
 pub mod links;
 pub mod neighbors;
+pub mod oui;
 pub mod rib;
 pub mod routers;
 pub mod routes;

@@ -43,12 +43,12 @@ fn interfaces_of_one_name_in_two_namespaces_are_told_apart_also_from_the_recordi
     live.note(&format!("read the kernel of netns {}", one.name));
     live.note(&format!("read the kernel of netns {}", two.name));
     two.far("link set up1 down");
-    let alert = live.opened("link.carrier-lost");
+    let alert = live.opened(&["link.carrier-lost"]);
     let name = alert["host"]["name"].as_str().unwrap();
     assert!(name.contains(&two.name), "{name}");
     one.ip("link set up1 down");
     two.far("link set up1 up");
-    let alert = live.opened("link.admin-down");
+    let alert = live.opened(&["link.admin-down"]);
     let name = alert["host"]["name"].as_str().unwrap();
     assert!(name.contains(&one.name), "{name}");
     live.end_and_replay(&path);
@@ -99,7 +99,7 @@ fn a_flap_in_a_namespace_known_by_its_id_is_told_with_the_routes_that_were_there
     live.note(&format!("read the kernel of {far}"));
     live.note(&format!("read the kernel of netns {}", host.name));
     host.far("link set in1 down");
-    let alert = live.opened("link.admin-down");
+    let alert = live.opened(&["link.admin-down"]);
     assert!(alert["host"]["name"].as_str().unwrap().contains(&far));
     assert!(
         alert["incident"]["affected"]["routes"].as_u64() >= Some(1),

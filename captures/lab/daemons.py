@@ -70,8 +70,8 @@ class Bird:
         return lambda: all("Established" in self.birdc("show", "protocols", p) for p in protocols)
 
 
-def kea4(net, ns, port, subnet, pool, router, lease, dns=None, server_name=None, options=()):
-    """Kea for IPv4. `lease` is (valid, renew, rebind) in seconds."""
+def kea4(net, ns, port, subnet, pool, router, lease, dns=None, options=(), probation=None):
+    """Kea for IPv4. `lease` is (valid, renew, rebind) in seconds; a declined address rests for `probation` seconds."""
     conf = net.dir / f"kea4-{ns}.json"
     data = [{"name": "routers", "data": router}] if router else []
     data += [{"name": "domain-name-servers", "data": dns}] if dns else []
@@ -80,6 +80,7 @@ def kea4(net, ns, port, subnet, pool, router, lease, dns=None, server_name=None,
         "lease-database": {"type": "memfile", "persist": False},
         "valid-lifetime": lease[0], "renew-timer": lease[1], "rebind-timer": lease[2], "authoritative": True,
         "subnet4": [{"subnet": subnet, "pools": [{"pool": pool}], "option-data": [*data, *options]}],
+        **({"decline-probation-period": probation, "expired-leases-processing": {"reclaim-timer-wait-time": 1, "flush-reclaimed-timer-wait-time": 1}} if probation else {}),
         "loggers": [{"name": "kea-dhcp4", "output_options": [{"output": "stdout"}], "severity": "INFO"}],
     }}))
     return _kea(net, ns, "kea-dhcp4", conf, port, ":67 ")
@@ -141,6 +142,8 @@ case $1 in
 deconfig) ip -4 addr flush dev $interface ;;
 bound|renew)
   ip addr replace $ip/$mask valid_lft $lease preferred_lft $lease dev $interface
+  set -- $staticroutes
+  while [ $# -ge 2 ]; do ip route replace $1 via $2 dev $interface proto dhcp metric 1024; shift 2; done
   for r in $router; do ip route replace default via $r dev $interface proto dhcp metric 1024; done ;;
 esac
 exit 0

@@ -12,6 +12,7 @@ import time
 
 from .daemons import Bird, Frr
 from .net import wait
+from .speakers import Exabgp, Gobgp
 
 STATION, PORT = "198.51.100.129", 11019
 ASN = {"leaf": 4200000101, "spa": 64801, "spb": 64802, "tra": 64900, "cust": 64999}
@@ -35,11 +36,18 @@ def six(index, side):
 @dataclasses.dataclass
 class Plan:
     """What of the fabric a scenario wants."""
+    # frr, bird or gobgp (which installs no route).
     leaf: str = "frr"
+    # The second spine: frr or bird.
+    spb: str = "frr"
+    # The customer: bird or exabgp.
+    customer: str = "bird"
     hold: int = 9
     ipv4: bool = True
     ipv6: bool = True
     bfd: bool = False
+    # BFD on the IPv6 session to spa instead.
+    bfd6: bool = False
     prefixes4: int = 40
     prefixes6: int = 16
     bmp: tuple = ("spa",)
@@ -83,21 +91,38 @@ class Fabric:
         """All daemons, and waits until the leaf has both tables."""
         self.start_transit()
         for name, uplink in (("spa", 0), ("spb", 1)):
-            self.routers[name] = Frr(self.net, name, self.spine(name, uplink), bfd=self.bfd())
+            self.start_spine(name, uplink)
         self.start_leaf()
         self.ready()
 
+    def start_spine(self, name, uplink):
+        if name == "spb" and self.plan.spb == "bird":
+            self.routers[name] = Bird(self.net, name, self.bird_spine(name, uplink))
+        else:
+            self.routers[name] = Frr(self.net, name, self.spine(name, uplink), bfd=self.bfd())
+
     def ready(self):
-        spa, spb = self.routers["spa"], self.routers["spb"]
-        wait("the sessions of spa", spa.established(*[p for p in (four(0, 1), four(4, 0)) if self.plan.ipv4], *[p for p in (six(0, 1), six(4, 0)) if self.plan.ipv6]))
-        wait("the sessions of spb", spb.established(*[p for p in (four(1, 1), four(5, 0)) if self.plan.ipv4], *[p for p in (six(1, 1), six(5, 0)) if self.plan.ipv6]))
+        for index, name in enumerate(("spa", "spb")):
+            wait(f"the sessions of {name}", self.spine_up(name, index))
+        if self.plan.leaf == "gobgp":
+            time.sleep(3)
+            return
         wait("the kernel routes of the leaf", lambda: (not self.plan.ipv4 or len(self.net.ip("leaf", "-4", "route").splitlines()) > self.plan.prefixes4)
              and (not self.plan.ipv6 or len(self.net.ip("leaf", "-6", "route").splitlines()) > self.plan.prefixes6))
         # Route refreshes and collisions of the start are over; the recording begins in a quiet network.
         time.sleep(2.5)
 
+    def spine_up(self, name, index):
+        spine = self.routers[name]
+        if isinstance(spine, Bird):
+            return spine.established(*[f"{far}{family}" for far in ("leaf", "tra") for family, on in ((4, self.plan.ipv4), (6, self.plan.ipv6)) if on])
+        return spine.established(*[a(index, 1) for a in self.families()], *[a(index + 4, 0) for a in self.families()])
+
+    def families(self):
+        return [address for address, on in ((four, self.plan.ipv4), (six, self.plan.ipv6)) if on]
+
     def bfd(self):
-        return "bfd\n profile fast\n  detect-multiplier 3\n  receive-interval 200\n  transmit-interval 200\n" if self.plan.bfd else None
+        return "bfd\n profile fast\n  detect-multiplier 3\n  receive-interval 200\n  transmit-interval 200\n" if self.plan.bfd or self.plan.bfd6 else None
 
     def frr(self, name, neighbors, networks, outbound=None):
         """bgpd.conf. `neighbors` is [(address, AS, BFD)]; an own `outbound` list keeps a host from becoming transit."""
@@ -129,14 +154,28 @@ class Fabric:
     def spine(self, name, uplink):
         north = uplink + 4
         return self.frr(name, self.wanted([
-            (four(uplink, 1), ASN["leaf"], self.plan.bfd and name == "spa"), (six(uplink, 1), ASN["leaf"], False),
+            (four(uplink, 1), ASN["leaf"], self.plan.bfd and name == "spa"), (six(uplink, 1), ASN["leaf"], self.plan.bfd6 and name == "spa"),
             (four(north, 0), ASN["tra"], False), (six(north, 0), ASN["tra"], False)]), [])
+
+    def bird_spine(self, name, uplink):
+        """bird.conf of a spine: it passes on what it hears and resolves next hops itself."""
+        text = [f"router id 198.51.100.{MANAGEMENT[name]};", "protocol device {}", "protocol direct { ipv4; ipv6; }"]
+        for far, index, side, timers in (("leaf", uplink, 0, f"hold time {self.plan.hold};"), ("tra", uplink + 4, 1, "hold time 30;")):
+            for family, address in (("ipv4", four), ("ipv6", six)):
+                if getattr(self.plan, family):
+                    text.append(f"protocol bgp {far}{family[-1]} {{ local {address(index, side)} as {ASN[name]}; neighbor {address(index, 1 - side)} as {ASN[far]}; "
+                                f"{timers} connect retry time 1; error wait time 1, 2; {family} {{ import all; export where source = RTS_BGP; }}; }}")
+        return "\n".join(text) + "\n"
 
     def start_leaf(self):
         if self.plan.leaf == "bird":
             self.routers["leaf"] = Bird(self.net, "leaf", self.bird_leaf())
             return
-        peers = self.wanted([(four(0, 0), ASN["spa"], self.plan.bfd), (six(0, 0), ASN["spa"], False), (four(1, 0), ASN["spb"], False), (six(1, 0), ASN["spb"], False)])
+        if self.plan.leaf == "gobgp":
+            peers = [(address(index, 0), ASN[spine]) for index, spine in enumerate(("spa", "spb")) for address in self.families()]
+            self.routers["leaf"] = Gobgp(self.net, "leaf", ASN["leaf"], "198.51.100.140", peers, self.plan.hold, (STATION, PORT) if "leaf" in self.plan.bmp else None)
+            return
+        peers = self.wanted([(four(0, 0), ASN["spa"], self.plan.bfd), (six(0, 0), ASN["spa"], self.plan.bfd6), (four(1, 0), ASN["spb"], False), (six(1, 0), ASN["spb"], False)])
         self.routers["leaf"] = Frr(self.net, "leaf", self.frr("leaf", peers, ["198.51.100.7/32", "3fff:e1a::7/128"], outbound="own"), bfd=self.bfd())
 
     def bird_leaf(self):
@@ -144,10 +183,13 @@ class Fabric:
                 "protocol kernel { ipv4 { export where source = RTS_BGP; }; merge paths on; }",
                 "protocol kernel { ipv6 { export where source = RTS_BGP; }; merge paths on; }",
                 "protocol static { ipv4; route 198.51.100.7/32 blackhole; }", "protocol static { ipv6; route 3fff:e1a::7/128 blackhole; }", "protocol direct { interface \"pe*\"; ipv4; ipv6; }"]
+        if self.bfd():
+            text.append('protocol bfd { interface "pe*" { min rx interval 200 ms; min tx interval 200 ms; multiplier 3; }; }')
         for index, spine in enumerate(("spa", "spb")):
-            for family, address in (("ipv4", four), ("ipv6", six)):
+            for family, address, watched in (("ipv4", four, self.plan.bfd), ("ipv6", six, self.plan.bfd6)):
                 if getattr(self.plan, family):
-                    text.append(f"protocol bgp {spine}{family[-1]} {{ local {address(index, 1)} as {ASN['leaf']}; neighbor {address(index, 0)} as {ASN[spine]}; "
+                    bfd = "bfd on; " if watched and spine == "spa" else ""
+                    text.append(f"protocol bgp {spine}{family[-1]} {{ local {address(index, 1)} as {ASN['leaf']}; neighbor {address(index, 0)} as {ASN[spine]}; {bfd}"
                                 f"hold time {self.plan.hold}; connect retry time 1; error wait time 1, 2; {family} {{ import all; export where source = RTS_STATIC; }}; }}")
         return "\n".join(text) + "\n"
 
@@ -167,7 +209,11 @@ class Fabric:
                     text.append(f"protocol bgp {name}{family[-1]} {{ local {address(index, side)} as {ASN['tra']}; neighbor {address(index, 1 - side)} as {ASN[far]}; "
                                 f"hold time 30; connect retry time 1; error wait time 1, 2; {family} {{ import all; export all; }}; }}")
         self.routers["tra"] = Bird(self.net, "tra", "\n".join(text) + "\n")
-        self.routers["cust"] = Bird(self.net, "cust", self.customer())
+        if self.plan.customer == "exabgp":
+            self.routers["cust"] = Exabgp(self.net, "cust", ASN["cust"], "192.0.2.13", [(a(6, 1), a(6, 0), ASN["tra"]) for a in self.families()])
+            wait("ExaBGP at the transit", self.routers["tra"].established(*[f"cust{family}" for family, on in ((4, self.plan.ipv4), (6, self.plan.ipv6)) if on]))
+        else:
+            self.routers["cust"] = Bird(self.net, "cust", self.customer())
 
     def customer(self, statement=""):
         """bird.conf of the customer; `statement` is applied to what it says of its IPv4 prefix."""
@@ -179,14 +225,29 @@ class Fabric:
                             f"hold time 30; connect retry time 1; error wait time 1, 2; {family} {{ import none; export filter {{ if net = {FLAPPER4 if family == 'ipv4' else FLAPPER6} then {{ {statement if family == 'ipv4' else ''} }} if source = RTS_STATIC then accept; reject; }}; }}; }}")
         return "\n".join(text) + "\n"
 
-    def record(self, *more_ports):
-        self.s.record("leaf", ["pe0", "pe1", *more_ports], station=("mon", "brm", PORT))
+    def record(self, *more_ports, host="leaf"):
+        """On the leaf, or on spa (`host`): a router sees both its sides."""
+        self.s.record(host, [*(["pe0", "pe1"] if host == "leaf" else ["swp1", "swp49"]), *more_ports], station=("mon", "brm", PORT))
         if not self.plan.mid_session:
             # Routers try again every 1 to 2 s, then tell their whole tables.
             self.start_station()
             time.sleep(2.5)
         # Keepalives of every session are seen before anything happens: a capture that starts with the fault knows nothing of what was there.
         time.sleep(self.plan.hold / 3)
+
+    def site(self):
+        """A speaker (ExaBGP, AS64998) that is a customer of spb alone, with sessions of both families."""
+        self.net.ns("site")
+        self.net.cable("site", "sp0", "spb", "cu0")
+        ends = [("192.0.2.32", "192.0.2.33", "31", "ipv4"), ("fd5a:1f:9::1", "fd5a:1f:9::2", "64", "ipv6")]
+        for up, down, length, family in ends:
+            self.net.addr("site", "sp0", f"{down}/{length}")
+            self.net.addr("spb", "cu0", f"{up}/{length}")
+            self.routers["spb"].configure(f"router bgp {ASN['spb']}", f"neighbor {down} remote-as 64998", f"address-family {family} unicast", f"neighbor {down} activate",
+                                          f"neighbor {down} soft-reconfiguration inbound")
+        site = Exabgp(self.net, "site", 64998, "192.0.2.17", [(down, up, ASN["spb"]) for up, down, _, _ in ends])
+        wait("the customer of spb", self.routers["spb"].established(*[down for _, down, _, _ in ends]))
+        return site
 
     def flap_origin(self, protocol, cycles, down, up):
         """The customer withdraws and announces its prefix."""

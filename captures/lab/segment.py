@@ -34,8 +34,8 @@ class Segment:
         self.nodes = nodes
         scenario.topology = {"nodes": {**scenario.topology.get("nodes", {}), **nodes}, "links": scenario.topology.get("links", [])}
 
-    def server(self, lease, ns="dh1", pool=POOL, router=GATEWAY, dns=GATEWAY):
-        return daemons.kea4(self.net, ns, "eth0", SUBNET, pool, router, lease, dns)
+    def server(self, lease, ns="dh1", pool=POOL, router=GATEWAY, dns=GATEWAY, **more):
+        return daemons.kea4(self.net, ns, "eth0", SUBNET, pool, router, lease, dns, **more)
 
     def bound(self, *guests, family=4):
         for guest in guests:

@@ -9,9 +9,13 @@ mod answers;
 mod confine;
 mod desk;
 mod open;
+mod recent;
+mod screen;
+mod service;
 mod signals;
 mod told;
 
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,10 +26,13 @@ use tokio::time::MissedTickBehavior;
 use self::answers::Office;
 use self::desk::Desk;
 use self::open::{Collectors, Confined, Opened};
+use self::screen::LiveScreen;
+use self::service::Service;
 use self::signals::{Asked, INTERRUPTED};
 use self::told::Teller;
 use super::is_broken_pipe;
-use crate::cli::Live;
+use super::screen::Screen;
+use crate::cli::{Live, LiveFormat};
 use crate::config::Config;
 use crate::control::DEFAULT_SOCKET;
 use crate::control::server::{self, Server};
@@ -34,6 +41,9 @@ use crate::engine::rooms::Rooms;
 use crate::event::text::sanitized;
 use crate::input::live::{self, LiveItem, SourceIds, now};
 use crate::input::record::{self, Recorder, Ring};
+use crate::tui::Tui;
+use crate::tui::link::link;
+use crate::tui::theme::Look;
 
 /// How often time goes on without items: alerts that wait for quiet are late by this at most.
 const TICK: Duration = Duration::from_millis(50);
@@ -92,6 +102,7 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         });
     }
     let recorder = recorder(options)?;
+    let service = Service::of_environment();
     let opened = Opened::open(options)?;
     let office = Office::new(host_name(), collectors.ids.clone());
     let mut watched: Vec<String> = config.sentence().into_iter().collect();
@@ -107,9 +118,11 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let run = Run {
         options,
         config,
+        mode,
         desk: Desk::new(rooms, recorder, teller, office),
         items,
         stop,
+        service,
     };
     let code = runtime.block_on(run.watch(collectors, confined, server, watched));
     // Threads that sit in a system call must not keep the program.
@@ -121,9 +134,11 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
 struct Run<'a> {
     options: &'a Live,
     config: Config,
+    mode: Mode,
     desk: Desk,
     items: mpsc::Receiver<LiveItem>,
     stop: flag::Sender<bool>,
+    service: Service,
 }
 
 /// Why the watching ends.
@@ -143,7 +158,8 @@ impl Run<'_> {
         server: Option<Server>,
         mut watched: Vec<String>,
     ) -> anyhow::Result<u8> {
-        let mut signals = signals::listen(self.options.headless, || {})?;
+        let mut signals = signals::listen(self.options.headless, crate::tui::restore)?;
+        let tui = self.screen()?;
         confined.run(&collectors, &mut watched);
         // Only collectors may keep the channel open.
         drop(collectors);
@@ -155,10 +171,16 @@ impl Run<'_> {
             socket = Some(desk);
         }
         let begun = self.desk.begin(&watched);
+        self.service.ready();
         let ended = match begun {
             Ok(()) => self.judge_all(&mut signals, &mut socket).await,
             Err(error) => Err(error),
         };
+        // The terminal is given back before anything else is done, so that who quits sees it at once.
+        self.desk.without_screen();
+        if let Some(tui) = tui {
+            tui.join().context("the screen")?;
+        }
         // Nobody reads our output: not an error, but the end.
         let ended = match ended {
             Err(error) if is_broken_pipe(&error) => Ended::Unread,
@@ -167,6 +189,7 @@ impl Run<'_> {
         if ended == Ended::Unread {
             self.desk.mute();
         }
+        self.service.stopping();
         let _ = self.stop.send(true); // no receiver: no collector is left
         match self.drain().await.and_then(|()| self.desk.finish()) {
             Err(error) if is_broken_pipe(&error) => {}
@@ -177,6 +200,19 @@ impl Run<'_> {
         } else {
             0
         })
+    }
+
+    /// Takes the terminal, where there is one and nobody asked for lines.
+    fn screen(&mut self) -> anyhow::Result<Option<Tui>> {
+        if !wants_screen(self.options, self.mode) {
+            return Ok(None);
+        }
+        let (publisher, requests, link) = link();
+        let tui = Tui::start(link, look())
+            .context("cannot use the terminal (--headless does without)")?;
+        let screen = LiveScreen::new(Screen::new(publisher, requests), host_name());
+        self.desk.show_on(screen);
+        Ok(Some(tui))
     }
 
     /// Judges what comes until the end is asked for.
@@ -210,10 +246,18 @@ impl Run<'_> {
                         return Ok(Ended::InOrder);
                     }
                 }
+                request = self.desk.asked() => match request {
+                    Some(request) => self.desk.ask(request),
+                    // The screen was left.
+                    None => return Ok(Ended::InOrder),
+                },
+                () = std::future::ready(()), if self.desk.is_busy() => {}
                 _ = tick.tick() => {}
+                () = self.service.alive() => {}
             }
             self.desk.take(&mut batch)?;
             self.desk.judge(now())?;
+            self.desk.show(now());
         }
     }
 
@@ -312,6 +356,17 @@ async fn next(socket: &mut Option<server::Desk>) -> Option<server::Asked> {
         Some(desk) => desk.asked.recv().await,
         None => std::future::pending().await,
     }
+}
+
+/// A screen needs a terminal on both sides, and a reader who did not ask for lines.
+fn wants_screen(options: &Live, mode: Mode) -> bool {
+    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    mode == Mode::Tell && terminal && !options.headless && options.format == LiveFormat::Text
+}
+
+/// How a screen is painted on this terminal.
+pub fn look() -> Look {
+    Look::of(|name| std::env::var(name).ok())
 }
 
 /// A day that never comes when no end was asked for.

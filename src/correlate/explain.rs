@@ -239,6 +239,14 @@ pub fn headline(finding: &Finding) -> String {
             format!("session to {subject} dies at its first full-size packet{times}")
         }
         Kind::SessionSpeakerRestarted => format!("all sessions of {subject} restarted at once"),
+        Kind::PrefixNexthopUnresolved => format!("next hop {subject} cannot be resolved{times}"),
+        Kind::PrefixBlackholed => format!("{subject} is announced here and ends nowhere{times}"),
+        Kind::AddressUnannounced => {
+            format!("{subject} is configured here and not announced{times}")
+        }
+        Kind::RouteFibMissing => format!("the kernel lacks {subject}, which BGP has{times}"),
+        Kind::RouteFibStale => format!("the kernel keeps {subject}, which BGP lost{times}"),
+        Kind::PrefixZombie => format!("{subject} stays although it was withdrawn{times}"),
         Kind::PrefixPathHunting => {
             format!("the network hunted for paths to {subject} before it was withdrawn")
         }

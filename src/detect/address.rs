@@ -64,7 +64,9 @@ impl Detector for AddressDetector {
                     // With its link down or gone the address is an effect; the link's finding names it.
                     let own = delta.scope < SCOPE_LINK
                         && !delta.addr.is_loopback()
-                        && net.links.usable(delta.ifindex);
+                        && net.links.usable(delta.ifindex)
+                        // The kernel replaces temporary addresses by the day; another one is there already.
+                        && !(delta.temporary && delta.by == 0 && !delta.last);
                     if own && self.waiting.len() < MAX_WATCHED {
                         let waiting = Waiting {
                             delta: delta.clone(),

@@ -113,16 +113,3 @@ const fn detected(
         seen_in,
     }
 }
-
-/// A kind that has a name, and no detector yet.
-const fn named(kind: Kind, seen_in: &'static [Seen], logic: &'static str) -> Row {
-    Row {
-        kind,
-        implemented: false,
-        logic,
-        source: "",
-        false_alarms: "",
-        check: &[],
-        seen_in,
-    }
-}

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::kind::Kind;
 use super::subject::{Subject, Touch};
@@ -22,7 +22,7 @@ pub const MAX_PREFIXES: usize = 4096;
 pub const MAX_FINDINGS: usize = 8192;
 
 /// How much is broken.
-#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Info,

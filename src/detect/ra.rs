@@ -54,6 +54,8 @@ struct Track {
     identity: Identity,
     role: Role,
     newcomer: Option<Newcomer>,
+    /// When it was heard first the host had learned another router, and not this one.
+    unlearned: bool,
     due: Option<Timestamp>,
 }
 

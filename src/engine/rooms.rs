@@ -13,7 +13,7 @@ use crate::correlate::maintenance::Window;
 use crate::decode::Decoder;
 use crate::detect::Settings;
 use crate::event::annotation;
-use crate::event::{SourceId, SourceInfo, SourceKind, Timestamp};
+use crate::event::{Event, SourceId, SourceInfo, SourceKind, Timestamp};
 use crate::input::{Format, Item};
 
 /// Namespaces that are told apart: more than any node runs pods. What later ones say is not judged, as mixing it into another's model
@@ -118,8 +118,26 @@ impl Rooms {
         }
     }
 
+    /// Every engine with the name of its namespace.
+    pub fn engines(&self) -> Vec<(Option<&str>, &Engine)> {
+        let rooms = self.rooms.iter();
+        rooms
+            .map(|room| (room.label.as_deref(), &room.engine))
+            .collect()
+    }
+
     /// Judges one item.
     pub fn item(&mut self, item: &Item<'_>, out: &mut Vec<ToldIn>) {
+        self.item_seen(item, out, &mut |_, _| {});
+    }
+
+    /// Judges one item; `seen` gets every event decoded from it and the engine that judges it, before it does.
+    pub fn item_seen(
+        &mut self,
+        item: &Item<'_>,
+        out: &mut Vec<ToldIn>,
+        seen: &mut dyn FnMut(&Event, &Engine),
+    ) {
         let source = match item {
             Item::Source(info) => {
                 self.place(info);
@@ -130,7 +148,7 @@ impl Rooms {
                 if record.format == Format::Packet(annotation::LINK_TYPE) {
                     // What an operator says is said to all.
                     for index in 0..self.rooms.len() {
-                        self.item_in(index, item, out);
+                        self.item_in(index, item, out, seen);
                     }
                     return;
                 }
@@ -146,17 +164,35 @@ impl Rooms {
             Some(None) => return,
             None => 0,
         };
-        self.item_in(index, item, out);
+        self.item_in(index, item, out, seen);
     }
 
-    fn item_in(&mut self, index: usize, item: &Item<'_>, out: &mut Vec<ToldIn>) {
+    fn item_in(
+        &mut self,
+        index: usize,
+        item: &Item<'_>,
+        out: &mut Vec<ToldIn>,
+        seen: &mut dyn FnMut(&Event, &Engine),
+    ) {
         let Some(room) = self.rooms.get_mut(index) else {
             return;
         };
         let (engine, told) = (&mut room.engine, &mut self.told);
-        room.decoder
-            .item(item, &mut |event| engine.handle(event, told));
+        room.decoder.item(item, &mut |event| {
+            seen(event, engine);
+            engine.handle(event, told);
+        });
         collect(index, told, out);
+    }
+
+    /// Hands facts that are no record's (VRPs of a file) to the first room, where BGP is.
+    pub fn facts(&mut self, events: &[Event], out: &mut Vec<ToldIn>) {
+        if let Some(room) = self.rooms.first_mut() {
+            for event in events {
+                room.engine.handle(event, &mut self.told);
+            }
+            collect(0, &mut self.told, out);
+        }
     }
 
     /// An item at `at` comes: whatever any room has to say before it is said first.
@@ -202,9 +238,22 @@ impl Rooms {
 
     /// End of input at `until`, up to when who recorded it watched.
     pub fn conclude(&mut self, until: Option<Timestamp>, out: &mut Vec<ToldIn>) {
+        self.conclude_seen(until, out, &mut |_, _| {});
+    }
+
+    /// The same; `seen` as for [`item_seen`](Self::item_seen).
+    pub fn conclude_seen(
+        &mut self,
+        until: Option<Timestamp>,
+        out: &mut Vec<ToldIn>,
+        seen: &mut dyn FnMut(&Event, &Engine),
+    ) {
         for (index, room) in self.rooms.iter_mut().enumerate() {
             let (engine, told) = (&mut room.engine, &mut self.told);
-            room.decoder.finish(&mut |event| engine.handle(event, told));
+            room.decoder.finish(&mut |event| {
+                seen(event, engine);
+                engine.handle(event, told);
+            });
             collect(index, told, out);
         }
         if let Some(until) = until {

@@ -285,8 +285,12 @@ impl Feed<'_> {
                 buffer = vec![0; SEGMENT];
             }
             let replaced = self.live.as_ref().map(|told| told.replaced.clone());
+            let promise = self
+                .live
+                .as_ref()
+                .map(|_| clock.now() + self.room.desk.promise_every());
             let read = async {
-                match session.deadline() {
+                match session.deadline().into_iter().chain(promise).min() {
                     Some(due) => match timeout_at(clock.at(due), stream.read(&mut buffer)).await {
                         Ok(read) => Woken::Read(read),
                         Err(_) => Woken::Time,
@@ -313,7 +317,12 @@ impl Feed<'_> {
                 }
                 Woken::Read(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Woken::Read(Err(error)) => return Ok(Over::Broken(error.to_string())),
-                Woken::Time => session.tick(clock.now(), &mut actions),
+                Woken::Time => {
+                    if let Some(told) = &self.live {
+                        told.tap.idle(now());
+                    }
+                    session.tick(clock.now(), &mut actions);
+                }
                 Woken::Replaced => session.end(cease(session::COLLISION), &mut actions),
                 Woken::Stop => {
                     // The router shall know at once. The pipeline needs no word of it: the input ends.

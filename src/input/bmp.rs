@@ -169,11 +169,13 @@ impl Feed<'_> {
         let mut guard = Guard::new(clock.now());
         let mut buffer = vec![0; FIRST_READ];
         loop {
+            let promise = self
+                .tap
+                .as_ref()
+                .map(|_| clock.now() + self.desk.promise_every());
             let read = async {
-                match guard.deadline() {
-                    Some(deadline) => {
-                        timeout_at(clock.at(deadline), stream.read(&mut buffer)).await
-                    }
+                match guard.deadline().into_iter().chain(promise).min() {
+                    Some(due) => timeout_at(clock.at(due), stream.read(&mut buffer)).await,
                     None => Ok(stream.read(&mut buffer).await),
                 }
             };
@@ -187,7 +189,15 @@ impl Feed<'_> {
                 Ok(Ok(length)) => length,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Ok(Err(error)) => return Ok(Over::Broken(error)),
-                Err(_) => return Ok(Over::Cut(guard.overdue())),
+                Err(_) if guard.deadline().is_some_and(|due| due <= clock.now()) => {
+                    return Ok(Over::Cut(guard.overdue()));
+                }
+                Err(_) => {
+                    if let Some((_, tap)) = &self.tap {
+                        tap.idle(now());
+                    }
+                    continue;
+                }
             };
             let octets = buffer.get(..length).unwrap_or_default();
             let verdict = guard.octets(octets, clock.now());

@@ -33,7 +33,7 @@ pub enum LiveItem {
         locator: Locator,
         gap: Gap,
     },
-    /// Nothing older than `until` will come from this source: the merge need not wait for it.
+    /// Nothing older than `until` will come from this source: the merge need not wait for it. With `MAX` the source rests until its next item.
     Idle { source: SourceId, until: Timestamp },
     /// The source has ended; nothing more comes from it.
     Closed { source: SourceId },

@@ -26,6 +26,12 @@ const MAX_CALLS: u32 = 30;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Addresses remembered for [`MAX_CALLS`].
 const MAX_CALLERS: usize = 4096;
+/// See [`Desk::promise_every`].
+const PROMISE: Duration = Duration::from_millis(100);
+/// Five hundred routers wake us a thousand times a second with it.
+const PROMISE_OF_MANY: Duration = Duration::from_millis(400);
+/// Connections up to which each promises often.
+const FEW: usize = 16;
 /// Least time between two notes about connections that were turned away.
 const NOTE_EVERY: Duration = MINUTE;
 
@@ -45,6 +51,11 @@ impl Clock {
 
     pub fn at(&self, time: Duration) -> tokio::time::Instant {
         self.0 + time
+    }
+
+    /// Waits so long.
+    pub async fn pause(&self, time: Duration) {
+        tokio::time::sleep_until(self.at(self.now() + time)).await;
     }
 }
 
@@ -197,6 +208,17 @@ impl Desk {
             connection: places.connections,
             announce,
         })
+    }
+
+    /// How long a connection may say nothing before it promises that nothing waits: the merge then need not wait for it. Many quiet routers
+    /// shall not cost what one does; the merge's own patience does for them.
+    pub fn promise_every(&self) -> Duration {
+        let places = &*locked(&self.places);
+        if places.all.len().saturating_sub(places.free.len()) <= FEW {
+            PROMISE
+        } else {
+            PROMISE_OF_MANY
+        }
     }
 
     /// Its connection is over; `number` is its source's last record.

@@ -13,6 +13,8 @@ use crate::event::{Event, EventKind, Locator, Prefix, Timestamp};
 
 /// Addresses tracked at once: a load balancer with a /16 of service addresses.
 pub const MAX_ADDRESSES: usize = 65_536;
+/// `IFA_F_TEMPORARY`.
+const IFA_F_TEMPORARY: u32 = 0x01;
 /// `IFA_F_DADFAILED`.
 pub const IFA_F_DADFAILED: u32 = 0x08;
 /// The kernel checks lifetimes by a timer with whole-second slack (addrconf_verify, check_lifetime).
@@ -59,6 +61,8 @@ pub struct AddressDelta {
     pub last: bool,
     /// Not notified: it went with its interface, or a dump lacked it.
     pub inferred: bool,
+    /// A temporary IPv6 address (RFC 8981), which the kernel makes and drops by itself.
+    pub temporary: bool,
 }
 
 impl AddressDelta {
@@ -66,6 +70,11 @@ impl AddressDelta {
     pub fn on_link(&self) -> Prefix {
         Prefix::new(self.addr, self.prefix_len)
     }
+}
+
+/// `IFA_F_TEMPORARY`: on an IPv4 address the same bit says that it is a secondary one (linux/if_addr.h).
+fn is_temporary(addr: IpAddr, flags: u32) -> bool {
+    addr.is_ipv6() && flags & IFA_F_TEMPORARY != 0
 }
 
 /// The table.
@@ -162,6 +171,7 @@ impl Addresses {
             expired: false,
             last: false,
             inferred: seen.meta.dump,
+            temporary: is_temporary(seen.addr, seen.flags),
         };
         let key = (seen.ifindex, seen.addr);
         let failed = seen.flags & IFA_F_DADFAILED != 0;
@@ -231,6 +241,7 @@ impl Addresses {
             expired,
             last,
             inferred,
+            temporary: is_temporary(addr, address.flags),
         });
     }
 

@@ -173,6 +173,8 @@ pub struct Leases {
     ends: BTreeSet<(Timestamp, ScopeId, Prefix)>,
     /// Each term with the first address that had it.
     terms: BTreeMap<Term, Prefix>,
+    /// Scope of the relay behind which a client got its lease: it renews and releases it by unicast, past the relay. As many as leases.
+    homes: HashMap<ClientId, ScopeId, RandomState>,
     seen: Option<Box<Seen>>,
 }
 
@@ -184,6 +186,7 @@ impl Leases {
             return;
         };
         let Placed { scope, copy, twin } = self.scopes.place(event, &message);
+        let scope = self.home(&message).unwrap_or(scope);
         if copy {
             out.push(LeaseDelta::Duplicate);
         } else {
@@ -210,6 +213,22 @@ impl Leases {
     /// The lease of an address or prefix.
     pub fn lease(&self, scope: ScopeId, prefix: Prefix) -> Option<&Lease> {
         self.leases.get(&(scope, prefix))
+    }
+
+    /// The scope of a lease that was granted through a relay, for what its client and server say about it past the relay (RFC 2131 §4.3.2:
+    /// renewals are unicast, and their answers too).
+    fn home(&self, m: &Message) -> Option<ScopeId> {
+        if !m.is_direct() || m.v6 || self.homes.is_empty() {
+            return None;
+        }
+        let addr = match m.verb {
+            Verb::Renew | Verb::Release => m.wanted.map(Prefix::host),
+            Verb::Ack => m.grants.first().map(|grant| grant.prefix),
+            _ => None,
+        }?;
+        let scope = *self.homes.get(&m.client)?;
+        let lease = self.leases.get(&(scope, addr))?;
+        (lease.client == m.client).then_some(scope)
     }
 
     fn count(&mut self, scope: ScopeId, event: &Event, m: &Message, out: &mut Vec<LeaseDelta>) {
@@ -412,6 +431,9 @@ impl Leases {
             self.remove(scope, prefix);
         }
         self.ends.insert((lease.until, scope, grant.prefix));
+        if !m.is_direct() && self.homes.len() < MAX_LEASES {
+            self.homes.insert(m.client.clone(), scope);
+        }
         self.leases.insert((scope, grant.prefix), lease);
         self.clients.confirm(scope, &m.client);
         if let Some(client) = self.clients.get_mut(scope, &m.client) {
@@ -453,6 +475,9 @@ impl Leases {
 
     fn remove(&mut self, scope: ScopeId, prefix: Prefix) -> Option<Lease> {
         let lease = self.leases.remove(&(scope, prefix))?;
+        if self.homes.get(&lease.client) == Some(&scope) {
+            self.homes.remove(&lease.client);
+        }
         self.ends.remove(&(lease.until, scope, prefix));
         if let Some(server) = self.servers.get_mut(scope, &lease.server) {
             server.leases = server.leases.saturating_sub(1);
@@ -490,11 +515,12 @@ impl Leases {
         }
     }
 
-    /// Leases of each server, for reports.
-    fn held(&self) -> BTreeMap<(ScopeId, IpAddr), &Lease> {
-        self.leases
-            .iter()
-            .map(|((scope, prefix), lease)| ((*scope, prefix.addr()), lease))
-            .collect()
+    /// The lease of an address, or of the delegated prefix that begins with it.
+    fn held_at(&self, scope: ScopeId, addr: IpAddr) -> Option<&Lease> {
+        let longest = Prefix::host(addr).len();
+        (1..=longest).rev().find_map(|len| {
+            let prefix = Prefix::new(addr, len);
+            self.lease(scope, prefix).filter(|_| prefix.addr() == addr)
+        })
     }
 }

@@ -163,6 +163,8 @@ pub struct Rib {
     /// Transfers so far.
     pub transfers: u32,
     transfer: Option<Transfer>,
+    /// When the receiver asked for it last (ROUTE-REFRESH).
+    asked: Option<Timestamp>,
     epoch: u32,
     valid_from: u32,
     table: Table,
@@ -216,6 +218,11 @@ impl Rib {
     /// All keys with their records.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, Nlri, &Cold)> {
         self.table.iter()
+    }
+
+    /// At most `most` records, from the `from`th on: a table is looked through in parts.
+    pub fn part(&self, from: usize, most: usize) -> impl Iterator<Item = (Slot, &Cold)> {
+        self.table.part(from, most)
     }
 
     /// Keys ever seen.
@@ -358,7 +365,7 @@ impl Ribs {
         session_deltas: &[SessionDelta],
         out: &mut RibDeltas,
     ) {
-        self.internet |= self.attributes.len() >= INTERNET_SETS;
+        self.internet |= self.attributes.len() >= INTERNET_SETS || self.attributes.is_public();
         self.sweep();
         for delta in session_deltas {
             self.session_change(event, sessions, delta, out);
@@ -386,7 +393,7 @@ impl Ribs {
                         }
                     }
                     BgpMessage::RouteRefresh { subtype, .. } => {
-                        self.refresh(event.at, current, kind, *subtype, out)
+                        self.refresh(event.at, sessions, current, kind, *subtype, out)
                     }
                     _ => {}
                 }
@@ -541,6 +548,7 @@ impl Ribs {
     fn refresh(
         &mut self,
         at: Timestamp,
+        sessions: &Sessions,
         current: Current,
         kind: RibKind,
         subtype: u8,
@@ -555,10 +563,26 @@ impl Ribs {
         let Some(id) = self.existing(current.session, sender, kind) else {
             return;
         };
+        let Some(rib) = self.ribs.get_mut(id.0 as usize) else {
+            return;
+        };
+        // Marks alone prove no request where the receiver's side is watched: a sender that repeats its table unasked sets them too (BIRD's
+        // `reload out`).
+        let watched = kind == RibKind::Packets
+            && sessions
+                .get(current.session)
+                .is_some_and(|session| session.ends[1 - sender].last_message.is_some());
+        let asked = rib
+            .asked
+            .is_some_and(|asked| at.since(asked) <= transfer::ANSWERED_WITHIN);
         match subtype {
             0 | 1 => {
-                let running = self.ribs[id.0 as usize].transfer.is_some();
-                if !running {
+                if subtype == 0 {
+                    rib.asked = Some(at);
+                } else if watched && !asked {
+                    return;
+                }
+                if rib.transfer.is_none() {
                     self.start(id, Why::Refresh, at, out);
                 }
             }
@@ -621,6 +645,7 @@ impl Ribs {
             withdrawals: 0,
             duplicates: 0,
             transfers: 0,
+            asked: None,
             transfer: None,
             epoch: 1,
             valid_from: 1,

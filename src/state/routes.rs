@@ -223,6 +223,8 @@ pub struct Routes {
     dumped: BTreeSet<(bool, u32)>,
     /// Whether a dump of this family is known (IPv4, IPv6): what it lacks is new.
     baseline: [bool; 2],
+    /// When the first dump of this family was complete.
+    baseline_at: [Option<Timestamp>; 2],
     /// Routes that were not taken because the table was full.
     pub refused: u64,
 }
@@ -528,6 +530,9 @@ impl Routes {
         }
         for v6 in [false, true] {
             self.baseline[usize::from(v6)] |= done.complete(v6);
+            if self.baseline[usize::from(v6)] {
+                self.baseline_at[usize::from(v6)].get_or_insert(event.at);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use flapscope::detect::Kind::*;
 use flapscope::detect::finding::Reason;
 
 use crate::local::session;
-use crate::scene::{F, Scene, anywhere, apart, f, pair};
+use crate::scene::{F, Scene, anywhere, apart, at, f, pair};
 
 const TABLE: &[&str] = &["203.0.113.0/25", "203.0.113.128/25"];
 const OTHERS: &[&str] = &["198.18.0.0/24", "198.18.1.0/24"];
@@ -184,6 +184,22 @@ pub fn all() -> Vec<Scene> {
         200.0,
     ));
 
+    let stuck = || f(SessionMtuBlackhole, "peer:192.0.2.1", 1.0).reach(9);
+    all.extend(pair(
+        "full-size-loss-ends-session",
+        stuck(),
+        down("192.0.2.1", 10.0),
+        down("192.0.2.2", 10.0),
+        60.0,
+    ));
+    all.push(apart(
+        "a session with lost segments that somebody shuts down ended by hand",
+        &[
+            stuck(),
+            session(SessionDown, "192.0.2.1", 10.0).why(Reason::AdminShutdown),
+        ],
+    ));
+
     // --- announcements ---
     all.extend(pair(
         "same-upstream-failure",
@@ -245,6 +261,19 @@ pub fn all() -> Vec<Scene> {
         prefix(PrefixRpkiInvalid, "203.0.113.0/25", 5.0),
         prefix(PrefixRpkiInvalid, "198.18.0.0/24", 5.0),
         200.0,
+    ));
+    all.extend(pair(
+        "vrp-change-removes-kernel-routes",
+        changed(),
+        prefix(RouteWithdrawn, "203.0.113.0/24", 9.0),
+        prefix(RouteWithdrawn, "198.18.0.0/24", 9.0),
+        200.0,
+    ));
+    let mut back = f(RpkiCacheLost, "source:rpki", 1.0);
+    back.0.ended = Some(at(60.0));
+    all.push(apart(
+        "ROAs that change after a cache is back are somebody's change",
+        &[back, f(RpkiVrpChanged, "source:other", 3600.0)],
     ));
     all.extend(anywhere(
         "revalidation-resends-table",

@@ -114,19 +114,26 @@ impl Live {
         }
     }
 
-    /// The opening of an incident of this kind. Its alert must have been written within the bar after its newest evidence.
+    /// The opening of an incident of one of these kinds. Its alert must have been written within the bar after its newest evidence.
     #[track_caller]
-    pub fn opened(&mut self, kind: &str) -> Value {
-        let found = self
-            .wait(|alert| alert["type"] == "incident.opened" && alert["incident"]["kind"] == kind);
+    pub fn opened(&mut self, wanted: &[&str]) -> Value {
+        let found = self.wait(|alert| {
+            let kind = alert["incident"]["kind"].as_str().unwrap();
+            alert["type"] == "incident.opened" && wanted.contains(&kind)
+        });
         let Some((at, alert)) = found else {
-            panic!("no incident {kind} was opened, but:\n{}", self.summary());
+            panic!(
+                "no incident {wanted:?} was opened, but:\n{}",
+                self.summary()
+            );
         };
+        let kind = alert["incident"]["kind"].as_str().unwrap();
         let incident = &alert["incident"];
         // What came after the first alert was due does not delay it.
         let newest = std::iter::once(&incident["root"])
             .chain(incident["chain"].as_array().unwrap())
-            .map(|finding| seconds(&finding["first"]))
+            // What is told by its repetition is told by its latest one.
+            .map(|f| seconds(&f[if f["count"] == 1 { "first" } else { "last" }]))
             .fold(0.0, f64::max);
         let (own, took) = (seconds(&alert["at"]) - newest, at - newest);
         eprintln!(
@@ -134,6 +141,38 @@ impl Live {
         );
         assert!(took < 2.0 * BAR, "{kind}: told after {took:.2} s");
         alert
+    }
+
+    /// A later alert about the same incident that says what was `wanted`, or the opening where that did already.
+    #[track_caller]
+    pub fn later(&mut self, opening: &Value, wanted: impl Fn(&Value) -> bool) -> Value {
+        let incident = &opening["incident"];
+        if wanted(incident) {
+            return incident.clone();
+        }
+        let found = self
+            .wait(|alert| alert["incident"]["id"] == incident["id"] && wanted(&alert["incident"]));
+        let Some((_, alert)) = found else {
+            panic!("nothing more was told of it, but:\n{}", self.summary());
+        };
+        alert["incident"].clone()
+    }
+
+    /// No other incident than these was opened so far.
+    #[track_caller]
+    pub fn only(&self, openings: &[&Value]) {
+        let ids: Vec<&Value> = openings
+            .iter()
+            .map(|alert| &alert["incident"]["id"])
+            .collect();
+        for line in self.told.lines() {
+            let alert: Value = serde_json::from_str(line).unwrap();
+            assert!(
+                ids.contains(&&alert["incident"]["id"]),
+                "{}",
+                self.summary()
+            );
+        }
     }
 
     /// One line for each alert told.
@@ -181,6 +220,14 @@ impl Live {
             assert_eq!(again.lines().count(), self.told.lines().count());
         }
     }
+}
+
+/// The kinds in an incident's chain.
+pub fn kinds(incident: &Value) -> Vec<String> {
+    let chain = incident["chain"].as_array().unwrap().iter();
+    chain
+        .map(|effect| effect["kind"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 impl Drop for Live {

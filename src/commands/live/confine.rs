@@ -73,6 +73,10 @@ fn needs(options: &Live, captures: bool) -> Needs {
     {
         needs.write.push(folder(path));
     }
+    // A reader may ask for a bundle of files, which is made where the program was started.
+    if super::wants_screen(options, super::Mode::Tell) {
+        needs.write.push(PathBuf::from("."));
+    }
     needs.read.extend(options.vrps.as_deref().map(folder));
     // Read again on SIGHUP.
     if !options.mine.no_config {
@@ -84,6 +88,11 @@ fn needs(options: &Live, captures: bool) -> Needs {
     if let Some(path) = &options.socket {
         needs.write.push(folder(path));
     }
+    needs
+        .connect
+        .extend(options.rtr.iter().map(|cache| cache.port));
+    // The file of trusted certificates is read already.
+    needs.names |= options.rtr.iter().any(|cache| cache.addr().is_none());
     needs
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use super::answers::Office;
+use super::screen::LiveScreen;
 use super::told::Teller;
 use crate::control::protocol::{Answer, Request, Said};
 use crate::control::server::News;
@@ -16,6 +17,7 @@ use crate::input::live::LiveItem;
 use crate::input::merge::live::LiveMerge;
 use crate::input::record::Recorder;
 use crate::output::alert::{Alert, Host};
+use crate::tui::link::Request as ScreenRequest;
 
 /// Everything behind the collectors' channel.
 pub struct Desk {
@@ -132,7 +134,15 @@ impl Desk {
             item.place(place);
         }
         if let (Some(rooms), Some(item)) = (&mut self.rooms, item.as_item()) {
-            rooms.item(&item, &mut self.told);
+            let log = &mut self.teller.log();
+            rooms.item_seen(&item, &mut self.told, &mut |event, engine| {
+                if let Some(log) = log {
+                    log.keep(event, engine);
+                }
+            });
+        }
+        if let Some(screen) = &mut self.teller.screen {
+            screen.recent.push(item);
         }
         self.tell()
     }
@@ -163,6 +173,48 @@ impl Desk {
             self.teller.tell(label, &said)?;
         }
         Ok(())
+    }
+
+    /// From here on a screen shows what happens.
+    pub fn show_on(&mut self, screen: LiveScreen) {
+        self.teller.screen = Some(screen);
+    }
+
+    /// Serves the screen, if there is one.
+    pub fn show(&mut self, now: Timestamp) {
+        if let (Some(screen), Some(rooms)) = (&mut self.teller.screen, &self.rooms) {
+            screen.turn(rooms, now);
+        }
+    }
+
+    /// Answers a question of the screen.
+    pub fn ask(&mut self, request: ScreenRequest) {
+        if let (Some(screen), Some(rooms)) = (&mut self.teller.screen, &self.rooms) {
+            screen.ask(request, rooms);
+        }
+    }
+
+    /// What the screen asks next; never ready where there is none. `None`: the screen was left.
+    pub async fn asked(&mut self) -> Option<ScreenRequest> {
+        match &mut self.teller.screen {
+            Some(screen) => screen.screen.requests.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a search for the screen goes on.
+    pub fn is_busy(&self) -> bool {
+        self.teller
+            .screen
+            .as_ref()
+            .is_some_and(|screen| screen.screen.is_busy())
+    }
+
+    /// The screen is gone: what is still to be said goes where lines go.
+    pub fn without_screen(&mut self) {
+        if let Some(screen) = self.teller.screen.take() {
+            screen.screen.publisher.end();
+        }
     }
 
     /// A sentence for whoever runs the program.

@@ -19,11 +19,10 @@ const ENOUGH: u64 = 2;
 /// Two changes further apart than an hour are two maintenance works.
 const WINDOW: Duration = Duration::from_secs(3600);
 
-/// Last ACK of a client.
+/// The last ACK of a client, where it was the first one we saw of a lease from before we watched: which gateway it replaced is unknown.
 #[derive(Default)]
 struct Last {
-    at: Timestamp,
-    locator: Option<Locator>,
+    before: Option<(Timestamp, Locator)>,
 }
 
 /// A server's finding, when it changed last, and the client that is counted.
@@ -67,11 +66,15 @@ impl Detector for GatewayChanged {
         let Some(last) = self.last.at((heard.scope, m.client.clone()), event.at) else {
             return;
         };
-        let before_at = last.locator.map(|locator| (last.at, locator));
-        *last = Last {
-            at: event.at,
-            locator: Some(event.locator),
-        };
+        let older = seen.changes.leases.iter().any(|delta| match delta {
+            LeaseDelta::Granted { scope, prefix, .. } => net
+                .leases
+                .lease(*scope, *prefix)
+                .is_some_and(|lease| !lease.seen_granted),
+            _ => false,
+        });
+        let before_at = std::mem::take(&mut last.before);
+        last.before = older.then_some((event.at, event.locator));
         for delta in &seen.changes.leases {
             let LeaseDelta::Reconfigured { server, before, .. } = delta else {
                 continue;
@@ -96,7 +99,7 @@ impl Detector for GatewayChanged {
                     key
                 }
                 None => {
-                    // It begins with the answer that gave the former gateway: that one is half of the contradiction.
+                    // A lease from before we watched may have changed with the first answer already: it begins there.
                     let first = before_at.map_or(event.at, |(at, _)| at);
                     let mut f = Finding::at(
                         Kind::DhcpGatewayChanged,

@@ -2,8 +2,10 @@
 //!
 //! A relay's source address need not be its giaddr, and a router on the link may well relay for a network behind it, so neither is a
 //! sign. What gives a forger away is that nobody stands behind it: the server offers to one invented client after another, and not one
-//! of them ever takes its offer, although a real client does so within a second.
+//! of them ever takes its offer, although a real client does so within a second; or no server offers anything, because none serves that
+//! network, and not one of the clients asks again, although a real one does so after four seconds.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,6 +23,8 @@ use crate::state::{NetState, Observation};
 const ENOUGH: usize = 8;
 /// How long a client collects offers before it takes one: dhclient waits 1 s, others less.
 const TAKES: Duration = Duration::from_secs(2);
+/// By when a client that got no answer asks again: after 4 s, give or take one (RFC 2131 §4.1), and a second for a slow relay.
+const ASKS_AGAIN: Duration = Duration::from_secs(6);
 /// Silent for this long: over.
 const QUIET: Duration = Duration::from_secs(120);
 /// Clients watched of one relay.
@@ -31,6 +35,8 @@ const MAX_CLIENTS: usize = 256;
 struct Relay {
     asked: BTreeMap<ClientId, (Timestamp, Locator)>,
     offered: BTreeSet<ClientId>,
+    /// Clients that asked more than once.
+    insisted: BTreeSet<ClientId>,
     /// A client behind it took an offer, renewed, released: it is real.
     real: bool,
     from: Option<IpAddr>,
@@ -85,10 +91,18 @@ impl Detector for RelaySpoofed {
                 relay.mac = m.frame.eth_src;
                 relay.touch = interface(seen.event, net);
                 if relay.key.is_none() && relay.asked.len() < MAX_CLIENTS {
-                    relay
-                        .asked
-                        .entry(m.client.clone())
-                        .or_insert((now, seen.event.locator));
+                    match relay.asked.entry(m.client.clone()) {
+                        Entry::Vacant(new) => {
+                            new.insert((now, seen.event.locator));
+                        }
+                        Entry::Occupied(_) => {
+                            relay.insisted.insert(m.client.clone());
+                        }
+                    }
+                    if relay.asked.len() >= ENOUGH && relay.check.is_none() {
+                        relay.check = Some(now + ASKS_AGAIN);
+                        self.checks.insert((now + ASKS_AGAIN, at.0, at.1));
+                    }
                 }
                 if let Some(key) = relay.key {
                     self.quiet.until(key, now + QUIET);
@@ -102,9 +116,16 @@ impl Detector for RelaySpoofed {
                 if relay.asked.contains_key(&m.client) {
                     relay.offered.insert(m.client.clone());
                 }
-                if relay.offered.len() >= ENOUGH && relay.check.is_none() && relay.key.is_none() {
-                    relay.check = Some(now + TAKES);
-                    self.checks.insert((now + TAKES, at.0, at.1));
+                if relay.offered.len() >= ENOUGH && relay.key.is_none() {
+                    // Sooner than a look that waits for repetitions.
+                    if let Some(later) = relay.check.filter(|check| *check > now + TAKES) {
+                        self.checks.remove(&(later, at.0, at.1));
+                        relay.check = None;
+                    }
+                    if relay.check.is_none() {
+                        relay.check = Some(now + TAKES);
+                        self.checks.insert((now + TAKES, at.0, at.1));
+                    }
                 }
             }
             Verb::Select
@@ -129,19 +150,35 @@ impl Detector for RelaySpoofed {
             && at <= now
         {
             self.checks.remove(&(at, scope, giaddr));
-            self.check(scope, giaddr, net, board);
+            self.check(at, scope, giaddr, net, board);
         }
         self.quiet.expire(now, board);
     }
 }
 
 impl RelaySpoofed {
-    fn check(&mut self, scope: ScopeId, giaddr: IpAddr, net: &NetState, board: &mut Board) {
+    fn check(
+        &mut self,
+        now: Timestamp,
+        scope: ScopeId,
+        giaddr: IpAddr,
+        net: &NetState,
+        board: &mut Board,
+    ) {
         let Some(relay) = self.relays.get_mut(&(scope, giaddr)) else {
             return;
         };
         relay.check = None;
         if relay.real || relay.key.is_some() {
+            return;
+        }
+        let left = relay.offered.len() >= ENOUGH;
+        let once = |(client, (at, _)): &(&ClientId, &(Timestamp, Locator))| {
+            now.since(*at) >= ASKS_AGAIN
+                && !relay.insisted.contains(*client)
+                && !relay.offered.contains(*client)
+        };
+        if !left && relay.asked.iter().filter(once).count() < ENOUGH {
             return;
         }
         let mut asked: Vec<(Timestamp, Locator)> = relay.asked.values().copied().collect();
@@ -191,6 +228,7 @@ impl RelaySpoofed {
         relay.key = Some(key);
         relay.asked.clear();
         relay.offered.clear();
+        relay.insisted.clear();
         self.quiet.until(key, last + QUIET);
     }
 }
@@ -203,6 +241,6 @@ fn explain(relay: &Relay, giaddr: IpAddr, requests: u64) -> String {
         (None, None) => "A host".into(),
     };
     format!(
-        "{from} sent {requests} relayed requests with giaddr {giaddr}, each for another client; those that were offered an address did not take it: nobody is behind this relay."
+        "{from} sent {requests} relayed requests with giaddr {giaddr}, each for another client; none of them took an address it was offered or asked again: nobody is behind this relay."
     )
 }

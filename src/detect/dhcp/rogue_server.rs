@@ -263,7 +263,7 @@ impl RogueServer {
             .filter(|(_, config, at)| {
                 !m.grants.is_empty()
                     && event.at.since(*at) <= TOGETHER
-                    && config.contradicts(&m.config)
+                    && config.contradicts(&m.config, m.v6)
             })
             .map(|(other, ..)| other);
         for other in contradicted.chain(holder) {
@@ -361,7 +361,9 @@ impl RogueServer {
         if difference.abs() < CLEAR && !late {
             return None;
         }
-        let (rogue, real, signs) = if difference >= 0 {
+        // A draw names both; the one that came later first.
+        let a_real = difference > 0 || (difference == 0 && a.first <= b.first);
+        let (rogue, real, signs) = if a_real {
             (b, a, signs_a)
         } else {
             (a, b, signs_b)

@@ -28,6 +28,10 @@ const BRISK_SPAN: Duration = Duration::from_millis(2500);
 /// A server may refuse one client by silence (filters, unknown class). Strangers that only broadcast prove an outage from this many
 /// tries of one, or when a second client waits too (knowledge D8); a client that was served before proves it alone.
 const STRANGER_TRIES: u32 = 5;
+/// Unicast renewals may be lost where the server is well: behind a firewall, or behind a relay that they do not pass. What a client asks of
+/// everybody, from T2 on, decides: so many requests, over more time than an answer takes (Kea's conflict checks: half a second).
+const TO_ALL: u32 = 2;
+const TO_ALL_SPAN: Duration = Duration::from_secs(1);
 /// A client that is silent for longer than RFC 2131 §4.1's longest back-off (64 s) and once more has given up.
 const GIVEN_UP: Duration = Duration::from_secs(130);
 /// Outages of one server that are closer than this are one finding with several occurrences.
@@ -41,6 +45,9 @@ struct Waiting {
     since: Timestamp,
     last: Timestamp,
     tries: u32,
+    /// Those of them that were not unicast, and the first of these.
+    to_all: u32,
+    to_all_since: Timestamp,
     /// The server it asks by name.
     server: Option<ServerId>,
     first: Option<Locator>,
@@ -122,6 +129,15 @@ impl Detector for ServerUnresponsive {
         }
         waiting.tries = waiting.tries.saturating_add(1);
         waiting.last = seen.event.at;
+        // DHCPv6 renews by multicast.
+        if m.v6 || m.verb != Verb::Renew {
+            if waiting.to_all == 0 {
+                waiting.to_all_since = seen.event.at;
+            }
+            waiting.to_all = waiting.to_all.saturating_add(1);
+        }
+        let sure =
+            waiting.to_all >= TO_ALL && seen.event.at.since(waiting.to_all_since) >= TO_ALL_SPAN;
         if matches!(m.verb, Verb::Renew | Verb::Select) {
             waiting.server = m.server.clone().or(waiting.server.take());
         }
@@ -146,7 +162,7 @@ impl Detector for ServerUnresponsive {
                 .is_some_and(|client| client.counts.acks > 0);
             if named.is_some() || served || tries >= STRANGER_TRIES || self.others_wait(seen, heard)
             {
-                self.conclude(seen, heard, since, named, net, board);
+                self.conclude(seen, heard, since, named, sure, net, board);
             }
         } else if self.joins(seen, heard, net, board) {
             // counted as one more client of an outage that is already known
@@ -166,12 +182,14 @@ impl ServerUnresponsive {
     }
 
     /// A client waited too long: whose fault is it?
+    #[allow(clippy::too_many_arguments)] // one call site; the parts of one fact
     fn conclude(
         &mut self,
         seen: &Observation<'_>,
         heard: &Seen,
         since: Timestamp,
         named: Option<ServerId>,
+        sure: bool,
         net: &NetState,
         board: &mut Board,
     ) {
@@ -204,7 +222,7 @@ impl ServerUnresponsive {
             return;
         }
         for server in servers.into_iter().take(4) {
-            self.silent(seen, scope, &server, &heard.message, net, board);
+            self.silent(seen, scope, &server, &heard.message, sure, net, board);
         }
     }
 
@@ -240,12 +258,14 @@ impl ServerUnresponsive {
             })
     }
 
+    #[allow(clippy::too_many_arguments)] // one call site; the parts of one fact
     fn silent(
         &mut self,
         seen: &Observation<'_>,
         scope: ScopeId,
         server: &ServerId,
         m: &Message,
+        sure: bool,
         net: &NetState,
         board: &mut Board,
     ) {
@@ -289,12 +309,8 @@ impl ServerUnresponsive {
             }
             None => {
                 let subject = server_subject(net, scope, server);
-                let mut f = Finding::at(
-                    Kind::DhcpServerUnresponsive,
-                    Severity::Warning,
-                    subject,
-                    begin,
-                );
+                let mut f =
+                    Finding::at(Kind::DhcpServerUnresponsive, Severity::Info, subject, begin);
                 f.evidence.add(first);
                 f.support(seen.event);
                 f.advice = advice(m);
@@ -321,7 +337,10 @@ impl ServerUnresponsive {
         board.update(finding, |f| {
             touch_all(f, seen.event, m, net);
             f.affected.clients.extend(clients);
-            f.broken.subject = true;
+            if sure {
+                f.severity = f.severity.max(Severity::Warning);
+            }
+            f.broken.subject = f.severity > Severity::Info;
             if let Some(addr) = m.wanted {
                 f.touch(crate::detect::Touch::Address(addr));
             }

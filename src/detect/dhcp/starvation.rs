@@ -141,6 +141,10 @@ impl Starvation {
         if !told && surge.left_out(now).count() < LEFT_OUT {
             return;
         }
+        // A network that no server was ever heard to serve has no pool that could be empty.
+        if net.leases.servers.of_scope(scope).next().is_none() {
+            return;
+        }
         // What a known sender or port does in the name of many is its own doing, and no crowd behind it.
         let of_known = |newcomer: &Newcomer| {
             hand(newcomer).is_some_and(|hand| hands.is_some_and(|hands| hands.contains(&hand)))

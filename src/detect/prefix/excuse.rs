@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use crate::event::{Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::transfer::Why;
-use crate::state::rib::{RibEvent, RouteDelta};
+use crate::state::rib::{Rib, RibEvent, RouteDelta};
 
 use super::Scene;
 
@@ -28,7 +28,15 @@ pub(super) struct Excuses {
 
 impl Excuses {
     pub fn rib_event(&mut self, event: &RibEvent, now: Timestamp, net: &NetState) {
+        // What we lose of sight, or see again, moves nothing.
+        let of_ours = |rib| {
+            let session = net.rib.get(rib).map(|rib: &Rib| rib.session);
+            session
+                .and_then(|session| net.sessions.get(session))
+                .is_some_and(|session| session.feed.is_some())
+        };
         match event {
+            RibEvent::Lost { rib, .. } | RibEvent::TransferDone { rib, .. } if of_ours(*rib) => {}
             RibEvent::Lost {
                 rib, since_epoch, ..
             } => {

@@ -78,6 +78,11 @@ impl Moves {
     }
 
     pub fn route(&mut self, scene: &Scene<'_>, delta: &RouteDelta, board: &mut Board) {
+        let session = scene.net.sessions.get(scene.rib.session);
+        // What a daemon of ours passes on to our listener is a copy of what others said to it.
+        if session.is_some_and(|session| session.feed.is_some()) {
+            return;
+        }
         let withdrawn = match delta.change {
             RouteChange::Withdrawn => true,
             RouteChange::New | RouteChange::Reannounced if !delta.transfer => false,
@@ -109,14 +114,10 @@ impl Moves {
                 return;
             }
         }
-        let speaker = scene
-            .net
-            .sessions
-            .get(scene.rib.session)
-            .map_or((0, 0), |session| {
-                let end = &session.ends[scene.rib.sender];
-                (end.router_id, end.asn)
-            });
+        let speaker = session.map_or((0, 0), |session| {
+            let end = &session.ends[scene.rib.sender];
+            (end.router_id, end.asn)
+        });
         let attributes = if withdrawn { delta.old } else { delta.new };
         // A capture that starts in mid-stream shows withdrawals of routes it never saw: their origin is unknown.
         let digest = scene.net.rib.digest(attributes).copied();

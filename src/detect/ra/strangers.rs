@@ -2,7 +2,8 @@
 //!
 //! Learning: whoever advertises within ten minutes of the first advertisement on a link is one of its routers, because a router may wait so
 //! long between advertisements (MaxRtrAdvInterval's default, RFC 4861 §6.2.1). Learned first is not legitimate first; but without a
-//! list of the legitimate ones a capture says no more than that.
+//! list of the legitimate ones a capture says no more than that. Where the host's own routes are watched it need not be waited for: a
+//! router that it has not learned, while it had learned another, did not advertise before.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{Track, keys};
+use super::{Track, keys, witness};
 use crate::detect::{Board, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::{Event, Prefix, Timestamp};
@@ -82,8 +83,15 @@ pub(super) fn advertised(
                 f.severity = f.severity.max(severity);
             });
         }
-    } else if delta.new_router && event.at.since(strangers.since) > LEARNING {
-        track.newcomer = appeared(event, delta, router, net, board);
+    } else {
+        if delta.new_router && delta.lifetime.1 > 0 {
+            track.unlearned = witness::unknown_to_kernel(net, delta.scope, delta.router);
+        }
+        let late = delta.new_router && event.at.since(strangers.since) > LEARNING;
+        // Its fellows may be heard later than it is, although they were there before: judged when there is somebody to compare it with.
+        if late || track.unlearned {
+            track.newcomer = appeared(event, delta, router, net, board);
+        }
     }
     contradictions(strangers, event, delta, router, net, board);
 }
@@ -102,7 +110,11 @@ fn judge(
     let incumbents: Vec<&Router> = net
         .routers
         .on_link(delta.scope)
-        .filter(|(addr, other)| *addr != delta.router && other.first < router.first)
+        .filter(|(addr, other)| {
+            *addr != delta.router
+                && (other.first < router.first
+                    || witness::known_from_start(net, delta.scope, *addr))
+        })
         .map(|(_, other)| other)
         .collect();
     let best = incumbents

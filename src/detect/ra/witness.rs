@@ -1,14 +1,15 @@
-//! What proves that a router's lifetime ended while somebody watched: the capture went on, or the kernel dropped the router's route.
+//! What proves that a router's lifetime ended while somebody watched: the capture went on, or the kernel dropped the router's route. And
+//! what proves that a router is new: the kernel, which learns routers from advertisements, had not learned it.
 //!
 //! The end of the input is no proof, and another input is none either: the capture of packets may have ended long before it.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::event::{Classes, SourceId, Timestamp};
+use crate::event::{Classes, Prefix, SourceId, Timestamp};
 use crate::state::NetState;
 use crate::state::hosts::Scope;
-use crate::state::routes::{Cause, RouteChange, RouteDelta};
+use crate::state::routes::{Cause, RouteChange, RouteDelta, TABLE_MAIN};
 
 /// Events with which changes of routes arrive.
 pub(super) const CLASSES: Classes = Classes::ROUTE.and(Classes::DUMP_DONE);
@@ -45,6 +46,37 @@ pub(super) fn dropped(delta: &RouteDelta) -> impl Iterator<Item = (Ipv6Addr, Opt
         Some(IpAddr::V6(gateway)) => Some((gateway, hop.ifindex)),
         _ => None,
     })
+}
+
+/// IPv6 default routes that the kernel learned from advertisements on this link: their routers, and whether they were there before anybody
+/// watched.
+fn learned(net: &NetState, scope: Scope) -> impl Iterator<Item = (IpAddr, bool)> {
+    let all = net.routes.of(TABLE_MAIN, Prefix::v6([0; 16], 0));
+    let theirs = all.filter(|(_, route)| route.protocol == RTPROT_RA);
+    theirs.flat_map(move |(key, route)| {
+        let old = net.routes.from_start(key, route);
+        let here = route.hops.iter();
+        let here = here.filter(move |hop| on_link(net, scope, hop.ifindex));
+        here.filter_map(move |hop| Some((hop.gateway?, old)))
+    })
+}
+
+/// Whether the kernel had a default route from this router before anybody watched.
+pub(super) fn known_from_start(net: &NetState, scope: Scope, router: Ipv6Addr) -> bool {
+    learned(net, scope).any(|(gateway, old)| old && gateway == IpAddr::V6(router))
+}
+
+/// Whether the kernel takes default routes from advertisements on this link, took one before anybody watched, and has none of this router: a
+/// router of this lifetime did not advertise before, or the kernel would still have it (RFC 4861 §6.3.4).
+pub(super) fn unknown_to_kernel(net: &NetState, scope: Scope, router: Ipv6Addr) -> bool {
+    let mut takes = false;
+    for (gateway, old) in learned(net, scope) {
+        if gateway == IpAddr::V6(router) {
+            return false;
+        }
+        takes |= old;
+    }
+    takes
 }
 
 /// Whether an interface of the kernel may be the captured link, and still is usable: link-local gateways repeat on every link, and a link

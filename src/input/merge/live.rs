@@ -78,7 +78,9 @@ impl LiveMerge {
                 lane.info = Some(info);
             }
             LiveItem::Idle { until, .. } => {
-                let until = Timestamp(until.0.saturating_add(self.clock.offset()));
+                let shifted = Timestamp(until.0.saturating_add(self.clock.offset()));
+                let rests = until == Timestamp::MAX;
+                let until = if rests { until } else { shifted };
                 if let Some(lane) = self.lanes.get_mut(&source) {
                     lane.promise = lane.promise.max(Some(until));
                 }
@@ -124,7 +126,9 @@ impl LiveMerge {
         }
         self.sequence += 1;
         self.held += 1;
-        lane.promise = lane.promise.max(Some(at));
+        // Who rested is awake.
+        let promised = lane.promise.filter(|until| *until != Timestamp::MAX);
+        lane.promise = promised.max(Some(at));
         if lane.queue.is_empty() {
             let tie = lane.tie(at, &item);
             self.heads.insert((at, tie, self.sequence, source));

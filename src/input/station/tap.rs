@@ -40,10 +40,37 @@ impl Tap {
         Ok(tap)
     }
 
+    /// Tells of a connection that came to nothing, and why. Returns the source's last record number.
+    pub async fn refused(
+        (remote, local): (SocketAddr, SocketAddr),
+        source: SourceId,
+        number: u64,
+        at: Timestamp,
+        out: LiveSender,
+        why: &str,
+    ) -> Result<u64, Gone> {
+        let (connection, _) = Connection::open(remote, local, at);
+        let mut tap = Tap {
+            connection,
+            source,
+            number,
+            out,
+        };
+        let packets = Connection::refused(remote, local, at, why);
+        tap.send(at, packets).await?;
+        Ok(tap.number)
+    }
+
     /// Octets that one side sent.
     pub async fn data(&mut self, at: Timestamp, from: Sender, octets: &[u8]) -> Result<(), Gone> {
         let packets = self.connection.data(from, octets);
         self.send(at, packets).await
+    }
+
+    /// Whatever comes next is younger than `until`. Not said when the pipeline is full: it has no need to hurry then.
+    pub fn idle(&self, until: Timestamp) {
+        let source = self.source;
+        let _ = self.out.try_send(LiveItem::Idle { source, until });
     }
 
     /// One side ended the connection; with a reason it is a reset. Returns the source's last record number.
@@ -58,6 +85,10 @@ impl Tap {
             None => self.connection.close(from),
         };
         self.send(at, packets).await?;
+        // Nobody waits for a place that nobody has.
+        let (source, until) = (self.source, Timestamp::MAX);
+        let rest = LiveItem::Idle { source, until };
+        self.out.send(rest).await.map_err(|_| Gone)?;
         Ok(self.number)
     }
 

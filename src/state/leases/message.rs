@@ -87,6 +87,33 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// The message as its RFC names it, with the state where one message has several meanings (RFC 2131 §4.3.2).
+    pub const fn name(self, v6: bool) -> &'static str {
+        match (self, v6) {
+            (Verb::Discover, false) => "DISCOVER",
+            (Verb::Discover, true) => "SOLICIT",
+            (Verb::Offer, false) => "OFFER",
+            (Verb::Offer, true) => "ADVERTISE",
+            (Verb::Select, false) => "REQUEST (selecting)",
+            (Verb::Select, true) => "REQUEST",
+            (Verb::Reboot, false) => "REQUEST (init-reboot)",
+            (Verb::Reboot, true) => "CONFIRM",
+            (Verb::Renew, false) => "REQUEST (renewing)",
+            (Verb::Renew, true) => "RENEW",
+            (Verb::Rebind, false) => "REQUEST (rebinding)",
+            (Verb::Rebind, true) => "REBIND",
+            (Verb::Ack, false) => "ACK",
+            (Verb::Ack, true) => "REPLY",
+            (Verb::Nak, false) => "NAK",
+            (Verb::Nak, true) => "refusal",
+            (Verb::Decline, _) => "DECLINE",
+            (Verb::Release, _) => "RELEASE",
+            (Verb::Inform, false) => "INFORM",
+            (Verb::Inform, true) => "INFORMATION-REQUEST",
+            (Verb::Other, _) => "another message",
+        }
+    }
+
     /// Whether only servers say it.
     pub fn is_answer(self) -> bool {
         matches!(self, Verb::Offer | Verb::Ack | Verb::Nak)
@@ -128,14 +155,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether two servers' configurations for one client contradict each other in what decides where traffic goes.
-    pub fn contradicts(&self, other: &Config) -> bool {
+    /// Whether two servers' configurations for one client contradict each other in what decides where traffic goes. DHCPv6 gives no gateway:
+    /// there a name server from one where the other gives none is the whole of an attack (mitm6), and never of an HA pair.
+    pub fn contradicts(&self, other: &Config, v6: bool) -> bool {
         self.routers != other.routers
             || self.routes != other.routes
             || (self.mask.is_some() && other.mask.is_some() && self.mask != other.mask)
             || (!self.dns.is_empty()
                 && !other.dns.is_empty()
                 && !self.dns.iter().any(|dns| other.dns.contains(dns)))
+            || (v6 && self.dns.is_empty() != other.dns.is_empty())
     }
 }
 

@@ -295,9 +295,9 @@ fn configurations_of_an_ha_pair_do_not_contradict() {
         dns: dns.iter().map(|n| server(*n).into()).collect(),
         ..Config::default()
     };
-    assert!(!config(&[1], &[1, 2]).contradicts(&config(&[1], &[2, 3])));
-    assert!(config(&[1], &[1]).contradicts(&config(&[9], &[1])));
-    assert!(config(&[1], &[1]).contradicts(&config(&[1], &[9])));
+    assert!(!config(&[1], &[1, 2]).contradicts(&config(&[1], &[2, 3]), false));
+    assert!(config(&[1], &[1]).contradicts(&config(&[9], &[1]), false));
+    assert!(config(&[1], &[1]).contradicts(&config(&[1], &[9]), false));
 }
 
 #[test]

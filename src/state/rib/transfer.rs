@@ -10,6 +10,10 @@ pub const QUIET: Duration = Duration::from_secs(5);
 /// After an End-of-RIB marker only other families' remains are waited for.
 const QUIET_AFTER_END: Duration = Duration::from_secs(1);
 
+/// A refresh is asked for and begun within this time, or the beginning is no answer: as long as a session's default hold time, in which a
+/// speaker that is alive must say something (RFC 4271 §10).
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(90);
+
 /// Why a table is sent.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
 pub enum Why {

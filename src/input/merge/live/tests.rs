@@ -180,3 +180,22 @@ fn a_flood_goes_out_early_instead_of_growing() {
         assert!(merge.held() <= MAX_HELD);
     }
 }
+
+#[test]
+fn nobody_waits_for_a_source_that_rests_until_it_is_awake_again() {
+    let mut merge = LiveMerge::default();
+    for id in [1, 2] {
+        merge.push(source(id));
+        merge.push(record(id, 1000 * MS, 1));
+    }
+    merge.push(LiveItem::Idle {
+        source: SourceId(2),
+        until: Timestamp::MAX,
+    });
+    merge.push(record(1, 1010 * MS, 2));
+    assert_eq!(popped(&mut merge, 1011 * MS).len(), 3);
+    merge.push(record(2, 1012 * MS, 2));
+    merge.push(record(1, 1014 * MS, 3));
+    let held = popped(&mut merge, 1015 * MS);
+    assert_eq!(held, [(1012 * MS, 2, 2)], "awake, it is waited for");
+}
