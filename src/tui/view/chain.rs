@@ -212,7 +212,7 @@ fn recovery(step: &Step, setting: &Setting) -> Option<(Timestamp, String)> {
 fn tree(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
     let look = setting.look;
     let nodes = nodes(case, setting);
-    // Where it is narrow the layer is left out; the grade never is.
+    // Where it is narrow grade and layer share a column.
     let layered = setting.width >= 56;
     let tail = if layered { 17 } else { 9 };
     for (at, node) in nodes.iter().enumerate() {
@@ -268,6 +268,11 @@ fn tree(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
             spans.push(Span::styled(left(&text, room), style));
             if row == 0 {
                 let word_role = if node.ok { Role::Ok } else { Role::Warning };
+                // Where there is one column for both, the layer gives way to the word.
+                let (word, word_role) = match (layered, word) {
+                    (false, "") => (node.layer, Role::Muted),
+                    _ => (word, word_role),
+                };
                 spans.push(span(look, word_role, right(word, 9)));
                 if layered {
                     let layer = right(node.layer, 8);

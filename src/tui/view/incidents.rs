@@ -71,7 +71,7 @@ pub fn panes(model: &Model, body: Rect) -> Panes {
     if only {
         panes.chain = Some(body);
     } else if beside {
-        let list = (body.width * 34 / 100).clamp(38, 64);
+        let list = (body.width * 30 / 100).clamp(36, 60);
         let evidence = if body.width >= 120 {
             (body.width * 26 / 100).clamp(30, 56)
         } else {
