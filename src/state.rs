@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod leases;
 pub mod links;
 pub mod neighbors;
+pub mod netconf;
 pub mod rib;
 pub mod routers;
 pub mod routes;
@@ -87,6 +88,8 @@ pub struct NetState {
     pub leases: leases::Leases,
     /// Routers that advertise (RA).
     pub routers: routers::Routers,
+    /// Settings of interfaces: forwarding and the like.
+    pub netconf: netconf::Netconf,
     /// Names of processes that change the kernel's tables.
     pub actors: actors::Actors,
     /// Who uses which address with which MAC (ARP, ND).
@@ -128,6 +131,7 @@ impl NetState {
                     &mut changes.routes,
                 );
             }
+            EventKind::Netconf(_) => self.netconf.apply(event),
             EventKind::Bgp(_) | EventKind::Bmp(_) | EventKind::Tcp(_) => {
                 self.sessions.apply(event, &mut changes.sessions);
                 self.rib
@@ -157,7 +161,10 @@ impl NetState {
                     .apply(event, &self.sessions, &changes.sessions, &mut changes.rib);
             }
             EventKind::Actor(actor) => self.actors.learn(actor),
-            EventKind::Source(_) | EventKind::Malformed(_) | EventKind::Deadline => {}
+            EventKind::Source(_)
+            | EventKind::Mdb(_)
+            | EventKind::Malformed(_)
+            | EventKind::Deadline => {}
         }
     }
 
