@@ -360,12 +360,25 @@ fn a_capture_that_sees_only_the_clients_proves_nothing_by_their_regular_renewals
 #[test]
 fn renewals_that_a_firewall_drops_are_no_outage_when_the_broadcast_at_t2_is_answered() {
     let mut lab = Lab::new();
-    lab.lease(0, mac(1), 1, 101, 60);
+    let relayed = |mut m: Dhcp4| {
+        m.giaddr = "192.0.2.126".parse().unwrap();
+        m
+    };
+    lab.hear(0, relayed(message(MessageType::Discover, mac(1), 7)));
+    lab.hear(
+        1,
+        relayed(answer(MessageType::Offer, mac(1), 7, 1, 101, 60)),
+    );
+    lab.hear(2, relayed(select(mac(1), 7, 1, 101)));
+    lab.hear(3, relayed(answer(MessageType::Ack, mac(1), 7, 1, 101, 60)));
     for ms in [10_000, 12_000, 15_000, 18_000, 22_000] {
         lab.hear(ms, renewal(mac(1), 9, 1, 101));
     }
-    lab.hear(30_000, rebinding(mac(1), 9, 101));
-    lab.hear(30_001, answer(MessageType::Ack, mac(1), 9, 1, 101, 60));
+    lab.hear(30_000, relayed(rebinding(mac(1), 9, 101)));
+    lab.hear(
+        30_001,
+        relayed(answer(MessageType::Ack, mac(1), 9, 1, 101, 60)),
+    );
     lab.finish();
     assert_eq!(lab.loud(), []);
 }

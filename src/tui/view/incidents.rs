@@ -15,8 +15,8 @@ use crate::tui::theme::Role;
 
 /// Rows of the list when it stands above its chain: enough for a bad night's worst, the rest scrolls.
 const LIST: u16 = 6;
-/// A chain with fewer rows is no chain: lanes go away first.
-const LEAST_CHAIN: u16 = 12;
+/// A chain with fewer rows hides what to type next: lanes go away first (`v` brings them).
+const LEAST_CHAIN: u16 = 20;
 
 /// Where the panes are.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
