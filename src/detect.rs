@@ -80,9 +80,9 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     dhcp::register(settings, &mut detectors);
     bfd::register(settings, &mut detectors);
     session::register(settings, &mut detectors);
-    // Before the prefixes that it explains.
-    rpki::register(settings, &mut detectors);
     prefix::register(settings, &mut detectors);
+    // After the conflicts of which it says more.
+    rpki::register(settings, &mut detectors);
     route::register(settings, &mut detectors);
     audit::register(settings, &mut detectors);
     detectors

@@ -176,7 +176,8 @@ fn parse(pdu: &[u8], from_cache: bool) -> Option<RtrMessage> {
             RtrMessage::ErrorReport {
                 from_cache,
                 code: session,
-                text: WireText::new(text),
+                // Some caches send the string's end along.
+                text: WireText::new(text.strip_suffix(b"\0").unwrap_or(text)),
             }
         }
         _ => return None,

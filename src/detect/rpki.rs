@@ -198,7 +198,8 @@ fn because(net: &NetState, prefix: &Prefix, origin: Option<u32>, state: Rov) -> 
         (_, Some(_)) if covering.iter().all(|vrp| vrp.asn == 0) => {
             format!("a ROA for AS0 says that nobody may announce it ({others})")
         }
-        (_, Some(_)) => format!("only {others} covers it"),
+        (_, Some(_)) if covering.len() == 1 => format!("only {others} covers it"),
+        (_, Some(_)) => format!("only {others} cover it"),
     }
 }
 
