@@ -13,6 +13,7 @@ pub mod frame;
 pub mod lan;
 pub mod loss;
 pub mod netlink;
+pub mod ports;
 pub mod prefix;
 pub mod rtr;
 pub mod source;
