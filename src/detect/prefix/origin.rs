@@ -15,9 +15,11 @@ use crate::detect::{
 use crate::event::Prefix;
 use crate::state::rib::attributes::{AttrId, What};
 use crate::state::rib::{RouteChange, RouteDelta};
+use crate::state::vrps::Rov;
 
 use super::Scene;
 use super::weather::Weather;
+use crate::detect::rpki::state_of;
 
 /// Prefixes whose origin is remembered: one and a half full tables of both families; 32 octets each.
 const MAX_ORIGINS: usize = 2_000_000;
@@ -52,6 +54,7 @@ pub(super) struct Origins {
     /// See [`Origins::note_unseen`].
     unseen: BTreeSet<(crate::state::rib::RibId, Prefix)>,
     own: Vec<Prefix>,
+    own_as: Vec<u32>,
     weather: Weather,
 }
 
@@ -65,6 +68,7 @@ impl Origins {
             suspects: BTreeMap::new(),
             unseen: BTreeSet::new(),
             own: settings.own_prefixes.clone(),
+            own_as: settings.own_as.clone(),
             weather: Weather::new(settings),
         }
     }
@@ -150,6 +154,28 @@ impl Origins {
                     self.rows[at].origin = origin;
                 }
             }
+        }
+    }
+
+    /// How loud a conflict is: what RPKI authorises is planned, whatever it looks like; what it forbids, of the operator's own prefixes, is a
+    /// hijack.
+    fn loudness(
+        &self,
+        scene: &Scene<'_>,
+        prefix: Prefix,
+        old: u32,
+        new: u32,
+        rov: [Option<Rov>; 2],
+    ) -> Severity {
+        let weather = self.weather.severity(scene.net, prefix, old);
+        let own = self.own.iter().any(|own| own.covers(&prefix));
+        let ours = self.own_as.contains(&new);
+        match rov {
+            [Some(Rov::Valid), _] if !own || ours => Severity::Info,
+            [Some(state), Some(Rov::Valid)] if state.is_invalid() && own && !ours => {
+                Severity::Critical
+            }
+            _ => weather,
         }
     }
 
@@ -240,10 +266,10 @@ impl Origins {
         if self.findings.len() >= MAX_CONFLICTS {
             return;
         }
-        let severity = if returned && !own {
-            Severity::Info
-        } else {
-            self.weather.severity(scene.net, prefix, old)
+        let rov = [new, old].map(|origin| state_of(scene.net, &prefix, origin));
+        let severity = match self.loudness(scene, prefix, old, new, rov) {
+            Severity::Warning if returned && !own => Severity::Info,
+            loud => loud,
         };
         let mut finding = Finding::new(
             Kind::PrefixOriginConflict,
@@ -271,9 +297,14 @@ impl Origins {
             Fidelity::Compressed
         };
         finding.explain = format!(
-            "AS{new} announces {prefix} over {}, while AS{old}, which originated it before, still does",
-            scene.sender
+            "AS{new} announces {prefix} over {}, while AS{old}, which originated it before, still does{}",
+            scene.sender,
+            judgement(new, old, rov)
         );
+        if rov == [Some(Rov::Valid), Some(Rov::Valid)] {
+            let both = "RPKI authorises both origins".to_owned();
+            finding.explanations.push(both);
+        }
         finding.advice = vec![
             format!(
                 "vtysh -c 'show bgp ipv{} unicast {prefix}'",
@@ -365,11 +396,38 @@ impl Origins {
         } else {
             Fidelity::Compressed
         };
+        let state = state_of(scene.net, &prefix, origin);
+        if own && state.is_some_and(Rov::is_invalid) {
+            finding.severity = Severity::Critical;
+        }
         finding.explain = format!(
-            "AS{origin} announces {prefix}, a part of {}, which AS{} originates",
-            covering.prefix, covering.origin
+            "AS{origin} announces {prefix}, a part of {}, which AS{} originates{}",
+            covering.prefix,
+            covering.origin,
+            match state {
+                Some(Rov::Valid) => "; RPKI authorises it",
+                Some(Rov::NotFound) => "; no ROA covers it",
+                Some(Rov::InvalidLength) => "; RPKI says that it is too long",
+                Some(Rov::InvalidOrigin) =>
+                    "; RPKI says that this AS may not: a hijack by every sign",
+                None => "",
+            }
         );
         self.findings.insert((prefix, origin), board.raise(finding));
+    }
+}
+
+/// What RPKI says about two origins, in words; nothing without ROAs.
+fn judgement(new: u32, old: u32, rov: [Option<Rov>; 2]) -> String {
+    let [Some(now), Some(before)] = rov else {
+        return String::new();
+    };
+    match (now, before) {
+        (Rov::NotFound, Rov::NotFound) => "; no ROA covers it".to_owned(),
+        (Rov::Valid, Rov::Valid) => "; RPKI authorises both".to_owned(),
+        (Rov::Valid, _) => format!("; RPKI authorises AS{new} and not AS{old}"),
+        (_, Rov::Valid) => format!("; RPKI authorises AS{old} only: a hijack by every sign"),
+        _ => "; RPKI authorises neither".to_owned(),
     }
 }
 

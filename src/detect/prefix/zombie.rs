@@ -211,7 +211,8 @@ impl Zombies {
         let ours = self.weather.is_ours(prefix, origin);
         let widely = total >= LEAST_FOREIGN && gone.len() * 100 >= total * SHARE_PERCENT;
         let long = now.since(withdrawal.at) >= STUCK;
-        if !ours && !(widely && long) {
+        let stands_out = ours || (widely && long);
+        if !stands_out {
             return widely.then_some(withdrawal.at + STUCK);
         }
         if self.open.contains_key(&prefix) || self.open.len() >= MAX_OPEN {
