@@ -104,6 +104,11 @@ const OTHER_KIND: Condition = Condition {
     says: "two different things are seen",
     holds: |cause, effect| cause.kind != effect.kind,
 };
+const STILL_AWAY: Condition = Condition {
+    name: "still-away",
+    says: "the cache is not back yet",
+    holds: |cause, effect| cause.ended.is_none_or(|back| effect.first < back),
+};
 const EARLIER: Condition = Condition {
     name: "earlier",
     says: "the cause really came first",
@@ -913,7 +918,7 @@ pub const RULES: &[Rule] = &[
             PrefixMoveFlap,
         ],
         effects: &[AddressUnannounced],
-        join: Join::Prefix,
+        join: Join::AffectedPrefix,
         window: Window::After(secs(60)),
         grade: Grade::Likely,
         when: &[],
@@ -935,7 +940,7 @@ pub const RULES: &[Rule] = &[
         when: &[NOT_ON_PURPOSE],
         because: "behind a segment that cannot pass no KEEPALIVE arrives either, so the hold time runs out (RFC 4271 §6.5, RFC 2923 §2.1)",
         absent: "",
-        survey: &[],
+        survey: &["C3"],
     },
     Rule {
         name: "same-neighbor-other-session",
@@ -951,21 +956,6 @@ pub const RULES: &[Rule] = &[
         because: "IPv4 and IPv6 sessions to one neighbor, or both ends of one session, show one failure",
         absent: "",
         survey: &[],
-    },
-    Rule {
-        name: "peer-restart-loses-address",
-        causes: &[SessionDown, SessionFlap, SessionSpeakerRestarted],
-        effects: &[AddressUnannounced],
-        join: Join::Gateway,
-        window: Window::Reach {
-            least: secs(60),
-            plus: secs(60),
-        },
-        grade: Grade::Likely,
-        when: &[],
-        because: "what the lost session carried is announced by nobody, and what the kernel keeps of it is stale",
-        absent: "",
-        survey: &["C21"],
     },
     Rule {
         name: "same-neighbor-other-bfd",
@@ -1194,6 +1184,18 @@ pub const RULES: &[Rule] = &[
         survey: &["C35", "C36"],
     },
     Rule {
+        name: "vrp-change-removes-kernel-routes",
+        causes: &[RpkiVrpChanged, RpkiCacheLost],
+        effects: KERNEL_ROUTES,
+        join: Join::AffectedPrefix,
+        window: Window::After(secs(125)),
+        grade: Grade::Likely,
+        when: &[],
+        because: "what a validating router drops leaves the kernels behind it (RFC 6811 §4)",
+        absent: "",
+        survey: &["C35"],
+    },
+    Rule {
         name: "revalidation-resends-table",
         causes: &[RpkiVrpChanged, RpkiCacheLost],
         effects: &[
@@ -1216,7 +1218,7 @@ pub const RULES: &[Rule] = &[
         join: Join::Everywhere,
         window: Window::After(secs(7200)),
         grade: Grade::Likely,
-        when: &[],
+        when: &[STILL_AWAY],
         because: "validated ROAs expire when their cache stays away (RFC 8210 §6: 7200 s by default)",
         absent: "",
         survey: &["C35"],

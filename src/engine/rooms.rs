@@ -185,6 +185,16 @@ impl Rooms {
         collect(index, told, out);
     }
 
+    /// Hands facts that are no record's (VRPs of a file) to the first room, where BGP is.
+    pub fn facts(&mut self, events: &[Event], out: &mut Vec<ToldIn>) {
+        if let Some(room) = self.rooms.first_mut() {
+            for event in events {
+                room.engine.handle(event, &mut self.told);
+            }
+            collect(0, &mut self.told, out);
+        }
+    }
+
     /// An item at `at` comes: whatever any room has to say before it is said first.
     fn others_advance(&mut self, at: Timestamp, out: &mut Vec<ToldIn>) {
         if self.rooms.len() > 1 {

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::detect::Fidelity;
 use crate::detect::session::perspective::Perspective;
+use crate::event::bgp::{Nlri, Safi};
 use crate::event::{Prefix, Timestamp};
 use crate::state::NetState;
-use crate::state::rib::RibId;
-use crate::state::rib::table::Slot;
+use crate::state::rib::table::{Cold, Slot};
+use crate::state::rib::{Rib, RibId};
 use crate::state::sessions::{SessionId, State};
 
 /// What a damping profile makes of a prefix.
@@ -110,7 +111,7 @@ pub fn prefix(net: &NetState, rib: RibId, slot: Slot, now: Timestamp) -> Option<
         },
         period: hot.and_then(|hot| period(hot.times())),
         damping: damping.into_iter().flatten().collect(),
-        rov: None,
+        rov: rov(net, rib, &nlri, cold),
         origin: match hot {
             Some(hot) => (hot.origin_as != 0).then_some(hot.origin_as),
             None => net
@@ -120,6 +121,23 @@ pub fn prefix(net: &NetState, rib: RibId, slot: Slot, now: Timestamp) -> Option<
                 .filter(|asn| *asn != 0),
         },
     })
+}
+
+/// The state of a route as it is announced, or was announced last.
+fn rov(net: &NetState, rib: &Rib, nlri: &Nlri, cold: &Cold) -> Option<&'static str> {
+    if !net.vrps.is_usable() || nlri.safi != Safi::Unicast {
+        return None;
+    }
+    let session = net.sessions.get(rib.session)?;
+    let sender = session.ends[rib.sender & 1].asn;
+    let current = rib.current(cold);
+    let attrs = if current.is_some() {
+        current
+    } else {
+        cold.before
+    };
+    let origin = crate::state::rov::origin(net.rib.digest(attrs)?, sender)?;
+    Some(net.vrps.validate(&nlri.prefix, origin).as_str())
 }
 
 fn period(times: &[Timestamp]) -> Option<f64> {

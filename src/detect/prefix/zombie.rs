@@ -10,7 +10,9 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::weather::Weather;
-use crate::detect::{Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::detect::{
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
+};
 use crate::event::bgp::Nlri;
 use crate::event::{Classes, Locator, Prefix, Timestamp};
 use crate::state::rib::attributes::AttrId;
@@ -88,7 +90,11 @@ impl Detector for Zombies {
         if rib.routes.is_empty() || net.rib.iter().nth(LEAST - 1).is_none() {
             return;
         }
-        let Some(of) = rib.rib.and_then(|id| net.rib.get(id)).filter(|of| counts(of.kind)) else {
+        let Some(of) = rib
+            .rib
+            .and_then(|id| net.rib.get(id))
+            .filter(|of| counts(of.kind))
+        else {
             return;
         };
         for delta in &rib.routes {
@@ -110,13 +116,17 @@ impl Detector for Zombies {
                     finding.broken.subject = false;
                 });
             }
-            if withdrawn && self.waiting.len() < MAX_WAITING && !self.waiting.contains_key(&nlri.prefix) {
+            if withdrawn
+                && self.waiting.len() < MAX_WAITING
+                && !self.waiting.contains_key(&nlri.prefix)
+            {
                 let withdrawal = Withdrawal {
                     at: seen.event.at,
                     locator: seen.event.locator,
                 };
                 self.waiting.insert(nlri.prefix, withdrawal);
-                self.checks.insert((seen.event.at + INTERNAL, nlri.prefix), withdrawal);
+                self.checks
+                    .insert((seen.event.at + INTERNAL, nlri.prefix), withdrawal);
             }
         }
     }
@@ -129,23 +139,36 @@ impl Detector for Zombies {
         while let Some(entry) = self.checks.first_entry().filter(|e| e.key().0 <= now) {
             let (_, prefix) = *entry.key();
             let withdrawal = entry.remove();
-            let later = self.look(prefix, withdrawal, now, net, board);
-            if later {
-                self.checks.insert((withdrawal.at + STUCK, prefix), withdrawal);
-            } else {
-                self.waiting.remove(&prefix);
+            match self.look(prefix, withdrawal, now, net, board) {
+                Some(again) if again > now => {
+                    self.checks.insert((again, prefix), withdrawal);
+                }
+                _ => {
+                    self.waiting.remove(&prefix);
+                }
             }
         }
     }
 }
 
 impl Zombies {
-    /// Looks who still has it. Whether to look again when it would be a zombie by the measure for other people's prefixes.
-    fn look(&mut self, prefix: Prefix, withdrawal: Withdrawal, now: Timestamp, net: &NetState, board: &mut Board) -> bool {
+    /// Looks who still has it. When to look again: when the last withdrawal is long enough ago, or when it would be a zombie by the measure
+    /// for other people's prefixes.
+    fn look(
+        &mut self,
+        prefix: Prefix,
+        withdrawal: Withdrawal,
+        now: Timestamp,
+        net: &NetState,
+        board: &mut Board,
+    ) -> Option<Timestamp> {
         let nlri = Nlri::unicast(prefix);
         let (mut gone, mut left) = (Vec::new(), Vec::new());
         for (id, rib) in net.rib.iter().filter(|(_, rib)| counts(rib.kind)) {
-            let up = net.sessions.get(rib.session).is_some_and(|s| s.state == State::Established && s.feed.is_none());
+            let up = net
+                .sessions
+                .get(rib.session)
+                .is_some_and(|s| s.state == State::Established && s.feed.is_none());
             let Some((slot, attrs)) = net.rib.lookup(id, &nlri).filter(|_| up) else {
                 continue;
             };
@@ -158,35 +181,60 @@ impl Zombies {
         }
         let total = gone.len() + left.len();
         if left.is_empty() || total < LEAST || left.len() > (total / 10).max(1) {
-            return false;
+            return None;
         }
-        // Nothing moved since: a prefix that goes and comes flaps, and what was announced anew is alive.
-        let settled = gone.iter().all(|(_, _, last)| now.since(*last) >= INTERNAL);
-        let ways: Vec<_> = left.iter().filter_map(|(_, attrs, _)| first_hop(net, *attrs)).collect();
+        let ways: Vec<_> = left
+            .iter()
+            .filter_map(|(_, attrs, _)| first_hop(net, *attrs))
+            .collect();
         let older = left.iter().all(|(_, _, last)| *last < withdrawal.at);
-        if !settled || !older || ways.len() != left.len() {
-            return false;
+        if !older || ways.len() != left.len() {
+            return None;
         }
-        let same = |before: AttrId| first_hop(net, before).is_some_and(|way| ways.iter().all(|w| *w == way));
-        let known = gone.iter().filter(|(_, before, _)| before.is_some()).count();
+        let same = |before: AttrId| {
+            first_hop(net, before).is_some_and(|way| ways.iter().all(|w| *w == way))
+        };
+        let known = gone
+            .iter()
+            .filter(|(_, before, _)| before.is_some())
+            .count();
         let alike = gone.iter().filter(|(_, before, _)| same(*before)).count();
         if known == 0 || alike * 100 < known * SHARE_PERCENT {
-            return false;
+            return None;
+        }
+        // Withdrawals travel for a while (path hunting): counted from the last one.
+        let settled = gone.iter().map(|(_, _, last)| *last + INTERNAL).max();
+        if let Some(at) = settled.filter(|at| *at > now) {
+            return (at <= withdrawal.at + STUCK).then_some(at);
         }
         let origin = ways.first().map_or(0, |(origin, _)| *origin);
         let ours = self.weather.is_ours(prefix, origin);
         let widely = total >= LEAST_FOREIGN && gone.len() * 100 >= total * SHARE_PERCENT;
         let long = now.since(withdrawal.at) >= STUCK;
-        if !ours && !(widely && long) {
-            return widely;
+        let stands_out = ours || (widely && long);
+        if !stands_out {
+            return widely.then_some(withdrawal.at + STUCK);
         }
         if self.open.contains_key(&prefix) || self.open.len() >= MAX_OPEN {
-            return false;
+            return None;
         }
-        let severity = if ours { Severity::Warning } else { self.weather.severity(net, prefix, origin) };
-        let finding = stuck(prefix, origin, severity, withdrawal, &left, gone.len(), now, net);
+        let severity = if ours {
+            Severity::Warning
+        } else {
+            self.weather.severity(net, prefix, origin)
+        };
+        let finding = stuck(
+            prefix,
+            origin,
+            severity,
+            withdrawal,
+            &left,
+            gone.len(),
+            now,
+            net,
+        );
         self.open.insert(prefix, board.raise(finding));
-        false
+        None
     }
 }
 
@@ -201,7 +249,12 @@ fn stuck(
     now: Timestamp,
     net: &NetState,
 ) -> Finding {
-    let mut finding = Finding::at(Kind::PrefixZombie, severity, Subject::Prefix(prefix), withdrawal.at);
+    let mut finding = Finding::at(
+        Kind::PrefixZombie,
+        severity,
+        Subject::Prefix(prefix),
+        withdrawal.at,
+    );
     finding.evidence.add(withdrawal.locator);
     finding.fidelity = Fidelity::Inferred;
     finding.also(Subject::Origin(origin));
@@ -223,7 +276,9 @@ fn stuck(
         names.join(", "),
         now.since(withdrawal.at).as_secs_f64()
     );
-    finding.advice = vec![format!("vtysh -c 'show bgp {prefix}' # or birdc show route for {prefix} all")];
+    finding.advice = vec![format!(
+        "vtysh -c 'show bgp {prefix}' # or birdc show route for {prefix} all"
+    )];
     finding
 }
 
