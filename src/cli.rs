@@ -184,6 +184,14 @@ pub struct Mine {
     /// Read no configuration file.
     #[arg(long, conflicts_with = "config")]
     pub no_config: bool,
+    /// Keep what is learned (DHCP servers, relays, gateways, routers) in this file, and begin with what it holds.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "FLAPSCOPE_STATE",
+        hide_env_values = true
+    )]
+    pub state: Option<PathBuf>,
     /// A prefix of yours (repeatable): its origin, moves and more-specifics are watched closely.
     #[arg(
         long,

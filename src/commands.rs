@@ -12,6 +12,7 @@ pub mod inputs;
 pub mod live;
 pub mod replay;
 pub mod screen;
+pub mod state;
 
 use std::io::{self, Write};
 

@@ -139,6 +139,7 @@ impl Config {
             dhcp_relays: self.dhcp_relays.clone(),
             routers: self.routers.clone(),
             gateways: self.gateways.clone(),
+            baseline: Default::default(),
         }
     }
 
@@ -153,6 +154,7 @@ impl Config {
         live.as_number = live.as_number.or(self.as_number);
         live.router_id = live.router_id.or(self.router_id);
         live.bgp_peer = first(&live.bgp_peer, &self.bgp_peers);
+        live.mine.state = live.mine.state.take().or_else(|| self.state.clone());
         // A screen beside the service must not take its place.
         if live.headless && live.socket.is_none() {
             live.socket = self.socket.clone();

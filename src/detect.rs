@@ -5,6 +5,7 @@
 pub mod address;
 pub mod arp;
 pub mod audit;
+pub mod baseline;
 pub mod bfd;
 pub mod catalogue;
 pub mod damping;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub routers: Vec<std::net::IpAddr>,
     /// Gateways that DHCP may hand out.
     pub gateways: Vec<std::net::IpAddr>,
+    /// What earlier runs learned (`--state`).
+    pub baseline: baseline::Baseline,
 }
 
 /// Every detector, in the order of judgement: telemetry first, then from the link upwards.

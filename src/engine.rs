@@ -15,6 +15,7 @@ use crate::correlate::incident::Incident;
 use crate::correlate::maintenance::Window;
 use crate::correlate::rule::Book;
 use crate::correlate::{Correlator, Told};
+use crate::detect::baseline::Baseline;
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
 use crate::event::annotation::Annotation;
@@ -378,6 +379,11 @@ impl Engine {
     /// Annotations told so far.
     pub fn annotations(&self) -> impl Iterator<Item = &Annotation> {
         self.changes_told.annotations()
+    }
+
+    /// Adds what this run learned to what was known before.
+    pub fn learn(&self, baseline: &mut Baseline) {
+        baseline.learn(&self.net, &self.board);
     }
 
     /// What was known before the first event, and from where: for reports.

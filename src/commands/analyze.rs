@@ -33,9 +33,15 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     let vrps = vrps.context("cannot use --vrps")?;
     let mut vrps = vrps.as_ref();
     let config = Config::load(&options.mine)?;
-    let settings = config.settings(&options.mine);
+    let mut settings = config.settings(&options.mine);
+    let mut known: Vec<String> = config.sentence().into_iter().collect();
+    // Only one that was named for this analysis: a file from elsewhere must not teach this host's service.
+    let state = options.mine.state.as_ref();
+    if let Some(path) = state {
+        known.push(super::state::take(path, &mut settings));
+    }
     let mut rooms = Rooms::new(&settings);
-    rooms.prepare(prepared(&config, options)?);
+    rooms.prepare(prepared(&config, known, options)?);
     let mut told: Vec<ToldIn> = Vec::new();
     let mut writer = Writer::new(options);
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -99,11 +105,34 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
         }
     }
     out.flush()?;
+    if let Some(path) = state {
+        let mut baseline = settings.baseline.clone();
+        for room in rooms.all() {
+            room.engine.learn(&mut baseline);
+        }
+        super::state::keep(path, &baseline)?;
+    }
     let loud = judged
         .iter()
         .flat_map(|(_, incidents)| selection.incidents(incidents))
         .any(|incident| incident.severity >= Severity::Warning);
     Ok(u8::from(options.exit_code && loud))
+}
+
+/// What is known before the first record.
+fn prepared(
+    config: &Config,
+    known: Vec<String>,
+    options: &AnalyzeOptions,
+) -> anyhow::Result<Prepared> {
+    Ok(Prepared {
+        maintenance: config.maintenance.clone(),
+        annotations: match &options.annotations {
+            Some(path) => annotations::read(path)?,
+            None => Vec::new(),
+        },
+        known,
+    })
 }
 
 /// The VRPs hold from the input's begin on.
@@ -116,18 +145,6 @@ fn load(file: &vrps::json::VrpFile, at: Timestamp, rooms: &mut Rooms, told: &mut
             file.vrps.len()
         ));
     }
-}
-
-/// What is known before the first record.
-fn prepared(config: &Config, options: &AnalyzeOptions) -> anyhow::Result<Prepared> {
-    Ok(Prepared {
-        maintenance: config.maintenance.clone(),
-        annotations: match &options.annotations {
-            Some(path) => annotations::read(path)?,
-            None => Vec::new(),
-        },
-        known: config.sentence().into_iter().collect(),
-    })
 }
 
 /// Alerts go out as they become known.

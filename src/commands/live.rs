@@ -36,6 +36,7 @@ use crate::cli::{Live, LiveFormat};
 use crate::config::Config;
 use crate::control::DEFAULT_SOCKET;
 use crate::control::server::{self, Server};
+use crate::detect::baseline::Baseline;
 use crate::engine::Prepared;
 use crate::engine::rooms::Rooms;
 use crate::event::text::sanitized;
@@ -90,7 +91,11 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         ids: SourceIds::default(),
         stop: stopped,
     };
-    let settings = config.settings(&options.mine);
+    let mut settings = config.settings(&options.mine);
+    let mut known: Vec<String> = config.sentence().into_iter().collect();
+    if let Some(path) = &options.mine.state {
+        known.push(super::state::take(path, &mut settings));
+    }
     // What nobody reads need not be judged, unless the ring waits for incidents.
     let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
     let mut rooms = judges.then(|| Rooms::new(&settings));
@@ -98,14 +103,14 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         rooms.prepare(Prepared {
             maintenance: config.maintenance.clone(),
             annotations: Vec::new(),
-            known: config.sentence().into_iter().collect(),
+            known: known.clone(),
         });
     }
     let recorder = recorder(options)?;
     let service = Service::of_environment();
     let opened = Opened::open(options)?;
     let office = Office::new(host_name(), collectors.ids.clone());
-    let mut watched: Vec<String> = config.sentence().into_iter().collect();
+    let mut watched = known;
     let confined = opened.confine(options, &collectors, &mut watched)?;
     // Its threads are born with the rights that are left.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -119,6 +124,7 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         options,
         config,
         mode,
+        baseline: settings.baseline,
         desk: Desk::new(rooms, recorder, teller, office),
         items,
         stop,
@@ -135,6 +141,8 @@ struct Run<'a> {
     options: &'a Live,
     config: Config,
     mode: Mode,
+    /// What earlier runs learned.
+    baseline: Baseline,
     desk: Desk,
     items: mpsc::Receiver<LiveItem>,
     stop: flag::Sender<bool>,
@@ -200,6 +208,7 @@ impl Run<'_> {
             Err(error) if is_broken_pipe(&error) => {}
             drained => drained?,
         }
+        self.keep_state();
         Ok(if ended == Ended::Interrupt {
             INTERRUPTED
         } else {
@@ -266,6 +275,18 @@ impl Run<'_> {
         }
     }
 
+    /// Writes down what was learned (`--state`); that it cannot be is told and ends nothing.
+    fn keep_state(&self) {
+        let Some(path) = &self.options.mine.state else {
+            return;
+        };
+        let mut baseline = self.baseline.clone();
+        self.desk.learn(&mut baseline);
+        if let Err(error) = super::state::keep(path, &baseline) {
+            super::say(&format!("{error:#}"));
+        }
+    }
+
     /// Reads again what was read from files (SIGHUP). A file that is wrong changes nothing.
     fn reload(&mut self) -> anyhow::Result<()> {
         let read = match Config::load(&self.options.mine) {
@@ -276,6 +297,7 @@ impl Run<'_> {
                 return self.desk.note(&note);
             }
         };
+        self.keep_state();
         self.desk.set_maintenance(&read.maintenance);
         let note = match read.sentence() {
             Some(sentence) => format!("SIGHUP: {sentence}"),

@@ -52,11 +52,11 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::<duplicate_lease::DuplicateLease>::default());
     detectors.push(Box::<identity_conflict::IdentityConflict>::default());
     detectors.push(Box::<route_injection::RouteInjection>::default());
-    detectors.push(Box::<gateway_changed::GatewayChanged>::default());
+    detectors.push(Box::new(gateway_changed::GatewayChanged::new(settings)));
     detectors.push(Box::<client_churn::ClientChurn>::default());
     detectors.push(Box::<request_storm::RequestStorm>::default());
     detectors.push(Box::<release_spoofed::ReleaseSpoofed>::default());
-    detectors.push(Box::<relay_spoofed::RelaySpoofed>::default());
+    detectors.push(Box::new(relay_spoofed::RelaySpoofed::new(settings)));
     detectors.push(Box::<malformed::Malformed>::default());
     detectors.push(Box::<hostile_text::HostileText>::default());
     detectors.push(Box::<boot_storm::BootStorm>::default());

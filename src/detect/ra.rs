@@ -42,8 +42,11 @@ const MAX_TRACKED: usize = crate::state::routers::MAX_ROUTERS;
 const MAX_LINKS: usize = 4096;
 
 /// Adds this family's detectors.
-pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
-    detectors.push(Box::new(Advertisements::default()));
+pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
+    detectors.push(Box::new(Advertisements {
+        expected: strangers::Expected::new(settings),
+        ..Advertisements::default()
+    }));
 }
 
 type Key = (Scope, Ipv6Addr);
@@ -68,6 +71,7 @@ struct Link {
 /// The detector of router advertisements.
 #[derive(Default)]
 struct Advertisements {
+    expected: strangers::Expected,
     tracks: BTreeMap<Key, Track>,
     links: BTreeMap<Scope, Link>,
     deadlines: BTreeSet<(Timestamp, Key)>,
@@ -198,6 +202,7 @@ impl Advertisements {
         if !flooded {
             strangers::advertised(
                 link_of(&mut self.links, delta.scope),
+                &self.expected,
                 track,
                 event,
                 delta,

@@ -84,6 +84,10 @@ fn needs(options: &Live, captures: bool) -> Needs {
         let folder = folder(path.unwrap_or(Path::new(crate::config::DEFAULT_PATH)));
         needs.read.extend(folder.exists().then_some(folder));
     }
+    // Written beside its place and renamed.
+    needs
+        .write
+        .extend(options.mine.state.as_deref().map(folder));
     // The control socket is removed at the end.
     if let Some(path) = &options.socket {
         needs.write.push(folder(path));

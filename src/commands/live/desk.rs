@@ -11,6 +11,7 @@ use crate::control::protocol::{Answer, Request, Said};
 use crate::control::server::News;
 use crate::correlate::Told;
 use crate::correlate::maintenance::Window;
+use crate::detect::baseline::Baseline;
 use crate::engine::rooms::{Rooms, ToldIn};
 use crate::event::Timestamp;
 use crate::input::live::LiveItem;
@@ -74,6 +75,13 @@ impl Desk {
         match &self.rooms {
             Some(rooms) => self.office.answer(request, rooms),
             None => Answer::wrong("this service only records"),
+        }
+    }
+
+    /// Adds what the rooms learned to what was known.
+    pub fn learn(&self, baseline: &mut Baseline) {
+        for room in self.rooms.iter().flat_map(Rooms::all) {
+            room.engine.learn(baseline);
         }
     }
 

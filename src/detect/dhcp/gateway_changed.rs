@@ -3,11 +3,12 @@
 //! One change is a planned move: all clients follow and nothing comes back; it stays at `info`. A gateway that changes again is a
 //! fault: two configurations alternate, and with them the client's default route.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::watch::{Quiet, Watched};
 use super::{DHCP, client_subject, heard, server_subject, touch_all, touch_server};
-use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Touch};
+use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Settings, Severity, Touch};
 use crate::event::{Classes, Locator, Timestamp};
 use crate::state::leases::LeaseDelta;
 use crate::state::leases::message::{ClientId, ServerId, Verb};
@@ -30,14 +31,18 @@ type Told = (FindingKey, Timestamp, ClientId);
 
 /// The detector.
 pub struct GatewayChanged {
+    /// Gateways that may be handed out; any when empty.
+    declared: Vec<IpAddr>,
     last: Watched<(ScopeId, ClientId), Last>,
     servers: Watched<(ScopeId, ServerId), Option<Told>>,
     quiet: Quiet,
 }
 
-impl Default for GatewayChanged {
-    fn default() -> GatewayChanged {
+impl GatewayChanged {
+    /// With the gateways that the operator declared.
+    pub fn new(settings: &Settings) -> GatewayChanged {
         GatewayChanged {
+            declared: settings.gateways.clone(),
             last: Watched::new(WINDOW),
             servers: Watched::new(WINDOW),
             quiet: Quiet::default(),
@@ -123,6 +128,7 @@ impl Detector for GatewayChanged {
             let first_client = known.map_or_else(|| m.client.clone(), |(.., client)| client);
             *slot = Some((key, event.at, first_client));
             self.quiet.until(key, event.at + WINDOW);
+            let declared = &self.declared;
             board.update(key, |f| {
                 touch_all(f, event, m, net);
                 touch_server(f, net, heard.scope, server);
@@ -136,7 +142,10 @@ impl Detector for GatewayChanged {
                     f.touch(Touch::Address(addr));
                 }
                 f.affected.clients.insert(client_subject(&m.client));
-                if f.count >= ENOUGH {
+                // A gateway that nobody declared is no planned move.
+                let foreign = !declared.is_empty()
+                    && m.config.routers.iter().any(|gateway| !declared.contains(gateway));
+                if f.count >= ENOUGH || foreign {
                     f.severity = Severity::Warning;
                 }
                 f.explain = format!(

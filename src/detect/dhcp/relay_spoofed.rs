@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use super::watch::{Quiet, Watched};
 use super::{DHCP, heard, interface};
-use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::detect::{
+    Board, Detector, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
+};
 use crate::event::frame::Mac;
 use crate::event::{Classes, Locator, Timestamp};
 use crate::state::leases::message::{ClientId, Verb};
@@ -48,14 +50,18 @@ struct Relay {
 
 /// The detector.
 pub struct RelaySpoofed {
+    /// Relays that are meant to be there.
+    declared: Vec<IpAddr>,
     relays: Watched<(ScopeId, IpAddr), Relay>,
     checks: BTreeSet<(Timestamp, ScopeId, IpAddr)>,
     quiet: Quiet,
 }
 
-impl Default for RelaySpoofed {
-    fn default() -> RelaySpoofed {
+impl RelaySpoofed {
+    /// With the relays that the operator declared.
+    pub fn new(settings: &Settings) -> RelaySpoofed {
         RelaySpoofed {
+            declared: settings.dhcp_relays.clone(),
             relays: Watched::new(QUIET),
             checks: BTreeSet::new(),
             quiet: Quiet::default(),
@@ -77,7 +83,7 @@ impl Detector for RelaySpoofed {
             return;
         };
         let m = &heard.message;
-        let Some(giaddr) = m.relay else {
+        let Some(giaddr) = m.relay.filter(|relay| !self.declared.contains(relay)) else {
             return;
         };
         let now = seen.event.at;

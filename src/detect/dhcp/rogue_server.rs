@@ -50,6 +50,10 @@ const MAX_ANSWERS: usize = 64;
 /// The detector.
 pub struct RogueServer {
     declared: BTreeSet<IpAddr>,
+    /// Servers of earlier runs.
+    known: BTreeSet<IpAddr>,
+    /// Findings about servers that earlier runs did not see.
+    newcomers: Watched<(ScopeId, ServerId), Option<FindingKey>>,
     conflicts: Watched<(ScopeId, ServerId, ServerId), Conflict>,
     /// Findings about servers that are not among the declared ones.
     undeclared: Watched<(ScopeId, ServerId), Option<FindingKey>>,
@@ -62,6 +66,8 @@ impl RogueServer {
     pub fn new(settings: &Settings) -> RogueServer {
         RogueServer {
             declared: settings.dhcp_servers.iter().copied().collect(),
+            known: settings.baseline.dhcp_servers.clone(),
+            newcomers: Watched::new(TOGETHER),
             conflicts: Watched::new(TOGETHER),
             undeclared: Watched::new(TOGETHER),
             waiting: BTreeSet::new(),
@@ -98,6 +104,9 @@ impl Detector for RogueServer {
                 self.undeclared(seen.event, heard.scope, server, m, net, board);
             }
             return;
+        }
+        if !self.known.is_empty() {
+            self.newcomer(seen.event, heard.scope, server, m, net, board);
         }
         self.impersonated(seen.event, heard.scope, server, m, net, board);
         self.compare(seen.event, heard.scope, server, m, net);
@@ -180,6 +189,37 @@ impl RogueServer {
                 plural(f.affected.clients.len() as u64, "client"),
             );
         });
+    }
+
+    /// A server that no earlier run saw: worth one note, and no more until it contradicts another.
+    fn newcomer(
+        &mut self,
+        event: &Event,
+        scope: ScopeId,
+        server: &ServerId,
+        m: &Message,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(addr) = m.server_addr.filter(|addr| !self.known.contains(addr)) else {
+            return;
+        };
+        // As long as it goes on answering it is the same newcomer.
+        let Some(slot) = self.newcomers.at((scope, server.clone()), event.at) else {
+            return;
+        };
+        if slot.is_some() {
+            return;
+        }
+        let subject = server_subject(net, scope, server);
+        let mut f = Finding::new(Kind::DhcpRogueServer, Severity::Info, subject, event);
+        touch_server(&mut f, net, scope, server);
+        f.explain = format!(
+            "{addr} answers DHCP clients and is not in the baseline, which knows {}.",
+            plural(self.known.len() as u64, "server")
+        );
+        f.advice = vec!["declare it: dhcp-servers in the configuration file".into()];
+        *slot = Some(board.raise(f));
     }
 
     /// Two machines answer under one server's identity by turns. A fail-over changes the link-layer address once, and back once.
@@ -355,8 +395,18 @@ impl RogueServer {
         }
         let a = net.leases.servers.get(key.0, &key.1)?;
         let b = net.leases.servers.get(key.0, &key.2)?;
-        let (for_a, signs_a) = legitimacy(a, b);
-        let (for_b, signs_b) = legitimacy(b, a);
+        let (mut for_a, mut signs_a) = legitimacy(a, b);
+        let (mut for_b, mut signs_b) = legitimacy(b, a);
+        let known = |server: &Server| server.addr.is_some_and(|addr| self.known.contains(&addr));
+        for (one, other, score, signs) in [
+            (a, b, &mut for_a, &mut signs_a),
+            (b, a, &mut for_b, &mut signs_b),
+        ] {
+            if known(one) && !known(other) {
+                *score += CLEAR;
+                signs.push("earlier runs knew it (the baseline) and not the other");
+            }
+        }
         let difference = for_a - for_b;
         if difference.abs() < CLEAR && !late {
             return None;
@@ -428,6 +478,11 @@ impl RogueServer {
             "tell the legitimate servers with --dhcp-server".into(),
         ];
         let rogue = rogue.id.clone();
+        // What was a note about it is this finding now.
+        let noted = self.newcomers.get_mut(&(key.0, rogue.clone()));
+        if let Some(note) = noted.and_then(Option::take) {
+            board.retract(note);
+        }
         let last = f.last;
         let finding = board.raise(f);
         conflict.judged = Some((finding, rogue));

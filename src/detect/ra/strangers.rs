@@ -12,7 +12,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::{Track, keys, witness};
-use crate::detect::{Board, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::detect::{Board, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::{Event, Prefix, Timestamp};
 use crate::state::NetState;
@@ -26,6 +26,36 @@ const STEADY: u64 = 2;
 const COVERING: u8 = 3;
 /// Pairs remembered as told.
 const MAX_PAIRS: usize = 64;
+
+/// Routers that are known beforehand.
+#[derive(Default)]
+pub(super) struct Expected {
+    /// By the operator: a complete list.
+    declared: BTreeSet<IpAddr>,
+    /// By earlier runs.
+    learned: BTreeSet<IpAddr>,
+}
+
+impl Expected {
+    pub(super) fn new(settings: &Settings) -> Expected {
+        Expected {
+            declared: settings.routers.iter().copied().collect(),
+            learned: settings.baseline.routers.clone(),
+        }
+    }
+
+    /// Whether somebody knows it; `None` where nobody knows any router.
+    fn knows(&self, router: Ipv6Addr) -> Option<bool> {
+        let addr = IpAddr::V6(router);
+        (!self.declared.is_empty() || !self.learned.is_empty())
+            .then(|| self.declared.contains(&addr) || self.learned.contains(&addr))
+    }
+
+    /// Not among those that the operator declared.
+    fn is_undeclared(&self, router: Ipv6Addr) -> bool {
+        !self.declared.is_empty() && !self.declared.contains(&IpAddr::V6(router))
+    }
+}
 
 /// The newcomers of one link.
 pub(super) struct Strangers {
@@ -62,6 +92,7 @@ impl Newcomer {
 /// Takes an advertisement.
 pub(super) fn advertised(
     strangers: Option<&mut Strangers>,
+    expected: &Expected,
     track: &mut Track,
     event: &Event,
     delta: &RouterDelta,
@@ -77,7 +108,7 @@ pub(super) fn advertised(
             newcomer.left(event.at, board);
             track.newcomer = None;
         } else {
-            let severity = judge(event.at, delta, router, net).0;
+            let severity = judge(event.at, expected, delta, router, net).0;
             board.update(newcomer.key, |f| {
                 f.again(event);
                 f.severity = f.severity.max(severity);
@@ -87,10 +118,16 @@ pub(super) fn advertised(
         if delta.new_router && delta.lifetime.1 > 0 {
             track.unlearned = witness::unknown_to_kernel(net, delta.scope, delta.router);
         }
-        let late = delta.new_router && event.at.since(strangers.since) > LEARNING;
+        // A list of those that belong here needs no time for learning.
+        let known = expected.knows(delta.router);
+        let late = delta.new_router
+            && match known {
+                Some(known) => !known,
+                None => event.at.since(strangers.since) > LEARNING,
+            };
         // Its fellows may be heard later than it is, although they were there before: judged when there is somebody to compare it with.
-        if late || track.unlearned {
-            track.newcomer = appeared(event, delta, router, net, board);
+        if late || (track.unlearned && known != Some(true)) {
+            track.newcomer = appeared(event, expected, delta, router, net, board);
         }
     }
     contradictions(strangers, event, delta, router, net, board);
@@ -99,6 +136,7 @@ pub(super) fn advertised(
 /// How bad a newcomer is, and why.
 fn judge(
     at: Timestamp,
+    expected: &Expected,
     delta: &RouterDelta,
     router: &Router,
     net: &NetState,
@@ -107,6 +145,9 @@ fn judge(
     let Some(sender) = router.current() else {
         return (Severity::Info, reasons);
     };
+    if expected.is_undeclared(delta.router) && sender.ra.lifetime > 0 {
+        reasons.push("is none of the declared routers".to_string());
+    }
     let incumbents: Vec<&Router> = net
         .routers
         .on_link(delta.scope)
@@ -179,16 +220,17 @@ fn judge(
 
 fn appeared(
     event: &Event,
+    expected: &Expected,
     delta: &RouterDelta,
     router: &Router,
     net: &NetState,
     board: &mut Board,
 ) -> Option<Newcomer> {
     let others = net.routers.on_link(delta.scope).count().saturating_sub(1);
-    if others == 0 {
+    if others == 0 && expected.knows(delta.router).is_none() {
         return None; // the first router of the link again, after its entry was dropped
     }
-    let (severity, reasons) = judge(event.at, delta, router, net);
+    let (severity, reasons) = judge(event.at, expected, delta, router, net);
     let subject = Subject::Router(IpAddr::V6(delta.router));
     let mut finding = Finding::new(Kind::RaRogueRouter, severity, subject, event);
     let why = if reasons.is_empty() {
