@@ -37,6 +37,30 @@ pub enum Command {
     Record(Live),
     /// What this host lets us see, what is missing, and the one command that fixes it.
     Doctor(Doctor),
+    /// The incidents of the running service.
+    Incidents {
+        #[command(flatten)]
+        at: At,
+        /// text, or JSON (one incident a line).
+        #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
+        format: LiveFormat,
+        /// Only what matches (docs/filter.md).
+        #[arg(long, value_name = "EXPR", value_parser = filter)]
+        filter: Option<Filter>,
+        /// Alerts as they become known, one JSON object a line, until ^C.
+        #[arg(long)]
+        follow: bool,
+    },
+    /// One incident of the running service, by its id or the begin of it.
+    Show {
+        id: String,
+        #[command(flatten)]
+        at: At,
+        #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
+        format: LiveFormat,
+    },
+    /// Put a change on the timeline of the running service: a possible cause of what follows.
+    Annotate(Annotate),
     /// Look at the configuration file without starting anything.
     Config {
         #[command(subcommand)]
@@ -59,6 +83,42 @@ pub enum Command {
     },
     /// Print the manual page.
     Man,
+}
+
+/// Where the service listens.
+#[derive(Clone, Debug, Default, Args)]
+pub struct At {
+    /// The service's socket; /run/flapscope/flapscope.sock when neither this nor the configuration says so.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "FLAPSCOPE_SOCKET",
+        hide_env_values = true
+    )]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Annotate {
+    /// What changes, like "deploy X".
+    pub text: String,
+    #[command(flatten)]
+    pub at_socket: At,
+    /// When it began, if not now (RFC 3339, or @SECONDS).
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// When it was or will be over (RFC 3339, @SECONDS, or a duration from its begin like 30m).
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// What it is about, like link:up1 or prefix:192.0.2.0/24 (repeatable); everything when not given.
+    #[arg(long, value_name = "SUBJECT")]
+    pub subject: Vec<String>,
+    /// What lies wholly inside shall wake nobody: a maintenance window. Needs --until.
+    #[arg(long, requires = "until")]
+    pub silence: bool,
+    /// Who says so, if not you.
+    #[arg(long, value_name = "NAME")]
+    pub author: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -231,6 +291,14 @@ pub struct Live {
     /// A TCP port on which routers speak BMP past this host to another station (repeatable).
     #[arg(long, value_name = "PORT")]
     pub bmp_port: Vec<u16>,
+    /// Let `flapscope incidents`, `show`, `annotate` and the screen ask here; with --headless /run/flapscope/flapscope.sock where that can be.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "FLAPSCOPE_SOCKET",
+        hide_env_values = true
+    )]
+    pub socket: Option<PathBuf>,
     /// No screen, also on a terminal: the text stream (or `--format json`).
     #[arg(long)]
     pub headless: bool,

@@ -153,6 +153,10 @@ impl Config {
         live.as_number = live.as_number.or(self.as_number);
         live.router_id = live.router_id.or(self.router_id);
         live.bgp_peer = first(&live.bgp_peer, &self.bgp_peers);
+        // A screen beside the service must not take its place.
+        if live.headless && live.socket.is_none() {
+            live.socket = self.socket.clone();
+        }
         live.rtr = first(&live.rtr, &self.rtr);
         live.rtr_ca = live.rtr_ca.take().or_else(|| self.rtr_ca.clone());
         live.vrps = live.vrps.take().or_else(|| self.vrps.clone());

@@ -250,9 +250,11 @@ impl Correlator {
             let after = self
                 .bare(case.root, board)
                 .map(|incident| (around.changes.before(&incident).len(), case.severity));
+            let same = before.is_some() && before == after;
             match self.cases.get_mut(&number) {
-                // Nothing new about it.
-                Some(case) if before.is_some() && before == after && !waits => {
+                // Nothing new about it; what waited goes on waiting.
+                Some(_) if same && waits => {}
+                Some(case) if same => {
                     case.changed = false;
                     self.waiting.remove(&number);
                 }

@@ -106,18 +106,6 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     Ok(u8::from(options.exit_code && loud))
 }
 
-/// What is known before the first record.
-fn prepared(config: &Config, options: &AnalyzeOptions) -> anyhow::Result<Prepared> {
-    Ok(Prepared {
-        maintenance: config.maintenance.clone(),
-        annotations: match &options.annotations {
-            Some(path) => annotations::read(path)?,
-            None => Vec::new(),
-        },
-        known: config.sentence().into_iter().collect(),
-    })
-}
-
 /// The VRPs hold from the input's begin on.
 fn load(file: &vrps::json::VrpFile, at: Timestamp, rooms: &mut Rooms, told: &mut Vec<ToldIn>) {
     let (events, expired) = vrps::events(file, at);
@@ -128,6 +116,18 @@ fn load(file: &vrps::json::VrpFile, at: Timestamp, rooms: &mut Rooms, told: &mut
             file.vrps.len()
         ));
     }
+}
+
+/// What is known before the first record.
+fn prepared(config: &Config, options: &AnalyzeOptions) -> anyhow::Result<Prepared> {
+    Ok(Prepared {
+        maintenance: config.maintenance.clone(),
+        annotations: match &options.annotations {
+            Some(path) => annotations::read(path)?,
+            None => Vec::new(),
+        },
+        known: config.sentence().into_iter().collect(),
+    })
 }
 
 /// Alerts go out as they become known.

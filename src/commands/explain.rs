@@ -79,27 +79,17 @@ pub fn page(kind: Kind) -> String {
 }
 
 fn described(page: &mut String, row: &Row) {
-    if row.implemented {
-        for (title, text) in [
-            ("Detected when", row.logic),
-            ("Source", row.source),
-            ("Looks like it and is not", row.false_alarms),
-        ] {
-            page.push_str(&format!("\n{title}\n"));
-            wrapped(page, text);
-        }
-    } else {
-        page.push_str("\nNamed in the contract, not detected yet\n");
-        wrapped(page, &format!("Would say: {}", row.logic));
+    for (title, text) in [
+        ("Detected when", row.logic),
+        ("Source", row.source),
+        ("Looks like it and is not", row.false_alarms),
+    ] {
+        page.push_str(&format!("\n{title}\n"));
+        wrapped(page, text);
     }
     if !row.seen_in.is_empty() {
-        let title = if row.implemented {
-            "Seen in"
-        } else {
-            "Could be seen in"
-        };
         let names: Vec<&str> = row.seen_in.iter().map(|seen| seen.as_str()).collect();
-        page.push_str(&format!("\n{title}\n  {}\n", names.join(", ")));
+        page.push_str(&format!("\nSeen in\n  {}\n", names.join(", ")));
     }
     if !row.check.is_empty() {
         page.push_str("\nCheck with\n");
@@ -180,11 +170,7 @@ pub fn document() -> String {
         for seen in Seen::ALL {
             text.push_str(&format!(" {} |", cell(row, seen)));
         }
-        text.push_str(if row.implemented {
-            " |\n"
-        } else {
-            " not detected yet |\n"
-        });
+        text.push_str(" |\n");
     }
     causes(&mut text);
     periods(&mut text);

@@ -19,7 +19,6 @@ pub fn report(
     records: u64,
     selection: &Selection,
 ) -> Report {
-    let counts = engine.counts();
     let most = selection.top.max(TOP);
     Report {
         schema: REPORT_SCHEMA.to_owned(),
@@ -29,19 +28,7 @@ pub fn report(
             from: time(engine.from()),
             to: time(engine.from().map(|_| engine.now())),
         },
-        counts: CountsView {
-            records,
-            events: counts.events,
-            netlink: counts.netlink,
-            bgp: counts.bgp,
-            bmp: counts.bmp,
-            bfd: counts.bfd,
-            dhcp: counts.dhcp,
-            lan: counts.lan,
-            tcp: counts.tcp,
-            malformed: counts.malformed,
-            gaps: counts.gaps,
-        },
+        counts: counts(engine, records),
         incidents: selection
             .incidents(incidents)
             .iter()
@@ -134,6 +121,24 @@ fn add(mut all: Report, one: Report) -> Report {
         }
     }
     all
+}
+
+/// How much was seen.
+pub fn counts(engine: &Engine, records: u64) -> CountsView {
+    let counts = engine.counts();
+    CountsView {
+        records,
+        events: counts.events,
+        netlink: counts.netlink,
+        bgp: counts.bgp,
+        bmp: counts.bmp,
+        bfd: counts.bfd,
+        dhcp: counts.dhcp,
+        lan: counts.lan,
+        tcp: counts.tcp,
+        malformed: counts.malformed,
+        gaps: counts.gaps,
+    }
 }
 
 fn row(row: &impl serde::Serialize) -> serde_json::Value {

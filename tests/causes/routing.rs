@@ -313,7 +313,7 @@ pub fn all() -> Vec<Scene> {
     all.extend(pair(
         "vrp-change-removes-kernel-routes",
         changed(),
-        prefix(RouteWithdrawn, "203.0.113.0/24", 9.0),
+        prefix(RouteWithdrawn, "203.0.113.0/25", 9.0),
         prefix(RouteWithdrawn, "198.18.0.0/24", 9.0),
         200.0,
     ));

@@ -78,6 +78,16 @@ fn needs(options: &Live, captures: bool) -> Needs {
         needs.write.push(PathBuf::from("."));
     }
     needs.read.extend(options.vrps.as_deref().map(folder));
+    // Read again on SIGHUP.
+    if !options.mine.no_config {
+        let path = options.mine.config.as_deref();
+        let folder = folder(path.unwrap_or(Path::new(crate::config::DEFAULT_PATH)));
+        needs.read.extend(folder.exists().then_some(folder));
+    }
+    // The control socket is removed at the end.
+    if let Some(path) = &options.socket {
+        needs.write.push(folder(path));
+    }
     needs
         .connect
         .extend(options.rtr.iter().map(|cache| cache.port));

@@ -1,14 +1,23 @@
 //! The desk where a live run comes together: merge, recorder, rooms and teller, in this order.
 
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use super::answers::Office;
 use super::screen::LiveScreen;
 use super::told::Teller;
+use crate::control::protocol::{Answer, Request, Said};
+use crate::control::server::News;
 use crate::correlate::Told;
+use crate::correlate::maintenance::Window;
 use crate::engine::rooms::{Rooms, ToldIn};
 use crate::event::Timestamp;
 use crate::input::live::LiveItem;
 use crate::input::merge::live::LiveMerge;
 use crate::input::record::Recorder;
-use crate::tui::link::Request;
+use crate::output::alert::{Alert, Host};
+use crate::tui::link::Request as ScreenRequest;
 
 /// Everything behind the collectors' channel.
 pub struct Desk {
@@ -18,22 +27,66 @@ pub struct Desk {
     told: Vec<ToldIn>,
     recorder: Option<Recorder>,
     teller: Teller,
+    office: Office,
+    /// Where subscribers hear of alerts.
+    news: Option<broadcast::Sender<News>>,
 }
 
 impl Desk {
     /// An empty desk.
-    pub fn new(rooms: Option<Rooms>, recorder: Option<Recorder>, teller: Teller) -> Desk {
+    pub fn new(
+        rooms: Option<Rooms>,
+        recorder: Option<Recorder>,
+        teller: Teller,
+        office: Office,
+    ) -> Desk {
         Desk {
             merge: LiveMerge::default(),
             rooms,
             told: Vec::new(),
             recorder,
             teller,
+            office,
+            news: None,
+        }
+    }
+
+    /// Tells subscribers of alerts from now on.
+    pub fn publish(&mut self, news: broadcast::Sender<News>) {
+        self.news = Some(news);
+    }
+
+    /// Answers a client of the control socket.
+    pub fn answer(&mut self, request: &Request, who: &str, now: Timestamp) -> Answer {
+        if let Request::Annotate { annotation } = request {
+            return match self.office.annotate(annotation, who, now) {
+                Ok((said, items)) => {
+                    for item in items {
+                        self.merge.push(item);
+                    }
+                    Answer::of(Said::Annotated {
+                        from: said.from.to_string(),
+                    })
+                }
+                Err(error) => Answer::wrong(error),
+            };
+        }
+        match &self.rooms {
+            Some(rooms) => self.office.answer(request, rooms),
+            None => Answer::wrong("this service only records"),
+        }
+    }
+
+    /// Maintenance windows instead of those before.
+    pub fn set_maintenance(&mut self, windows: &[Window]) {
+        if let Some(rooms) = &mut self.rooms {
+            rooms.set_maintenance(windows);
         }
     }
 
     /// Says what is watched before anything happens.
     pub fn begin(&mut self, watched: &[String]) -> anyhow::Result<()> {
+        self.office.watching = watched.to_vec();
         Ok(self.teller.begin(watched)?)
     }
 
@@ -65,6 +118,12 @@ impl Desk {
         self.tell()?;
         if let Some(recorder) = &mut self.recorder {
             recorder.advance(horizon);
+            // Where nothing is judged there is nothing left to do: a recorder without a recording must not look alive.
+            if self.rooms.is_none()
+                && let Some(error) = recorder.ended()
+            {
+                return Err(error.into());
+            }
             for news in recorder.news() {
                 self.teller.note(&news)?;
             }
@@ -106,7 +165,18 @@ impl Desk {
                     &said;
                 recorder.told(incident.updated_at, opened);
             }
-            self.teller.tell(rooms.label(room), &said)?;
+            let label = rooms.label(room);
+            if let Some(news) = self.news.as_ref().filter(|news| news.receiver_count() > 0) {
+                let host = Host {
+                    name: self.office.host.clone(),
+                };
+                let mut line = serde_json::to_string(&Alert::new(&said, &host.inside(label)))?;
+                line.push('\n');
+                let incident = Arc::new(said.incident().clone());
+                let line = line.into();
+                let _ = news.send(News { line, incident }); // the last subscriber may just have left
+            }
+            self.teller.tell(label, &said)?;
         }
         Ok(())
     }
@@ -124,14 +194,14 @@ impl Desk {
     }
 
     /// Answers a question of the screen.
-    pub fn ask(&mut self, request: Request) {
+    pub fn ask(&mut self, request: ScreenRequest) {
         if let (Some(screen), Some(rooms)) = (&mut self.teller.screen, &self.rooms) {
             screen.ask(request, rooms);
         }
     }
 
     /// What the screen asks next; never ready where there is none. `None`: the screen was left.
-    pub async fn asked(&mut self) -> Option<Request> {
+    pub async fn asked(&mut self) -> Option<ScreenRequest> {
         match &mut self.teller.screen {
             Some(screen) => screen.screen.requests.recv().await,
             None => std::future::pending().await,

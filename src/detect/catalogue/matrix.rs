@@ -78,7 +78,7 @@ pub fn cells(row: &Row) -> impl Iterator<Item = (Seen, Option<Family>)> + use<> 
         [] => vec![None],
         some => some.iter().map(|family| Some(*family)).collect(),
     };
-    let seen_in = if row.implemented { row.seen_in } else { &[] };
+    let seen_in = row.seen_in;
     seen_in
         .iter()
         .flat_map(move |seen| families.clone().into_iter().map(|family| (*seen, family)))
