@@ -52,7 +52,7 @@ impl PathLosses {
                 let (Some(a), Some(b)) = (board.get(pair.0), board.get(pair.1)) else {
                     continue;
                 };
-                let Some(loss) = path_loss(a, b) else {
+                let Some(loss) = path_loss(a, b, visibility) else {
                     continue;
                 };
                 if link_explains(board, &loss) {
@@ -89,7 +89,7 @@ fn other_family(a: &Finding, b: &Finding) -> bool {
 }
 
 /// The common finding of two sessions, when at least half of their falls coincide within the longer hold time.
-fn path_loss(a: &Finding, b: &Finding) -> Option<Finding> {
+fn path_loss(a: &Finding, b: &Finding, visibility: &Visibility) -> Option<Finding> {
     let reach = [a.reach, b.reach].into_iter().flatten().max()? + SKEW;
     let together: Vec<(Timestamp, Option<Timestamp>)> = a
         .occurrences
@@ -148,10 +148,29 @@ fn path_loss(a: &Finding, b: &Finding) -> Option<Finding> {
         .map(|name| format!("{name} kept its carrier"))
         .unwrap_or_else(|| "no link went down here".to_owned());
     loss.explain = format!(
-        "the IPv4 and IPv6 sessions to one neighbor expired together {} while {via}: the loss is beyond the local link",
-        super::explain::times(loss.count)
+        "the IPv4 and IPv6 sessions to one neighbor expired together {} while {via}: the loss is beyond the local link. What lies there is not watched: {}",
+        super::explain::times(loss.count),
+        beyond(visibility)
     );
     Some(loss)
+}
+
+/// What was silent about a loss beyond the link, and which sources would have shown where it is.
+fn beyond(visibility: &Visibility) -> &'static str {
+    match (visibility.bfd, visibility.lan) {
+        (true, true) => {
+            "BFD and ARP tell no more; BMP or a capture of the neighbor, or its own interface counters, would show where"
+        }
+        (true, false) => {
+            "no ARP or ND was seen; it, BMP or a capture of the neighbor, or its interface counters would show where"
+        }
+        (false, true) => {
+            "no BFD was seen; it, BMP or a capture of the neighbor, or its interface counters would show where"
+        }
+        (false, false) => {
+            "BFD and ARP were silent; they, BMP or a capture of the neighbor, or its interface counters would show where"
+        }
+    }
 }
 
 /// Whether a link finding covers the loss: then the link is the cause, and nothing lies beyond it.

@@ -17,12 +17,12 @@ pub const ELSEWHERE: &[Link] = &[
     Link {
         number: "C12",
         link: "a starved host loses several sessions",
-        instead: "no input shows the host's load: sessions that fall together three times and more are linked by co-occurrence, as `possible`",
+        instead: "no input shows the host's load; sessions to different neighbors that fall together stay incidents of their own",
     },
     Link {
         number: "C25",
         link: "a DHCP renewal makes a network manager remove foreign addresses and routes",
-        instead: "a known explanation of what a process removes within 3 s of a renewal on the same interface; as a period it is matched against T1",
+        instead: "a renewal is no finding, so one coincidence asserts nothing; as a period it is matched against T1",
     },
     Link {
         number: "C33",
