@@ -328,9 +328,24 @@ impl Correlator {
         let Some(root_finding) = board.get(root) else {
             return;
         };
+        let newest = tree
+            .iter()
+            .filter_map(|key| board.get(*key))
+            .map(|finding| finding.last)
+            .max()
+            .unwrap_or(now);
+        let mut over = false;
         let known: BTreeSet<u32> = tree
             .iter()
             .filter_map(|key| self.case_of.get(key).copied())
+            .filter(|number| {
+                let case = self.cases.get(number);
+                let resolved = case.and_then(|case| case.resolved_at);
+                // That something was found to be over, or was described better, is no new trouble.
+                over |= resolved.is_some_and(|at| newest <= at);
+                // What stirs long after its end is another incident.
+                resolved.is_none_or(|at| newest <= at + REOPEN)
+            })
             .filter(|number| {
                 // An incident goes with its root: a finding that left its tree takes no incident along, unless it is the same one's.
                 self.cases.get(number).is_some_and(|case| {
@@ -341,6 +356,9 @@ impl Correlator {
                 })
             })
             .collect();
+        if over {
+            return;
+        }
         let number = match known.first() {
             Some(&oldest) => oldest,
             // A quiet tree needs no incident; a planned outage is told at info.
@@ -348,18 +366,13 @@ impl Correlator {
             None => {
                 let number = self.next_case;
                 self.next_case += 1;
-                let newest = tree
-                    .iter()
-                    .filter_map(|key| board.get(*key))
-                    .map(|finding| finding.last)
-                    .max();
                 self.cases.insert(
                     number,
                     Case {
                         id: self.unused_id(incident::id_of(root_finding)),
                         rev: 0,
                         open_since: None,
-                        opens_at: newest.map_or(now, |at| at + SETTLE).max(now + GROW),
+                        opens_at: (newest + SETTLE).max(now + GROW),
                         updated_at: now,
                         resolved_at: None,
                         merged_into: None,
@@ -398,7 +411,11 @@ impl Correlator {
         let Some(case) = self.cases.get_mut(&number) else {
             return;
         };
-        let louder = severity > case.severity || root != case.root;
+        // Compared with what was told: a verdict that swings between two looks is no news.
+        let louder = case
+            .last
+            .as_ref()
+            .is_none_or(|told| severity > told.severity || root_finding.id() != told.root.id());
         if case.open_since.is_none() {
             // Not told yet: its name follows its root.
             if root != case.root {
@@ -406,6 +423,8 @@ impl Correlator {
             }
         } else if louder || case.resolved_at.is_some() {
             case.next_update = now;
+        } else {
+            case.next_update = case.next_update.max(case.updated_at + case.update_step);
         }
         case.root = root;
         case.severity = severity;

@@ -274,7 +274,9 @@ impl Engine {
             | EventKind::Route(_)
             | EventKind::Neighbor(_)
             | EventKind::Rule(_)
-            | EventKind::Nexthop(_) => {
+            | EventKind::Nexthop(_)
+            | EventKind::Netconf(_)
+            | EventKind::Mdb(_) => {
                 seen.kernel = true;
                 self.counts.netlink += 1;
             }

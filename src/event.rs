@@ -13,6 +13,7 @@ pub mod frame;
 pub mod lan;
 pub mod loss;
 pub mod netlink;
+pub mod ports;
 pub mod prefix;
 pub mod rtr;
 pub mod source;
@@ -61,6 +62,10 @@ pub enum EventKind {
     Rule(Box<netlink::RuleEvent>),
     /// rtnetlink nexthop object notification or dump entry.
     Nexthop(Box<netlink::NexthopEvent>),
+    /// Settings of an interface that decide what becomes of packets.
+    Netconf(Box<netlink::NetconfEvent>),
+    /// A bridge port's multicast group.
+    Mdb(Box<netlink::MdbEvent>),
     /// End of one rtnetlink dump (`NLMSG_DONE`): what was not repeated in it is gone.
     DumpDone(netlink::DumpDone),
     /// The process behind a netlink port.
@@ -121,8 +126,10 @@ impl Classes {
     pub const ACTOR: Classes = Classes(1 << 19);
     pub const RTR: Classes = Classes(1 << 20);
     pub const ANNOTATION: Classes = Classes(1 << 21);
+    pub const NETCONF: Classes = Classes(1 << 22);
+    pub const MDB: Classes = Classes(1 << 23);
     /// Every class.
-    pub const ALL: Classes = Classes((1 << 22) - 1);
+    pub const ALL: Classes = Classes((1 << 24) - 1);
 
     /// The union of two sets.
     pub const fn and(self, other: Classes) -> Classes {
@@ -165,6 +172,8 @@ impl EventKind {
             EventKind::Neighbor(_) => Classes::NEIGHBOR,
             EventKind::Rule(_) => Classes::RULE,
             EventKind::Nexthop(_) => Classes::NEXTHOP,
+            EventKind::Netconf(_) => Classes::NETCONF,
+            EventKind::Mdb(_) => Classes::MDB,
             EventKind::DumpDone(_) => Classes::DUMP_DONE,
             EventKind::Actor(_) => Classes::ACTOR,
             EventKind::Arp(_) => Classes::ARP,

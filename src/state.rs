@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod leases;
 pub mod links;
 pub mod neighbors;
+pub mod netconf;
 pub mod oui;
 pub mod rib;
 pub mod routers;
@@ -88,6 +89,8 @@ pub struct NetState {
     pub leases: leases::Leases,
     /// Routers that advertise (RA).
     pub routers: routers::Routers,
+    /// Settings of interfaces: forwarding and the like.
+    pub netconf: netconf::Netconf,
     /// Names of processes that change the kernel's tables.
     pub actors: actors::Actors,
     /// Who uses which address with which MAC (ARP, ND).
@@ -129,6 +132,7 @@ impl NetState {
                     &mut changes.routes,
                 );
             }
+            EventKind::Netconf(_) => self.netconf.apply(event),
             EventKind::Bgp(_) | EventKind::Bmp(_) | EventKind::Tcp(_) => {
                 self.sessions.apply(event, &mut changes.sessions);
                 self.rib
@@ -161,6 +165,7 @@ impl NetState {
             EventKind::Source(_)
             | EventKind::Malformed(_)
             | EventKind::Annotation(_)
+            | EventKind::Mdb(_)
             | EventKind::Deadline => {}
         }
     }

@@ -294,3 +294,106 @@ fn an_early_end_invents_no_absence() {
         }
     }
 }
+
+/// The life of an incident: opened once, told at a bounded rate, resolved only after quiet, opened again only as itself.
+#[test]
+fn incidents_are_opened_once_told_rarely_and_resolved_after_quiet() {
+    use flapscope::correlate::Told;
+    use flapscope::correlate::incident::{QUIET, REOPEN, UPDATE_LEAST};
+    use flapscope::detect::Settings;
+    use flapscope::engine::Engine;
+    use std::collections::BTreeMap;
+
+    struct Life {
+        open: bool,
+        rev: u32,
+        told: Timestamp,
+        severity: flapscope::detect::Severity,
+        root: String,
+        resolved: Option<Timestamp>,
+    }
+    for directory in own_scenarios() {
+        let events = support::events(&inputs_of(&directory));
+        let Some(last) = events.iter().map(|event| event.at).max() else {
+            continue;
+        };
+        let (mut engine, mut told_at) = (Engine::new(&Settings::default()), Vec::new());
+        for event in &events {
+            engine.handle(event, &mut told_at);
+        }
+        // Two quiet hours behind the capture, so that lives end.
+        for minutes in 1..=120 {
+            let to = last + std::time::Duration::from_secs(60 * minutes);
+            engine.advance(to, &mut told_at);
+        }
+        let mut lives: BTreeMap<String, Life> = BTreeMap::new();
+        for told in told_at {
+            let incident = told.incident();
+            let at = incident.updated_at;
+            let place = format!(
+                "{}: {} rev {}",
+                directory.display(),
+                incident.id,
+                incident.rev
+            );
+            let root = incident.root.id();
+            match (lives.get_mut(&incident.id), &told) {
+                (None, Told::Opened(_)) => {
+                    lives.insert(
+                        incident.id.clone(),
+                        Life {
+                            open: true,
+                            rev: incident.rev,
+                            told: at,
+                            severity: incident.severity,
+                            root,
+                            resolved: None,
+                        },
+                    );
+                    continue;
+                }
+                (None, _) => panic!("{place} was never opened"),
+                (Some(life), Told::Opened(_)) => {
+                    assert!(!life.open, "{place} was opened twice");
+                    let away = life.resolved.map(|resolved| at.since(resolved));
+                    assert!(
+                        away.is_some_and(|away| away <= REOPEN + QUIET),
+                        "{place} came back after {away:?}"
+                    );
+                    life.open = true;
+                }
+                (Some(life), Told::Updated(_)) => {
+                    assert!(life.open, "{place} was told after its end");
+                    let louder = incident.severity != life.severity || root != life.root;
+                    assert!(
+                        louder || at.since(life.told) >= UPDATE_LEAST,
+                        "{place} came {:?} after the last",
+                        at.since(life.told)
+                    );
+                }
+                (Some(life), Told::Resolved(_)) => {
+                    assert!(life.open, "{place} was resolved twice");
+                    life.open = false;
+                    life.resolved = Some(at);
+                    let newest = std::iter::once(&incident.root)
+                        .chain(incident.chain.iter().map(|e| &e.finding))
+                        .map(|f| f.last)
+                        .max();
+                    let quiet = newest.map_or(QUIET, |newest| at.since(newest));
+                    assert!(
+                        incident.merged_into.is_some() || quiet >= QUIET,
+                        "{place} was resolved after {quiet:?}"
+                    );
+                }
+            }
+            let life = lives.get_mut(&incident.id).unwrap();
+            assert_eq!(
+                incident.rev,
+                life.rev + 1,
+                "{place}: revisions count up by one"
+            );
+            (life.rev, life.told, life.severity, life.root) =
+                (incident.rev, at, incident.severity, root);
+        }
+    }
+}

@@ -11,14 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
-use flapscope::decode::Decoder;
 use flapscope::detect::catalogue::matrix::{self, Family};
 use flapscope::detect::catalogue::{self, Seen};
 use flapscope::detect::{Finding, Kind, Settings, Subject, Touch};
 use flapscope::engine::Engine;
 use flapscope::event::{Event, EventKind, SourceId, SourceKind};
-use flapscope::input::file::OpenOptions;
-use flapscope::input::merge::InputSet;
 
 /// Which kind of input an event belongs to; what announces sources and losses belongs to all.
 fn input_of(event: &Event, mrt: &BTreeSet<SourceId>) -> Option<Seen> {
@@ -36,23 +33,6 @@ fn input_of(event: &Event, mrt: &BTreeSet<SourceId>) -> Option<Seen> {
         _ if mrt.contains(&event.source) => Seen::Mrt,
         _ => Seen::Packets,
     })
-}
-
-fn events(directory: &Path) -> Vec<Event> {
-    let readers = support::inputs_of(directory)
-        .into_iter()
-        .map(|(name, bytes)| {
-            let reader: Box<dyn std::io::Read + Send> = Box::new(std::io::Cursor::new(bytes));
-            (name, reader)
-        })
-        .collect();
-    let mut inputs = InputSet::from_readers(readers, &OpenOptions::default()).unwrap();
-    let (mut decoder, mut events) = (Decoder::new(), Vec::new());
-    while let Some(item) = inputs.next() {
-        decoder.item(&item, &mut |event| events.push(event.clone()));
-    }
-    decoder.finish(&mut |event| events.push(event.clone()));
-    events
 }
 
 /// Families that a finding is about: its subjects', else those of the addresses and servers it touches.
@@ -120,7 +100,7 @@ fn found<'a>(events: impl Iterator<Item = &'a Event>) -> BTreeSet<(Kind, Option<
 
 /// The cells that a capture shows: from one kind of input alone, or from several and not without this one.
 fn shown(directory: &Path) -> BTreeSet<String> {
-    let events = events(directory);
+    let events = support::events(&support::inputs_of(directory));
     let mrt: BTreeSet<SourceId> = events
         .iter()
         .filter_map(|event| match &event.kind {

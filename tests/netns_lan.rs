@@ -153,3 +153,25 @@ fn a_router_that_falls_silent_expires_with_the_default_route() {
     live.only(&[&alert]);
     live.end_and_replay(&path);
 }
+
+#[test]
+fn a_host_that_becomes_a_router_loses_its_default_route_and_is_told_why() {
+    let Some(mut lab) = Lab::new("fw", &["h", "s"], &["radvd"]) else {
+        return;
+    };
+    lab.cable(("h", "up1", &[]), ("s", "lan", &["2001:db8:7::1/64"]));
+    lab.sysctl("s", "net.ipv6.conf.all.forwarding=1");
+    let path = lab.file("live.pcapng");
+    let mut live = watch(&lab, &path);
+    lab.radvd("s", RA);
+    lab.until("a default route", |lab| {
+        lab.sh("h", "ip -6 route show default").contains("proto ra")
+    });
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    lab.sysctl("h", "net.ipv6.conf.all.forwarding=1");
+    let alert = live.opened(&["route.default-lost"]);
+    let why = alert["incident"]["root"]["explanations"].to_string();
+    assert!(why.contains("IPv6 forwarding was switched on"), "{alert:#}");
+    live.only(&[&alert]);
+    live.end_and_replay(&path);
+}

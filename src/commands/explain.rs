@@ -33,7 +33,7 @@ pub fn run(kind: Option<&str>) -> anyhow::Result<u8> {
     let mut out = io::stdout().lock();
     let Some(name) = kind else {
         for kind in Kind::ALL {
-            writeln!(out, "{:<28}{}", kind.as_str(), kind.meaning().trim())?;
+            writeln!(out, "{:<30}{}", kind.as_str(), kind.meaning().trim())?;
         }
         return Ok(0);
     };
@@ -75,6 +75,10 @@ pub fn page(kind: Kind) -> String {
         RULES.iter().filter(|rule| rule.causes.contains(&kind)),
         |rule| rule.effects,
     );
+    page.push_str(&format!(
+        "\nMore\n  docs/troubleshooting/{}.md\n",
+        kind.layer()
+    ));
     page
 }
 

@@ -327,3 +327,82 @@ fn every_link_of_the_survey_is_a_row_or_says_what_stands_for_it() {
     let missing: Vec<String> = asked.filter(|number| !known.contains(number)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// Raises one finding, and lets it happen again at each of these times.
+fn repeated(finding: Finding, times: &[f64], until: f64) -> Vec<Told> {
+    let (mut board, mut correlator, visibility) = (
+        Board::default(),
+        Correlator::default(),
+        Visibility::default(),
+    );
+    let net = NetState::default();
+    let around = Surroundings {
+        visibility: &visibility,
+        net: &net,
+        gaps: &[],
+        changes: &changes::Changes::default(),
+    };
+    let mut told = Vec::new();
+    let first = finding.first;
+    let key = board.raise(finding);
+    correlator.board_changed(first);
+    for time in times.iter().map(|t| at(*t)).chain([at(until)]) {
+        while let Some(deadline) = correlator.next_deadline().filter(|d| *d <= time) {
+            correlator.expire(deadline, &mut board, &around, &mut told);
+        }
+        if time < at(until) {
+            board.update(key, |finding| finding.again_at(time));
+            correlator.board_changed(time);
+        }
+    }
+    told
+}
+
+fn types(told: &[Told]) -> String {
+    told.iter()
+        .map(|told| match told {
+            Told::Opened(_) => 'o',
+            Told::Updated(_) => 'u',
+            Told::Resolved(_) => 'r',
+        })
+        .collect()
+}
+
+#[test]
+fn trouble_that_returns_inside_the_window_is_the_same_incident_again() {
+    let told = repeated(link("wan0", &[1.0]), &[700.0], 5000.0);
+    assert_eq!(types(&told), "oror");
+    let ids: BTreeSet<&str> = told.iter().map(|t| t.incident().id.as_str()).collect();
+    assert_eq!(ids.len(), 1);
+    let revisions: Vec<u32> = told.iter().map(|t| t.incident().rev).collect();
+    assert_eq!(revisions, [1, 2, 3, 4]);
+}
+
+#[test]
+fn trouble_that_goes_on_is_told_less_and_less_often() {
+    // Once a second for an hour: 3,600 occurrences.
+    let times: Vec<f64> = (2..3600).map(f64::from).collect();
+    let told = repeated(link("wan0", &[1.0]), &times, 3601.0);
+    assert!(
+        types(&told).starts_with("ou") && !types(&told).contains('r'),
+        "{}",
+        types(&told)
+    );
+    // 10 s, 20 s, 40 s … up to five minutes: an hour has 16 of them.
+    assert!((14..=18).contains(&told.len()), "{} alerts", told.len());
+}
+
+#[test]
+fn a_pause_shorter_than_the_quiet_time_resolves_nothing() {
+    let told = repeated(link("wan0", &[1.0]), &[290.0, 580.0, 870.0], 900.0);
+    assert!(!types(&told).contains('r'), "{}", types(&told));
+}
+
+#[test]
+fn trouble_that_returns_after_the_window_is_another_incident() {
+    let told = repeated(link("wan0", &[1.0]), &[4000.0], 9000.0);
+    assert_eq!(types(&told), "oror");
+    let ids: Vec<&str> = told.iter().map(|t| t.incident().id.as_str()).collect();
+    assert_eq!((ids[0], ids[2]), (ids[1], ids[3]));
+    assert_ne!(ids[0], ids[2]);
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::frame::ip::{Fragment, protocol};
 use super::frame::prefilter;
-use crate::event::{SourceId, Timestamp};
+use crate::event::{SourceId, Timestamp, ports};
 
 /// Datagrams in assembly. Honest ones are complete within microseconds; more than a few at once are a flood, and a flood may
 /// cost 64 × 64 KiB and no more.
@@ -191,7 +191,7 @@ impl Slot {
 fn wanted(first: &Fragment<'_>) -> bool {
     let port = |at| super::frame::be16(first.payload, at).unwrap_or(0);
     match first.protocol {
-        protocol::UDP => prefilter::wanted_udp(port(0), port(2)),
+        protocol::UDP => ports::is_udp_for_us(port(0), port(2)),
         protocol::TCP => true,
         protocol::ICMPV6 => first
             .payload

@@ -1,10 +1,13 @@
 //! rtnetlink messages to events: a bounded walk over a buffer of messages and a switch on their type.
 //!
-//! Links, addresses, routes, neighbors and rules are parsed by `netlink-packet-route` (see [`convert`]); nexthop objects, which that
-//! crate does not know, by [`nexthop`]. What keeps it correct: every length is checked before use, a buffer that ends inside a
+//! Links, addresses, routes, neighbors and rules are parsed by `netlink-packet-route` (see [`convert`]); nexthop objects, interface settings
+//! and bridges' multicast entries, which that crate does not know, by [`nexthop`], [`netconf`] and [`mdb`]. What keeps it correct: every length is checked before use, a buffer that ends inside a
 //! message becomes one `Malformed` event, and the only state is which table each running dump lists.
 
+mod attributes;
 mod convert;
+mod mdb;
+mod netconf;
 mod nexthop;
 
 use std::collections::BTreeMap;
@@ -42,6 +45,11 @@ const RTM_GETNEIGH: u16 = 30;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
 const RTM_GETRULE: u16 = 34;
+const RTM_NEWNETCONF: u16 = 80;
+const RTM_DELNETCONF: u16 = 81;
+const RTM_GETNETCONF: u16 = 82;
+const RTM_NEWMDB: u16 = 84;
+const RTM_DELMDB: u16 = 85;
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
 const RTM_GETNEXTHOP: u16 = 106;
@@ -164,7 +172,7 @@ impl NetlinkDecoder {
                 return;
             }
             RTM_GETLINK | RTM_GETADDR | RTM_GETROUTE | RTM_GETNEIGH | RTM_GETRULE
-            | RTM_GETNEXTHOP => return self.asked(header, payload, stamp.source),
+            | RTM_GETNEXTHOP | RTM_GETNETCONF => return self.asked(header, payload, stamp.source),
             RTM_NEWLINK => (Dumped::Links, Action::New),
             RTM_DELLINK => (Dumped::Links, Action::Del),
             RTM_NEWADDR => (Dumped::Addresses, Action::New),
@@ -177,6 +185,10 @@ impl NetlinkDecoder {
             RTM_DELRULE => (Dumped::Rules, Action::Del),
             RTM_NEWNEXTHOP => (Dumped::Nexthops, Action::New),
             RTM_DELNEXTHOP => (Dumped::Nexthops, Action::Del),
+            RTM_NEWNETCONF => (Dumped::Netconf, Action::New),
+            RTM_DELNETCONF => (Dumped::Netconf, Action::Del),
+            RTM_NEWMDB => (Dumped::Mdb, Action::New),
+            RTM_DELMDB => (Dumped::Mdb, Action::Del),
             _ => {
                 self.ignored = self.ignored.saturating_add(1);
                 return;
@@ -191,14 +203,18 @@ impl NetlinkDecoder {
                 dump.family = None;
             }
         }
-        let event = if dumped == Dumped::Nexthops {
-            nexthop::decode(payload, meta, action)
+        let event = match dumped {
+            Dumped::Nexthops => nexthop::decode(payload, meta, action)
                 .map(Some)
-                .map_err(String::from)
-        } else {
-            RouteNetlinkMessage::parse_with_param(payload, header.kind)
+                .map_err(String::from),
+            Dumped::Netconf => netconf::decode(payload, meta, action).map_err(String::from),
+            Dumped::Mdb => match mdb::decode(payload, meta, action, stamp, emit) {
+                Ok(()) => return,
+                Err(why) => Err(why.to_owned()),
+            },
+            _ => RouteNetlinkMessage::parse_with_param(payload, header.kind)
                 .map(|message| convert::event(message, meta, action))
-                .map_err(|error| error.to_string())
+                .map_err(|error| error.to_string()),
         };
         match event {
             Ok(Some(kind)) => emit(&stamp.event(kind)),
@@ -219,6 +235,7 @@ impl NetlinkDecoder {
             RTM_GETROUTE => (Dumped::Routes, 12),
             RTM_GETNEIGH => (Dumped::Neighbors, 12),
             RTM_GETRULE => (Dumped::Rules, 12),
+            RTM_GETNETCONF => (Dumped::Netconf, 4),
             _ => (Dumped::Nexthops, 8),
         };
         let attributes = payload.get(fixed..).unwrap_or_default();

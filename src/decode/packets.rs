@@ -10,9 +10,7 @@ use etherparse::{TcpSlice, UdpHeaderSlice};
 use super::checksum;
 use super::defrag::{self, Defrag};
 use super::frame::ip::{self, Content, Packet, Transport, Trouble, protocol};
-use super::frame::prefilter::{
-    self, BFD_PORTS, DHCP4_CLIENT, DHCP4_SERVER, DHCP6_CLIENT, DHCP6_SERVER,
-};
+use super::frame::prefilter;
 use super::frame::{Link, ethertype, link};
 use super::stats::PacketCounters;
 use super::tcp::{Segment, TcpStreams};
@@ -23,6 +21,7 @@ use crate::event::EventKind;
 use crate::event::annotation::LINK_TYPE;
 use crate::event::frame::Frame;
 use crate::event::loss::{Malformed, Protocol};
+use crate::event::ports::{self, DHCP4_CLIENT, DHCP4_SERVER, DHCP6_CLIENT, DHCP6_SERVER};
 use crate::input::Record;
 
 /// UDP's header.
@@ -306,7 +305,7 @@ fn udp(
         (_, DHCP6_CLIENT | DHCP6_SERVER) => {
             dhcp6::decode(payload, &context).map(|m| EventKind::Dhcp6(Box::new(m)))
         }
-        (_, port) if BFD_PORTS.contains(&port) => {
+        (_, port) if ports::BFD.contains(&port) => {
             bfd::decode(payload, &context).map(|m| EventKind::Bfd(Box::new(m)))
         }
         // A server's answer to a relay that uses another port (RFC 8357), if it looks like one.

@@ -16,11 +16,12 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use self::connection::{Connection, Out, Output};
-use super::frame::prefilter::{BGP_PORT, BMP_VERSION, Ports};
+use super::frame::prefilter::{BMP_VERSION, Ports};
 use super::framing::{BgpConnection, BmpStream, RtrStream, looks_like_bmp, looks_like_rtr};
 use super::{Emit, Stamp};
 use crate::event::frame::Frame;
 use crate::event::loss::{Gap, GapKind};
+use crate::event::ports;
 use crate::event::tcp::{TcpEvent, TcpFact};
 use crate::event::{Event, EventKind, InputId, OwnFeed, SourceId, Timestamp, WireText};
 
@@ -242,7 +243,7 @@ fn feed_lost(
         App::Rtr { .. } => return None,
         App::Bmp { router, .. } => ("BMP", key.end(*router)),
         // The listener is passive: port 179 is ours.
-        App::Bgp(_) => ("BGP", key.end(usize::from(key.end(0).port() == BGP_PORT))),
+        App::Bgp(_) => ("BGP", key.end(usize::from(key.end(0).port() == ports::BGP))),
     };
     let why = match segment {
         Some((segment, _)) if segment.rst => {
@@ -425,7 +426,9 @@ impl TcpStreams {
         stamp: &Stamp,
         emit: Emit<'_>,
     ) -> bool {
-        let (app, deciding) = if segment.src.port() == BGP_PORT || segment.dst.port() == BGP_PORT {
+        let (app, deciding) = if segment.src.port() == ports::BGP
+            || segment.dst.port() == ports::BGP
+        {
             (App::Bgp(None), [true, true])
         } else if let Some(router) = self.rtr(sender, segment, stamp) {
             let (cache, app) = (

@@ -352,6 +352,7 @@ impl Claims {
             return;
         }
         let key = board.raise(on_link(finding, scope, net));
+        super::neighbor::conflict_begins_with_flip(addr, board);
         self.open.insert(party, Open { key, addr, scope });
     }
 

@@ -146,6 +146,7 @@ impl NeighborDetector {
                 changes.for_each(|(change, _)| finding.again(change));
                 let key = board.raise(finding);
                 watch.flip = Some(key);
+                conflict_begins_with_flip(delta.addr, board);
                 key
             }
             None => {
@@ -300,6 +301,36 @@ fn touch(finding: &mut Finding, addr: IpAddr, interface: &str, gateway: bool) {
     }
     finding.touch(Touch::Peer(addr));
     finding.touch(Touch::Interface(interface.into()));
+}
+
+/// A cache that flipped a moment before two hosts were seen to answer for one address flipped because of them: the conflict began then.
+pub(super) fn conflict_begins_with_flip(addr: IpAddr, board: &mut Board) {
+    /// RFC 5227 §2.4: a host defends its address at most every 10 s; caches flip for some rounds before both ends are proven.
+    const BEFORE: Duration = Duration::from_secs(60);
+    let of = |board: &Board, kind: Kind, subject: Subject| {
+        board
+            .of_kind(kind)
+            .filter(|(_, finding)| finding.subjects.first() == Some(&subject))
+            .map(|(key, finding)| (key, finding.first))
+            .last()
+    };
+    let flip = of(board, Kind::NeighborMacFlip, Subject::Neighbor(addr));
+    let conflict = of(board, Kind::AddressConflict, Subject::Address(addr));
+    if let (Some((_, flip)), Some((key, begin))) = (flip, conflict)
+        && flip < begin
+        && begin.since(flip) <= BEFORE
+    {
+        board.update(key, |finding| {
+            finding.first = flip;
+            finding.occurrences.insert(
+                0,
+                super::Occurrence {
+                    at: flip,
+                    until: None,
+                },
+            );
+        });
+    }
 }
 
 #[cfg(test)]

@@ -245,6 +245,60 @@ pub struct NexthopEvent {
     pub flags: u32,
 }
 
+/// What a netconf message is about.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetconfOf {
+    /// Every interface (`conf.all`).
+    All,
+    /// Interfaces to come (`conf.default`).
+    Default,
+    /// One interface, by its index.
+    Link(u32),
+}
+
+/// `RTM_NEWNETCONF`/`RTM_DELNETCONF`: settings of an interface that decide what becomes of packets (sysctl net.ipv4.conf, net.ipv6.conf). A
+/// notification holds what changed, a dump all that there is.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct NetconfEvent {
+    pub meta: Meta,
+    pub action: Action,
+    pub ipv6: bool,
+    pub of: NetconfOf,
+    /// Packets for others are passed on.
+    pub forwarding: Option<bool>,
+    /// 0 off, 1 strict (RFC 3704), 2 loose.
+    pub rp_filter: Option<u32>,
+    pub mc_forwarding: Option<bool>,
+    /// Proxy ARP, proxy ND.
+    pub proxy_neigh: Option<bool>,
+    /// Routes whose interface has no carrier are not used.
+    pub ignore_linkdown: Option<bool>,
+}
+
+/// A multicast group.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    Address(IpAddr),
+    Mac(Mac),
+}
+
+/// An entry of `RTM_NEWMDB`/`RTM_DELMDB`: a bridge port that listens to a group.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct MdbEvent {
+    pub meta: Meta,
+    pub action: Action,
+    /// Indexes of the bridge and of its port.
+    pub bridge: u32,
+    pub port: u32,
+    pub group: Group,
+    /// 0 without VLAN filtering.
+    pub vlan: u16,
+    /// Configured, not learnt.
+    pub permanent: bool,
+}
+
 /// End of a dump.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
 pub struct DumpDone {
@@ -278,6 +332,8 @@ pub enum Dumped {
     Neighbors,
     Rules,
     Nexthops,
+    Netconf,
+    Mdb,
     /// The recording does not tell.
     Unknown,
 }

@@ -79,6 +79,8 @@ pub fn name(kind: &EventKind) -> &'static str {
         EventKind::Neighbor(_) => "neighbor",
         EventKind::Rule(_) => "rule",
         EventKind::Nexthop(_) => "nexthop",
+        EventKind::Netconf(_) => "netconf",
+        EventKind::Mdb(_) => "mdb",
         EventKind::DumpDone(_) => "dump-done",
         EventKind::Actor(_) => "actor",
         EventKind::Arp(_) => "arp",

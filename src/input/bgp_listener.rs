@@ -16,13 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use super::live::{LiveItem, LiveSender, SourceIds, Stop, now};
 use super::station::tap::{Gone, Tap};
-use super::station::{self, Desk, Place};
+use super::station::{self, Desk, Place, Serve};
 use super::synthetic::{SEGMENT, Sender};
 use crate::event::source::OwnFeed;
 use config::Config;
@@ -30,13 +30,11 @@ pub use md5::{has_ao, has_md5};
 use session::{Action, Notification, Session, Speaker};
 
 /// The port that the packets show, wherever the listener really is: what makes them BGP to every reader.
-const BGP_PORT: u16 = 179;
+const BGP_PORT: u16 = crate::event::ports::BGP;
 /// Octets read at once before the router's OPEN was accepted.
 const FIRST_READ: usize = 4096;
 /// Our messages are small: a router whose window stays closed this long reads nothing at all.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
-/// After a failed `accept` (no file descriptors left) the next one waits so long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Listening sockets that wait for BGP speakers.
 #[derive(Debug)]
@@ -74,20 +72,13 @@ impl BgpListener {
     }
 
     /// Serves routers until `stop`, or until the pipeline is gone.
-    pub async fn run(self, ids: SourceIds, out: LiveSender, mut stop: Stop) -> io::Result<()> {
-        let room = Arc::new(Room {
+    pub async fn run(self, ids: SourceIds, out: LiveSender, stop: Stop) -> io::Result<()> {
+        let room = Room {
             desk: Desk::new(OwnFeed::Bgp.name(), ids, out),
             config: self.config,
             sessions: Mutex::default(),
-        });
-        let mut tasks = JoinSet::new();
-        for listener in self.listeners {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            tasks.spawn(accept(listener, room.clone(), stop.clone()));
-        }
-        let _ = stop.wait_for(|stop| *stop).await; // an error means the same
-        while tasks.join_next().await.is_some() {}
-        Ok(())
+        };
+        station::serve_all(self.listeners, room, stop).await
     }
 }
 
@@ -141,47 +132,20 @@ fn identifier(local: IpAddr) -> Ipv4Addr {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, room: Arc<Room>, mut stop: Stop) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
-            Err(_) => {
-                pause().await;
-                continue;
-            }
-        };
-        let Ok(local) = stream.local_addr() else {
-            continue;
-        };
-        let (remote, local) = (canonical(remote), canonical(local));
-        let admitted = room
-            .config
+impl Serve for Room {
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn welcomes(&self, remote: SocketAddr, local: SocketAddr) -> Result<(), &'static str> {
+        self.config
             .admits(remote.ip())
             .and_then(|()| distinct(remote, local))
-            .and_then(|()| room.desk.enter(remote.ip()));
-        if let Err(why) = admitted {
-            drop(stream);
-            room.desk.refused(remote, why).await;
-            continue;
-        }
-        let (room, stop) = (room.clone(), stop.clone());
-        connections.spawn(async move {
-            serve(stream, remote, local, &room, stop).await;
-            room.desk.leave(remote.ip());
-        });
     }
-    while connections.join_next().await.is_some() {}
-}
 
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+    async fn serve(&self, stream: TcpStream, ends: (SocketAddr, SocketAddr), stop: Stop) {
+        serve(stream, ends.0, ends.1, self, stop).await;
+    }
 }
 
 /// A session has two ends: with one address for both, nobody could tell who announced what.
@@ -192,14 +156,6 @@ fn distinct(remote: SocketAddr, local: SocketAddr) -> Result<(), &'static str> {
         );
     }
     Ok(())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no event tells when file descriptors are free again"
-)]
-async fn pause() {
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 /// How a connection ended.

@@ -8,17 +8,16 @@ mod guard;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
 use super::live::{LiveItem, LiveSender, SourceIds, Stop, now};
 use super::station::tap::{Gone, Tap};
-use super::station::{self, Desk, Place};
+use super::station::{self, Desk, Place, Serve};
 use super::synthetic::{SEGMENT, Sender};
 use crate::event::source::OwnFeed;
 use guard::{Fault, Guard};
@@ -29,8 +28,6 @@ const FIRST_READ: usize = 4096;
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
-/// After a failed `accept` (no file descriptors left) the next one waits so long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Listening sockets that wait for routers.
 #[derive(Debug)]
@@ -55,64 +52,32 @@ impl BmpStation {
     }
 
     /// Serves routers until `stop`, or until the pipeline is gone.
-    pub async fn run(self, ids: SourceIds, out: LiveSender, mut stop: Stop) -> io::Result<()> {
-        let desk = Arc::new(Desk::new(OwnFeed::Bmp.name(), ids, out));
-        let mut tasks = JoinSet::new();
-        for listener in self.listeners {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            tasks.spawn(accept(listener, desk.clone(), stop.clone()));
-        }
-        let _ = stop.wait_for(|stop| *stop).await; // an error means the same
-        while tasks.join_next().await.is_some() {}
-        Ok(())
+    pub async fn run(self, ids: SourceIds, out: LiveSender, stop: Stop) -> io::Result<()> {
+        let room = Room {
+            desk: Desk::new(OwnFeed::Bmp.name(), ids, out),
+        };
+        station::serve_all(self.listeners, room, stop).await
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, desk: Arc<Desk>, mut stop: Stop) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
-            Err(_) => {
-                pause().await;
-                continue;
-            }
-        };
-        let Ok(local) = stream.local_addr() else {
-            continue;
-        };
-        let desk = desk.clone();
-        if let Err(why) = desk.enter(remote.ip()) {
-            drop(stream);
-            desk.refused(remote, why).await;
-            continue;
-        }
+/// What all connections share.
+struct Room {
+    desk: Desk,
+}
+
+impl Serve for Room {
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    async fn serve(&self, stream: TcpStream, ends: (SocketAddr, SocketAddr), stop: Stop) {
         let probes = TcpKeepalive::new()
             .with_time(PROBE_AFTER)
             .with_interval(PROBE_EVERY)
             .with_retries(PROBES);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&probes); // without, a dead router is noticed later
-        let stop = stop.clone();
-        connections.spawn(async move {
-            serve(stream, remote, local, &desk, stop).await;
-            desk.leave(remote.ip());
-        });
+        serve(stream, ends.0, ends.1, &self.desk, stop).await;
     }
-    while connections.join_next().await.is_some() {}
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no event tells when file descriptors are free again"
-)]
-async fn pause() {
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 /// How a connection ended.

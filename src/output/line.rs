@@ -8,7 +8,7 @@ use super::alert::tag;
 use crate::event::bgp::{Attributes, BgpMessage, Notification, Open, Update};
 use crate::event::bmp::BmpMessage;
 use crate::event::lan::NdMessage;
-use crate::event::netlink::{Action, Hop, Meta};
+use crate::event::netlink::{Action, Group, Hop, Meta, NetconfOf};
 use crate::event::rtr::RtrMessage;
 use crate::event::source::Unit;
 use crate::event::{Event, EventKind, SourceId};
@@ -219,6 +219,40 @@ fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
             option(line, " from ", r.src)?;
             option(line, " to ", r.dst)?;
             option(line, " fwmark ", r.fwmark)
+        }
+        EventKind::Netconf(n) => {
+            let family = if n.ipv6 { "IPv6" } else { "IPv4" };
+            write!(
+                line,
+                "NETCONF {}{} {family} ",
+                action(n.action),
+                meta(&n.meta)
+            )?;
+            match n.of {
+                NetconfOf::All => line.push_str("all"),
+                NetconfOf::Default => line.push_str("default"),
+                NetconfOf::Link(index) => write!(line, "dev {index}")?,
+            }
+            let switches = [
+                ("forwarding", n.forwarding),
+                ("mc_forwarding", n.mc_forwarding),
+                ("proxy_neigh", n.proxy_neigh),
+                ("ignore_routes_with_linkdown", n.ignore_linkdown),
+            ];
+            for (name, on) in switches {
+                if let Some(on) = on {
+                    write!(line, " {name} {}", if on { "on" } else { "off" })?;
+                }
+            }
+            option(line, " rp_filter ", n.rp_filter)
+        }
+        EventKind::Mdb(m) => {
+            write!(line, "MDB {}{} ", action(m.action), meta(&m.meta))?;
+            match m.group {
+                Group::Address(addr) => write!(line, "{addr}")?,
+                Group::Mac(mac) => write!(line, "{mac}")?,
+            }
+            write!(line, " port {} of {} vlan {}", m.port, m.bridge, m.vlan)
         }
         EventKind::Nexthop(n) => {
             write!(

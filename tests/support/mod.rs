@@ -88,6 +88,25 @@ pub fn analyze(
     Outcome { alerts, engine }
 }
 
+/// Every event that the files hold, in the order in which an engine gets them.
+pub fn events(files: &[(String, Vec<u8>)]) -> Vec<Event> {
+    let readers = files
+        .iter()
+        .map(|(name, bytes)| {
+            let reader: Box<dyn std::io::Read + Send> = Box::new(Cursor::new(bytes.clone()));
+            (name.clone(), reader)
+        })
+        .collect();
+    let mut inputs = InputSet::from_readers(readers, &OpenOptions::default())
+        .unwrap_or_else(|error| panic!("{error}"));
+    let (mut decoder, mut events) = (Decoder::new(), Vec::new());
+    while let Some(item) = inputs.next() {
+        decoder.item(&item, &mut |event| events.push(event.clone()));
+    }
+    decoder.finish(&mut |event| events.push(event.clone()));
+    events
+}
+
 /// Without anything between.
 pub fn plain(files: &[(String, Vec<u8>)]) -> Outcome {
     analyze(files, |_, _, _| {})

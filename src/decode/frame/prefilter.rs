@@ -6,17 +6,8 @@
 use super::ip::protocol;
 use super::{be16, ethertype};
 use crate::decode::framing::looks_like_rtr;
+use crate::event::ports;
 
-/// BGP (RFC 4271 §8).
-pub const BGP_PORT: u16 = 179;
-/// BFD: single hop (RFC 5881), multihop (RFC 5883), on members of an aggregate (RFC 7130).
-pub const BFD_PORTS: [u16; 3] = [3784, 4784, 6784];
-/// DHCPv4 server (also relay) and client.
-pub const DHCP4_SERVER: u16 = 67;
-pub const DHCP4_CLIENT: u16 = 68;
-/// DHCPv6 client and server (also relay).
-pub const DHCP6_CLIENT: u16 = 546;
-pub const DHCP6_SERVER: u16 = 547;
 /// First octet of a BMP common header: version 3 (RFC 7854 §4.1).
 pub const BMP_VERSION: u8 = 3;
 /// ICMPv6 types of neighbor discovery: 133 router solicitation … 137 redirect.
@@ -91,7 +82,7 @@ fn v6(packet: &[u8], bmp: &Ports) -> Option<bool> {
 
 fn tcp(segment: &[u8], bmp: &Ports) -> Option<bool> {
     let (src, dst) = (be16(segment, 0)?, be16(segment, 2)?);
-    if src == BGP_PORT || dst == BGP_PORT || bmp.contains(src) || bmp.contains(dst) {
+    if src == ports::BGP || dst == ports::BGP || bmp.contains(src) || bmp.contains(dst) {
         return Some(true);
     }
     let payload = usize::from(*segment.get(12)? >> 4) * 4;
@@ -101,14 +92,5 @@ fn tcp(segment: &[u8], bmp: &Ports) -> Option<bool> {
 
 fn udp(datagram: &[u8]) -> Option<bool> {
     let (src, dst) = (be16(datagram, 0)?, be16(datagram, 2)?);
-    Some(wanted_udp(src, dst))
-}
-
-/// Whether these UDP ports may carry something for us. A server's answers to a relay may go to any port (RFC 8357).
-pub fn wanted_udp(src: u16, dst: u16) -> bool {
-    matches!(
-        dst,
-        DHCP4_SERVER | DHCP4_CLIENT | DHCP6_CLIENT | DHCP6_SERVER
-    ) || matches!(src, DHCP4_SERVER | DHCP6_SERVER)
-        || BFD_PORTS.contains(&dst)
+    Some(ports::is_udp_for_us(src, dst))
 }

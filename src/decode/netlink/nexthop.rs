@@ -4,17 +4,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::attributes::{Walk, word};
 use crate::event::EventKind;
 use crate::event::netlink::{Action, Meta, NexthopEvent};
 
 /// `struct nhmsg`: family, scope, protocol, reserved, flags.
 const HEADER: usize = 8;
-/// `struct nlattr`: length and type.
-const ATTRIBUTE: usize = 4;
 /// `struct nexthop_grp`: id, weight - 1, weight's high octet (since Linux 6.12), reserved.
 const MEMBER: usize = 8;
-/// `NLA_TYPE_MASK`: without the nested and byte-order bits.
-const TYPE_MASK: u16 = 0x3fff;
 const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
 const NHA_BLACKHOLE: u16 = 4;
@@ -27,7 +24,7 @@ pub(super) fn decode(
     meta: Meta,
     action: Action,
 ) -> Result<EventKind, &'static str> {
-    let (header, mut rest) = payload
+    let (header, rest) = payload
         .split_first_chunk::<HEADER>()
         .ok_or("nexthop message shorter than its header")?;
     let [_, _, protocol, _, f0, f1, f2, f3] = *header;
@@ -42,12 +39,8 @@ pub(super) fn decode(
         protocol,
         flags: u32::from_ne_bytes([f0, f1, f2, f3]),
     };
-    while let Some(([l0, l1, k0, k1], _)) = rest.split_first_chunk::<ATTRIBUTE>() {
-        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
-        let kind = u16::from_ne_bytes([*k0, *k1]) & TYPE_MASK;
-        let value = rest
-            .get(ATTRIBUTE..length)
-            .ok_or("nexthop attribute runs over its message")?;
+    for attribute in Walk::new(rest, "nexthop attribute runs over its message") {
+        let (kind, value) = attribute?;
         match kind {
             NHA_ID => nexthop.id = word(value).ok_or("nexthop id is not four octets")?,
             NHA_OIF => nexthop.ifindex = word(value),
@@ -56,16 +49,11 @@ pub(super) fn decode(
             NHA_GROUP => nexthop.group = value.chunks_exact(MEMBER).filter_map(member).collect(),
             _ => {}
         }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     if nexthop.id == 0 {
         return Err("nexthop without an id");
     }
     Ok(EventKind::Nexthop(Box::new(nexthop)))
-}
-
-fn word(value: &[u8]) -> Option<u32> {
-    value.try_into().ok().map(u32::from_ne_bytes)
 }
 
 fn address(value: &[u8]) -> Option<IpAddr> {

@@ -1,7 +1,7 @@
 //! Hand-made messages, and the shapes the kernel was seen to send.
 
 use super::*;
-use crate::event::netlink::{LinkEvent, RouteEvent};
+use crate::event::netlink::{Group, LinkEvent, NetconfOf, RouteEvent};
 use crate::event::{Event, InputId, Locator, Timestamp, source::Unit};
 
 pub(super) fn stamp() -> Stamp {
@@ -288,4 +288,68 @@ fn who_asks_for_a_dump_is_not_who_made_what_it_lists() {
     let mut decoder = NetlinkDecoder::new();
     assert_eq!(route(&decode(&mut decoder, &listed)[0]).meta.pid, 0);
     assert_eq!(route(&decode(&mut decoder, &told)[0]).meta.pid, 77);
+}
+
+#[test]
+fn settings_of_interfaces_are_told_with_what_they_name() {
+    let netconf = |index: i32, parts: &[Vec<u8>]| {
+        let header = vec![10u8, 0, 0, 0];
+        let index = attribute(1, &index.to_ne_bytes());
+        message(80, 0, 0, &[vec![header, index], parts.to_vec()].concat())
+    };
+    let on = attribute(2, &1i32.to_ne_bytes());
+    let mut decoder = NetlinkDecoder::new();
+    for (index, of) in [
+        (-1, NetconfOf::All),
+        (-2, NetconfOf::Default),
+        (7, NetconfOf::Link(7)),
+    ] {
+        let events = decode(&mut decoder, &netconf(index, std::slice::from_ref(&on)));
+        let [EventKind::Netconf(netconf)] = events.iter().map(|e| &e.kind).collect::<Vec<_>>()[..]
+        else {
+            panic!("{events:?}");
+        };
+        assert_eq!((netconf.of, netconf.ipv6), (of, true));
+        assert_eq!((netconf.forwarding, netconf.rp_filter), (Some(true), None));
+    }
+    for bad in [netconf(-3, &[]), message(80, 0, 0, &[vec![2, 0, 0, 0]])] {
+        let events = decode(&mut decoder, &bad);
+        assert!(matches!(events[0].kind, EventKind::Malformed(_)));
+    }
+}
+
+#[test]
+fn each_entry_of_a_multicast_database_is_a_fact() {
+    let entry = |group: &[u8; 16], proto: u16| {
+        let mut entry = 5u32.to_ne_bytes().to_vec();
+        entry.extend([1, 0]);
+        entry.extend(7u16.to_ne_bytes());
+        entry.extend(group);
+        entry.extend(proto.to_be_bytes());
+        entry.extend([0, 0]);
+        attribute(1, &entry)
+    };
+    let mut four = [0u8; 16];
+    four[..4].copy_from_slice(&[239, 1, 2, 3]);
+    let entries = [entry(&four, 0x0800), entry(&[0xff; 16], 0x86dd)];
+    let table = attribute(1, &attribute(1, &entries.concat()));
+    let header = [&[7u8, 0, 0, 0][..], &9u32.to_ne_bytes()].concat();
+    let bytes = message(84, 0, 0, &[header, table]);
+    let events = decode(&mut NetlinkDecoder::new(), &bytes);
+    let groups: Vec<_> = events
+        .iter()
+        .map(|event| match &event.kind {
+            EventKind::Mdb(mdb) => (mdb.bridge, mdb.port, mdb.vlan, mdb.group),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let all = Group::Address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap());
+    assert_eq!(
+        groups[0],
+        (9, 5, 7, Group::Address("239.1.2.3".parse().unwrap()))
+    );
+    assert_eq!(groups[1].3, all);
+    for end in 16..bytes.len() {
+        decode(&mut NetlinkDecoder::new(), &bytes[..end]);
+    }
 }

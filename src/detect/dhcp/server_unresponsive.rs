@@ -230,7 +230,7 @@ impl ServerUnresponsive {
         if other_answers && matches!(heard.message.verb, Verb::Discover | Verb::Rebind) {
             return;
         }
-        let past_relay = net.leases.past_relay(&heard.message);
+        let past_relay = !heard.message.is_direct() || net.leases.past_relay(&heard.message);
         let crowd = !past_relay && self.others_wait(seen, heard);
         for server in servers.into_iter().take(4) {
             // A server that was heard here without a relay is on the link, where nothing stands between.

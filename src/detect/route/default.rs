@@ -16,6 +16,11 @@ use crate::event::{Classes, Event, Timestamp};
 use crate::state::routes::{Cause, Route, RouteChange, RouteDelta, TABLE_MAIN};
 use crate::state::{NetState, Observation};
 
+/// The kernel tells of the setting, then deletes the routes, within the same system call; a busy machine has other work between.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(1);
+/// `RTPROT_RA`.
+const RTPROT_RA: u8 = 9;
+
 /// Two losses within ten minutes are a flap: planned router changes are rarer.
 const FLAP_WINDOW: Duration = Duration::from_secs(600);
 /// Changes of the gateway within the window that make a flap, the last one back to a gateway used before. Two are a fail-over and
@@ -143,6 +148,7 @@ impl Watch {
                 protocol_name(old.protocol),
             );
             finding.advice = advice(prefix.is_ipv6());
+            finding.explanations = became_router(delta, old, net).into_iter().collect();
         });
     }
 
@@ -231,6 +237,21 @@ impl Watch {
             finding.advice = advice(delta.key.prefix.is_ipv6());
         });
     }
+}
+
+/// A host that becomes a router forgets the routers it has heard (RFC 4861 §6.2.6; Linux purges them when forwarding is switched on, unless
+/// `accept_ra` is 2). Docker, libvirt and Kubernetes' installers switch it on.
+fn became_router(delta: &RouteDelta, old: &Route, net: &NetState) -> Option<String> {
+    let since = delta.at - FORGOTTEN_WITHIN;
+    let learnt = old.protocol == RTPROT_RA && delta.key.prefix.is_ipv6();
+    let switched = || {
+        let mut devices = old.hops.iter().filter_map(|hop| hop.ifindex);
+        devices.any(|device| net.netconf.switched(true, device, true, since))
+    };
+    (learnt && switched()).then(|| {
+        "IPv6 forwarding was switched on right before: the kernel then forgets routers it heard, unless accept_ra is 2"
+            .to_owned()
+    })
 }
 
 fn touch(finding: &mut Finding, delta: &RouteDelta, route: &Route, net: &NetState) {

@@ -4,12 +4,22 @@
 //! fragments, extension headers, IP authentication. libpcap's own `icmp6` and `udp port` miss those and every tagged frame. User
 //! space (`decode::frame::prefilter`) looks again and is exact.
 
-/// TCP: BGP (RFC 4271 §8), RTR (RFC 8210 §13.1, and the defaults of Routinator and StayRTR, which need no privilege). BMP runs on any
-/// port, so BMP ports are given by the user.
-const TCP_PORTS: [u16; 4] = [179, 323, 3323, 8282];
+use crate::event::ports;
 
-/// UDP: DHCPv4 and DHCPv6 (RFC 2131, 8415), BFD single-hop, multihop, on members of an aggregate, seamless (RFC 5881, 5883, 7130, 7881).
-const UDP_PORTS: [u16; 8] = [67, 68, 546, 547, 3784, 4784, 6784, 7784];
+/// TCP: BGP and RTR's usual ports. BMP runs on any port, so BMP ports are given by the user.
+const TCP_PORTS: [u16; 4] = [ports::BGP, ports::RTR[0], ports::RTR[1], ports::RTR[2]];
+
+/// UDP: DHCPv4 and DHCPv6, and every BFD: what is not decoded is recorded.
+const UDP_PORTS: [u16; 8] = [
+    ports::DHCP4_SERVER,
+    ports::DHCP4_CLIENT,
+    ports::DHCP6_CLIENT,
+    ports::DHCP6_SERVER,
+    ports::BFD[0],
+    ports::BFD[1],
+    ports::BFD[2],
+    ports::SEAMLESS_BFD,
+];
 
 /// IPv6 next headers behind which anything may stand: hop-by-hop, routing, fragment, authentication, destination options, mobility.
 const EXTENSIONS: [u8; 6] = [0, 43, 44, 51, 60, 135];

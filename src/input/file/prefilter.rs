@@ -9,6 +9,7 @@ use hashbrown::HashSet;
 
 use super::bytes::{be16, be32};
 use super::detect::is_bmp_header;
+use crate::event::ports;
 
 /// `LINKTYPE_*` values (tcpdump.org/linktypes) that the decoders know.
 pub mod link {
@@ -265,9 +266,9 @@ impl Prefilter {
             return false;
         };
         if protocol == UDP {
-            return is_udp_port(source) || is_udp_port(destination);
+            return ports::is_udp_for_us(source, destination);
         }
-        if source == BGP || destination == BGP {
+        if source == ports::BGP || destination == ports::BGP {
             return true;
         }
         let Some(&offset) = data.get(12) else {
@@ -343,12 +344,6 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 const MOBILITY: u8 = 135;
-const BGP: u16 = 179;
-
-/// DHCPv4, DHCPv6, BFD single-hop, multi-hop, on link aggregates and seamless (RFC 2131, 8415, 5881, 5883, 7130, 7881).
-const fn is_udp_port(port: u16) -> bool {
-    matches!(port, 67 | 68 | 546 | 547 | 3784 | 4784 | 6784 | 7784)
-}
 
 /// The key of an address and port. A collision makes a few packets more pass, so no seed is needed.
 fn endpoint(address: &[u8], port: u16) -> u64 {

@@ -43,6 +43,8 @@ pub enum Table {
     Neighbors,
     Rules4,
     Rules6,
+    Netconf4,
+    Netconf6,
     Nexthops,
     Routes4,
     Routes6,
@@ -50,12 +52,14 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 10] = [
         Table::Links,
         Table::Addresses,
         Table::Neighbors,
         Table::Rules4,
         Table::Rules6,
+        Table::Netconf4,
+        Table::Netconf6,
         Table::Nexthops,
         Table::Routes4,
         Table::Routes6,
@@ -63,7 +67,7 @@ impl Table {
     /// What the kernel changes without a word.
     const SILENT: [Table; 3] = [Table::Nexthops, Table::Routes4, Table::Routes6];
 
-    /// Message type, family and octets of the fixed header (linux/rtnetlink.h, neighbour.h, fib_rules.h, nexthop.h, if_addr.h).
+    /// Message type, family and octets of the fixed header (linux/rtnetlink.h, neighbour.h, fib_rules.h, netconf.h, nexthop.h, if_addr.h).
     fn shape(self) -> (u16, u8, usize) {
         match self {
             Table::Links => (18, 0, 16),
@@ -71,6 +75,8 @@ impl Table {
             Table::Neighbors => (30, 0, 12),
             Table::Rules4 => (34, AF_INET, 12),
             Table::Rules6 => (34, AF_INET6, 12),
+            Table::Netconf4 => (82, AF_INET, 4),
+            Table::Netconf6 => (82, AF_INET6, 4),
             Table::Nexthops => (106, 0, 8),
             Table::Routes4 => (26, AF_INET, 12),
             Table::Routes6 => (26, AF_INET6, 12),
@@ -85,6 +91,8 @@ impl Table {
             Table::Neighbors => "neighbors",
             Table::Rules4 => "IPv4 rules",
             Table::Rules6 => "IPv6 rules",
+            Table::Netconf4 => "IPv4 settings of interfaces",
+            Table::Netconf6 => "IPv6 settings of interfaces",
             Table::Nexthops => "nexthop objects",
             Table::Routes4 => "IPv4 routes",
             Table::Routes6 => "IPv6 routes",
