@@ -125,6 +125,7 @@ const ONLY_IN_SCENES: &[&str] = &[
     "vrp-change-turns-routes-invalid",
     "revalidation-resends-table",
     "cache-loss-changes-roas",
+    "vrp-change-removes-kernel-routes",
     "flap-hunts-paths",
     "oscillation-shows-elsewhere",
     "writers-fight-over-routes",

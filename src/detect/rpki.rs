@@ -80,13 +80,24 @@ impl Detector for Rpki {
         let scene = changes.rib.rib.and_then(|id| Some((id, net.rib.get(id)?)));
         if let Some((id, rib)) = scene {
             for delta in &changes.rib.routes {
-                if delta.change != RouteChange::Withdrawn && delta.change != RouteChange::Changed {
+                let (gone, new) = match delta.change {
+                    RouteChange::Withdrawn => (true, false),
+                    RouteChange::Changed => (true, true),
+                    RouteChange::New | RouteChange::Reannounced | RouteChange::Returned => {
+                        (false, true)
+                    }
+                    _ => continue,
+                };
+                let Some(prefix) = rib.prefix(delta.slot) else {
                     continue;
-                }
-                if let Some(prefix) = rib.prefix(delta.slot) {
+                };
+                if gone {
                     self.changes
                         .moved(seen.event, id, prefix, delta, net, board);
                     self.invalid.recheck(seen.event, prefix, net, board);
+                }
+                if new && !self.changes.is_empty() {
+                    self.changes.announced(seen.event, prefix, net, board);
                 }
             }
         }

@@ -223,10 +223,10 @@ impl Book {
                 finding.ended = Some(event.at);
                 finding.last = finding.last.max(event.at);
                 finding.broken.subject = false;
+                finding.broken.last_path = false;
             });
         }
-        self.told
-            .retain(|told| !told.worse.is_empty() || !told.withdrawn.is_empty());
+        self.told.retain(|told| !told.worse.is_empty());
     }
 
     /// A route was withdrawn or got another origin: perhaps a validating neighbor's answer to what we told.
@@ -240,18 +240,48 @@ impl Book {
         board: &mut Board,
     ) {
         for told in &mut self.told {
-            let mine = told
-                .worse
-                .range((prefix, None)..=(prefix, Some(u32::MAX)))
-                .next()
-                .is_some();
-            if !mine || event.at.since(told.at) > WITHDRAWN_WITHIN {
+            if delta.change != RouteChange::Withdrawn
+                || event.at.since(told.at) > WITHDRAWN_WITHIN
+                || !told.concerns(prefix)
+            {
                 continue;
             }
-            if delta.change == RouteChange::Withdrawn && told.withdrawn.insert(prefix) {
+            if told.withdrawn.insert(prefix) {
                 note_withdrawal(told, net, prefix, Some((event, rib)), board);
             }
         }
+    }
+
+    /// A route is announced, perhaps again: what was lost may be back.
+    pub fn announced(&mut self, event: &Event, prefix: Prefix, net: &NetState, board: &mut Board) {
+        let mut mended = Vec::new();
+        for told in self.told.iter_mut().filter(|told| told.concerns(prefix)) {
+            let mut back = false;
+            for (prefix, origin) in told.worse.range((prefix, None)..=(prefix, Some(u32::MAX))) {
+                if !is_announced(net, *prefix, *origin) {
+                    continue;
+                }
+                back = true;
+                if !net.vrps.validate(prefix, *origin).is_invalid() {
+                    mended.push((*prefix, *origin));
+                }
+            }
+            if back && told.withdrawn.remove(&prefix) && told.withdrawn.is_empty() {
+                board.update(told.key, |finding| finding.broken.last_path = false);
+            }
+        }
+        for route in mended {
+            self.mended(event, route, board);
+        }
+    }
+}
+
+impl Told {
+    fn concerns(&self, prefix: Prefix) -> bool {
+        self.worse
+            .range((prefix, None)..=(prefix, Some(u32::MAX)))
+            .next()
+            .is_some()
     }
 }
 

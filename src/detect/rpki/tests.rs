@@ -242,6 +242,22 @@ fn a_withdrawn_roa_is_told_with_the_route_that_it_made_invalid() {
 }
 
 #[test]
+fn what_a_neighbor_dropped_is_mended_when_roa_and_route_are_back() {
+    let mut lab = Lab::new(&[]);
+    lab.routes(1, 1, &[64501, 64500], &[P]);
+    lab.answer(2, 1, true, &[ROA, COVER]);
+    lab.answer(9, 1, false, &[GONE]);
+    lab.routes(12, 1, &[], &[P]);
+    assert!(lab.only(Kind::RpkiVrpChanged).broken.last_path);
+    // Long after, when nobody looks at withdrawn routes any more.
+    lab.answer(500, 1, false, &[ROA]);
+    assert!(lab.only(Kind::RpkiVrpChanged).ended.is_none());
+    lab.routes(504, 1, &[64501, 64500], &[P]);
+    let changed = lab.only(Kind::RpkiVrpChanged);
+    assert!(changed.ended.is_some() && !changed.broken.last_path);
+}
+
+#[test]
 fn a_router_that_hears_of_it_first_is_explained_too() {
     let mut lab = Lab::new(&[]);
     lab.answer(1, 1, true, &[ROA, COVER]);

@@ -537,6 +537,29 @@ mod tests {
         assert_eq!(table.rows, 0);
     }
 
+    /// As many as all RPKI held in 2024, spread as routes are: most are /24 and /48.
+    #[test]
+    fn half_a_million_vrps_take_less_than_24_mb() {
+        let mut table = Table::default();
+        for n in 0..500_000u32 {
+            let (prefix, max_len) = if n % 5 == 0 {
+                let bits = 0x2a00_u128 << 112 | u128::from(n) << 80;
+                (Prefix::v6(bits.to_be_bytes(), 48), 48)
+            } else {
+                (Prefix::v4((n << 8 | 1 << 24).to_be_bytes(), 24), 24)
+            };
+            let roa = Vrp {
+                prefix,
+                max_len,
+                asn: n % 80_000,
+            };
+            let row = table.say(1, &roa, true).unwrap();
+            table.settle(1, row, true);
+        }
+        assert_eq!(table.len(), 500_000);
+        assert!(table.octets() < 24 << 20, "{}", table.octets());
+    }
+
     /// Against the definition: a set and a scan.
     #[test]
     fn covering_agrees_with_a_scan_of_everything() {
