@@ -166,6 +166,30 @@ pub fn all() -> Vec<Scene> {
         flips("192.0.2.31", 2.0),
         90.0,
     ));
+    let failed = |addr: &str, seconds| f(AddressDadFailed, &format!("address:{addr}"), seconds);
+    all.extend(pair(
+        "conflict-fails-detection",
+        conflict("192.0.2.30", 1.0),
+        failed("192.0.2.30", 2.0),
+        failed("192.0.2.31", 2.0),
+        90.0,
+    ));
+    all.push(apart(
+        "two conflicts are two, also at one address",
+        &[conflict("192.0.2.30", 1.0), conflict("192.0.2.30", 9.0)],
+    ));
+    let silent = |addr: &str, seconds| f(NeighborUnreachable, &format!("neighbor:{addr}"), seconds);
+    all.extend(pair(
+        "flip-seen-twice",
+        flips("192.0.2.30", 1.0),
+        silent("192.0.2.30", 2.0),
+        silent("192.0.2.31", 2.0),
+        90.0,
+    ));
+    all.push(apart(
+        "a cache that flips is never the cause of the conflict that it shows",
+        &[flips("192.0.2.30", 1.0), conflict("192.0.2.30", 2.0)],
+    ));
     let mut order = Scene::new(
         "of two views of one conflict the earlier one is the cause, whichever was raised first",
     );
