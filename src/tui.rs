@@ -24,7 +24,7 @@ use ratatui::crossterm::event::{
     Event, MouseButton, MouseEventKind,
 };
 use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::SetTitle;
+use ratatui::crossterm::terminal::{Clear, ClearType, SetTitle};
 
 use self::link::{Link, Wake};
 use self::model::{Effect, Message, Model};
@@ -84,6 +84,13 @@ fn open() -> io::Result<DefaultTerminal> {
     Ok(terminal)
 }
 
+/// An empty screen that nothing is known to be on, so that the next frame paints all of it. (`Terminal::clear` asks the terminal where its
+/// cursor is, and the answer would go to the thread that reads keys.)
+fn blank() -> io::Result<DefaultTerminal> {
+    execute!(io::stdout(), Clear(ClearType::All))?;
+    ratatui::Terminal::new(ratatui::backend::CrosstermBackend::new(io::stdout()))
+}
+
 /// Gives the terminal back. Harmless when done twice.
 pub fn restore() {
     // Nobody is left to tell when the terminal is gone.
@@ -129,11 +136,10 @@ fn run(mut terminal: DefaultTerminal, link: Link, look: Look) -> io::Result<()> 
                     if model.mouse {
                         execute!(io::stdout(), EnableMouseCapture)?;
                     }
-                    terminal.clear()?;
                     terminal.draw(|frame| view::view(&model, frame))?;
                 }
                 Effect::Redraw => {
-                    terminal.clear()?;
+                    terminal = blank()?;
                     terminal.draw(|frame| view::view(&model, frame))?;
                 }
                 Effect::Ask(request) => {

@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "tui/svg.rs"]
+mod svg;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -287,4 +290,285 @@ fn a_screen_that_is_too_small_says_so_and_only_quits() {
     assert_eq!(stage.model.view, View::Incidents);
     stage.press("q");
     assert_eq!(stage.done, [Effect::Quit]);
+}
+
+/// Keys, and what is then on the screen: all of it without a terminal.
+#[test]
+fn keys_do_what_the_table_says() {
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static str],
+    );
+    let rows: &[Row] = &[
+        ("", &["WHY  pe0 lost carrier", "ROOT", "TRY"], &["FROZEN"]),
+        ("5", &["EVENTS"], &["WHY"]),
+        ("51", &["WHY"], &["EVENTS  "]),
+        ("4", &["BGP SESSIONS", "192.0.2."], &["WHY"]),
+        ("?", &["HELP", "Move"], &["WHY"]),
+        ("?osc 52", &["Copy as JSON"], &["One row or line up"]),
+        ("?\u{1b}", &["WHY"], &["HELP"]),
+        (":bund", &["bundle"], &["next found"]),
+        (
+            "/kind:link.flap\n",
+            &["filter kind:link.flap 1/1", "WHY"],
+            &[],
+        ),
+        (
+            "/kind:dhcp\n",
+            &["0 of 1 match \"kind:dhcp\". esc clears."],
+            &["WHY"],
+        ),
+        ("/kind:dhcp\n\u{1b}", &["WHY"], &["kind:dhcp"]),
+        ("/kind:link.flap sev:", &["needs a value, at column"], &[]),
+        ("/sev:\n", &["the last one that was stays"], &[]),
+        ("f", &["subject link:pe0", "WHY"], &[]),
+        ("f5", &["subject link:pe0", "link"], &["pe1 "]),
+        ("fF", &["1 open"], &["subject link"]),
+        ("\n\n", &["fields", "frame"], &["WHY"]),
+        ("\n\nx", &["octets"], &["WHY"]),
+        ("F", &["no subject is set: f sets one"], &[]),
+        ("n", &["nothing is looked for"], &[]),
+        ("v", &["ORDER OF EVENTS", "link", "session"], &[]),
+        ("2s", &["PEER ↓"], &[]),
+        ("2sS", &["PEER ↑"], &[]),
+        ("txx\n", &["is no time"], &[]),
+        ("M", &["mouse on"], &[]),
+        ("2\t", &["KERNEL ROUTES", "BGP PREFIXES"], &[]),
+        ("2z", &["BGP PREFIXES"], &["KERNEL ROUTES"]),
+    ];
+    let stage = || Stage::over("link-flap-under-bgp", (100, 40), Look::default());
+    for (keys, there, gone) in rows {
+        let mut stage = stage();
+        stage.press(keys);
+        let text = stage.text();
+        for wanted in *there {
+            assert!(text.contains(wanted), "{keys:?}: no {wanted:?} in\n{text}");
+        }
+        for unwanted in *gone {
+            assert!(
+                !text.contains(unwanted),
+                "{keys:?}: {unwanted:?} in\n{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_live_screen_freezes_looks_back_and_returns() {
+    let mut stage = Stage::over("link-flap-under-bgp", (120, 40), Look::default());
+    let live = |stage: &mut Stage| {
+        let mut picture = stage.screen.shoot(&[(None, &stage.engine)], true);
+        picture.tally.events += 7 * picture.seq;
+        stage.send(Message::Snapshot(Arc::new(picture)));
+    };
+    live(&mut stage);
+    assert!(stage.text().contains("● LIVE"));
+    stage.press(" ");
+    live(&mut stage);
+    assert!(
+        stage.text().contains("FROZEN −0.00 s · 7 new"),
+        "{}",
+        stage.text()
+    );
+    stage.press(" ");
+    assert!(stage.text().contains("● LIVE"));
+    // The step before the end of the incident, then the one before that: what came later is not there yet.
+    stage.press("[");
+    let last = stage.text();
+    assert!(last.contains("AS OF 16:30:4"), "{last}");
+    for _ in 0..40 {
+        stage.press("[");
+    }
+    let first = stage.text();
+    assert!(first.contains("AS OF 16:30:28.326"), "{first}");
+    assert!(!first.contains("back the last time"), "{first}");
+    // Tables say that they are of now.
+    stage.press("2");
+    assert!(stage.text().contains("AS OF NOW"));
+    stage.press("1L");
+    assert!(stage.text().contains("● LIVE"));
+}
+
+#[test]
+fn what_is_copied_is_the_alert_the_story_and_the_row() {
+    let mut stage = Stage::over("link-flap-under-bgp", (120, 40), Look::default());
+    stage.press("y");
+    let Some(Effect::Copy { text, .. }) = stage.done.pop() else {
+        panic!("nothing was copied");
+    };
+    let incident: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(incident["kind"], "link.flap");
+    stage.press("Y");
+    let Some(Effect::Copy { text, .. }) = stage.done.pop() else {
+        panic!("nothing was copied");
+    };
+    assert!(text.contains("ROOT") && text.contains("NOT "), "{text}");
+    golden(Path::new("tests/tui/story.txt"), &text);
+    stage.press("4y");
+    let Some(Effect::Copy { text, .. }) = stage.done.pop() else {
+        panic!("nothing was copied");
+    };
+    let row: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(row["state"], "established");
+    stage.press("w");
+    assert!(stage.done.is_empty() || matches!(stage.done.pop(), Some(Effect::Ask(_))));
+}
+
+/// Names from the wire and the host: escape sequences, bidi overrides, combining marks without end, wide and zero-width characters.
+const HOSTILE: [&str; 7] = [
+    "\u{1b}]0;owned\u{7}\u{1b}[2J",
+    "\u{202e}drowssap\u{2066}",
+    "a\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}",
+    "漢字漢字漢字漢字漢字漢字漢字",
+    "\u{200b}\u{200d}\u{feff}\u{e0041}",
+    "line\nbreak\ttab\rreturn",
+    "👨\u{200d}👩\u{200d}👧\u{fe0f}",
+];
+
+#[test]
+fn hostile_names_cannot_leave_their_cells() {
+    for name in HOSTILE {
+        let told = flapscope::event::WireText::from(name).to_string();
+        let shown = flapscope::event::text::sanitized(name);
+        for text in [told, shown] {
+            for (view, _) in View::ALL {
+                for size in [(60, 20), (120, 40)] {
+                    let mut stage = Stage::over("dhcp-nak-storm", size, Look::default());
+                    let mut picture = stage.screen.shoot(&[(None, &stage.engine)], true);
+                    for case in &mut picture.cases {
+                        let case = Arc::make_mut(case);
+                        case.title = format!("{text} {}", case.title);
+                        case.root.headline.clone_from(&text);
+                        case.root.subjects = vec![format!("link:{text}")];
+                        case.room = Some(text.clone());
+                        case.advice.push(text.clone());
+                    }
+                    for feed in &mut picture.feeds {
+                        feed.name = Some(text.clone());
+                    }
+                    picture.notes.push(text.clone());
+                    picture.host = Some(text.clone());
+                    stage.send(Message::Snapshot(Arc::new(picture)));
+                    let number = View::ALL.iter().position(|(v, _)| *v == view).unwrap() + 1;
+                    stage.press(&format!("{number}f"));
+                    let buffer = stage.buffer();
+                    for y in 0..size.1 {
+                        let mut x = 0;
+                        while x < size.0 {
+                            let symbol = buffer[(x, y)].symbol();
+                            assert!(
+                                !symbol
+                                    .chars()
+                                    .any(|c| c.is_control()
+                                        || ('\u{202a}'..='\u{202e}').contains(&c)),
+                                "{symbol:?}"
+                            );
+                            // A cell holds one character and a few marks: no tower of them covers other lines.
+                            assert!(symbol.chars().count() <= 4, "{symbol:?}");
+                            let wide = unicode_width::UnicodeWidthStr::width(symbol).max(1);
+                            assert!(x + wide as u16 <= size.0, "{symbol:?} leaves the screen");
+                            x += wide as u16;
+                        }
+                    }
+                    // Nor the clipboard, nor the incident's text.
+                    stage.press("Y");
+                    for effect in &stage.done {
+                        if let Effect::Copy { text, .. } = effect {
+                            assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The pages of `docs/` that show screens: made here, so that they never go stale.
+#[test]
+fn the_screens_in_the_documentation_are_what_the_program_paints() {
+    let mut page = String::from(
+        "# Screens\n\nGenerated by `tests/tui.rs` from recordings in `captures/`; `BLESS=1 cargo test --test tui` writes them anew. Keys: [keys.md](keys.md).\n",
+    );
+    type Shot = (
+        &'static str,
+        &'static str,
+        (u16, u16),
+        &'static str,
+        &'static str,
+    );
+    let shots: &[Shot] = &[
+        (
+            "Incidents at 80×24: the design size",
+            "lease-expiry-breaks-bgp",
+            (80, 24),
+            "",
+            "What is wrong, since when, why, what is still down. `j` in the chain scrolls to what it was not and what to type next.",
+        ),
+        (
+            "Incidents at 120×40: list, chain, evidence, lanes",
+            "link-flap-under-bgp",
+            (120, 40),
+            "\njj",
+            "`⏎` goes into the chain; the evidence at the right follows the cursor: the rule that links a step to its cause, how sure it is, and the frames.",
+        ),
+        (
+            "The order of events at 80×24 (`v`)",
+            "lease-expiry-breaks-bgp",
+            (80, 24),
+            "v",
+            "One lane for each plane on one time axis: what came first is at the left.",
+        ),
+        (
+            "A narrow terminal: the list, or the chain (`⏎`)",
+            "rogue-dhcp-server",
+            (60, 20),
+            "\n",
+            "Below 80 columns one pane is shown at a time.",
+        ),
+        (
+            "Frames behind a step (`⏎`, deeper with `x`)",
+            "bfd-down",
+            (100, 30),
+            "5",
+            "View 5, the raw stream; the same filter language as `analyze --filter` narrows it (`/`), `⏎` opens the frame under the cursor.",
+        ),
+        (
+            "BGP sessions and BFD",
+            "bfd-down",
+            (100, 30),
+            "4",
+            "`f` on a row narrows every view to that peer.",
+        ),
+        (
+            "Nothing wrong",
+            "benign-renewals",
+            (80, 24),
+            "",
+            "What is watched, what is not, and that nothing is wrong.",
+        ),
+        (
+            "Help",
+            "benign-renewals",
+            (100, 30),
+            "?time",
+            "`?`, filtered by typing.",
+        ),
+    ];
+    for (title, capture, size, keys, words) in shots {
+        let mut stage = Stage::over(capture, *size, Look::default());
+        stage.press(keys);
+        page.push_str(&format!(
+            "\n## {title}\n\n{words}\n\n```text\n{}```\n",
+            stage.text()
+        ));
+    }
+    golden(Path::new("docs/screens.md"), &page);
+    let mut stage = Stage::over("lease-expiry-breaks-bgp", (132, 44), Look::default());
+    stage.press("\nj");
+    let picture = svg::svg(
+        &stage.buffer(),
+        "flapscope: a DHCP server dies, and a BGP session with it",
+    );
+    golden(Path::new("docs/screen.svg"), &picture);
 }

@@ -166,7 +166,12 @@ impl Run<'_> {
         server: Option<Server>,
         mut watched: Vec<String>,
     ) -> anyhow::Result<u8> {
-        let mut signals = signals::listen(self.options.headless, crate::tui::restore)?;
+        let screen = wants_screen(self.options, self.mode);
+        let mut signals = signals::listen(self.options.headless, move || {
+            if screen {
+                crate::tui::restore();
+            }
+        })?;
         let tui = self.screen()?;
         confined.run(&collectors, &mut watched);
         // Only collectors may keep the channel open.

@@ -7,6 +7,7 @@ mod bgp;
 mod dhcp;
 mod kernel;
 mod lan;
+pub mod matrix;
 
 use super::Kind;
 
@@ -42,9 +43,7 @@ impl Seen {
 #[derive(Debug)]
 pub struct Row {
     pub kind: Kind,
-    /// A detector raises it. What is not implemented is named in the contract and never reported.
-    pub implemented: bool,
-    /// What exactly is detected, with its thresholds; of what is not implemented: what it would be.
+    /// What exactly is detected, with its thresholds.
     pub logic: &'static str,
     /// Where the rule comes from: RFC sections, measured facts, rows (D1, C39 …) of the project's survey.
     pub source: &'static str,
@@ -105,7 +104,6 @@ const fn detected(
 ) -> Row {
     Row {
         kind,
-        implemented: true,
         logic,
         source,
         false_alarms,

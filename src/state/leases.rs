@@ -231,6 +231,11 @@ impl Leases {
         (lease.client == m.client).then_some(scope)
     }
 
+    /// Whether a message passes by the relay through which its lease was granted.
+    pub fn past_relay(&self, m: &Message) -> bool {
+        self.home(m).is_some()
+    }
+
     fn count(&mut self, scope: ScopeId, event: &Event, m: &Message, out: &mut Vec<LeaseDelta>) {
         if m.verb == Verb::Other {
             return;
@@ -377,6 +382,7 @@ impl Leases {
             self.terms.entry(term).or_insert(grant.prefix);
         }
         let renewal = matches!(asked, Some(Verb::Renew | Verb::Rebind | Verb::Reboot));
+        let relayed = !m.is_direct() || self.homes.get(&m.client) == Some(&scope);
         let old = self.remove(scope, grant.prefix);
         let mut lease = Lease {
             client: m.client.clone(),
@@ -431,7 +437,7 @@ impl Leases {
             self.remove(scope, prefix);
         }
         self.ends.insert((lease.until, scope, grant.prefix));
-        if !m.is_direct() && self.homes.len() < MAX_LEASES {
+        if relayed && self.homes.len() < MAX_LEASES {
             self.homes.insert(m.client.clone(), scope);
         }
         self.leases.insert((scope, grant.prefix), lease);

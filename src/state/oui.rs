@@ -52,7 +52,7 @@ const MAKERS: &[(&str, &[u32])] = &[
     ("Gigabyte", &[0xd8_5e_d3]),
     ("ASUS", &[0x18_31_bf]),
     ("Realtek", &[0x00_e0_4c]),
-    ("Raspberry Pi", &[0xb8_27_eb, 0xdc_a6_32, 0xe4_5f_01]),
+    ("Raspberry Pi", &[0xb827eb, 0xdca632, 0xe45f01]),
     // RFC 9542 §2.1: IANA's own block; virtual routers (RFC 9568 §7.3) live in it.
     ("IANA", &[0x00_00_5e]),
     // kube-vip's DHCP service sends from 00:00:6c.

@@ -73,8 +73,22 @@ pub fn paint(model: &Model, buffer: &mut Buffer) {
             Line::from(super::text::cut(&text, usize::from(columns))),
         );
     }
+    tame(buffer);
     if model.look.ascii {
         theme::to_ascii(buffer);
+    }
+}
+
+/// A cell holds a character and few marks: a name with a tower of combining marks would cover the lines above and below on some terminals.
+fn tame(buffer: &mut Buffer) {
+    /// No script needs more than two marks on a letter in names of hosts and interfaces.
+    const MOST: usize = 3;
+    for cell in &mut buffer.content {
+        // Most cells are one octet: counting is for the others.
+        if cell.symbol().len() > 4 && cell.symbol().chars().count() > MOST {
+            let tamed: String = cell.symbol().chars().take(MOST).collect();
+            cell.set_symbol(&tamed);
+        }
     }
 }
 

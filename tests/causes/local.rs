@@ -220,8 +220,7 @@ pub fn all() -> Vec<Scene> {
         flaps("203.0.113.8/32", 2.0),
         20.0,
     ));
-    let announced =
-        |prefix: &str, seconds| f(PrefixBlackholed, &format!("prefix:{prefix}"), seconds);
+    let announced = |prefix: &str, seconds| f(PrefixZombie, &format!("prefix:{prefix}"), seconds);
     all.extend(pair(
         "address-gone-but-announced",
         vip(AddressRemoved),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flapscope::correlate::Correlator;
+use flapscope::correlate::changes::Changes;
 use flapscope::correlate::explain::{Surroundings, Visibility};
 use flapscope::correlate::incident::Incident;
 use flapscope::correlate::rule::Book;
@@ -245,10 +246,12 @@ pub fn played(scene: &Scene, book: Book) -> Vec<Incident> {
         ..Visibility::default()
     };
     let net = NetState::default();
+    let changes = flapscope::correlate::changes::Changes::default();
     let around = Surroundings {
         visibility: &visibility,
         net: &net,
         gaps: &[],
+        changes: &changes,
     };
     for finding in scene.findings.iter().chain(&scene.hidden) {
         board.raise(finding.clone());

@@ -126,6 +126,12 @@ impl Desk {
         self.tell()?;
         if let Some(recorder) = &mut self.recorder {
             recorder.advance(horizon);
+            // Where nothing is judged there is nothing left to do: a recorder without a recording must not look alive.
+            if self.rooms.is_none()
+                && let Some(error) = recorder.ended()
+            {
+                return Err(error.into());
+            }
             for news in recorder.news() {
                 self.teller.note(&news)?;
             }

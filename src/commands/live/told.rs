@@ -93,9 +93,7 @@ impl Teller {
         }
         match self.format {
             // A recording may go to standard output.
-            _ if self.mode == Mode::Record => watched
-                .iter()
-                .try_for_each(|line| self.note(&format!("recording {line}"))),
+            _ if self.mode == Mode::Record => watched.iter().try_for_each(|line| self.note(line)),
             LiveFormat::Text => {
                 writeln!(self.out, "flapscope watches {host} (^C ends):")?;
                 for line in watched {

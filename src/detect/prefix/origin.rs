@@ -51,6 +51,8 @@ pub(super) struct Origins {
     hasher: foldhash::fast::RandomState,
     findings: BTreeMap<(Prefix, u32), FindingKey>,
     suspects: BTreeMap<(Prefix, u32), BTreeSet<IpAddr>>,
+    /// See [`Origins::note_unseen`].
+    unseen: BTreeSet<(crate::state::rib::RibId, Prefix)>,
     own: Vec<Prefix>,
     own_as: Vec<u32>,
     weather: Weather,
@@ -64,6 +66,7 @@ impl Origins {
             hasher: foldhash::fast::RandomState::default(),
             findings: BTreeMap::new(),
             suspects: BTreeMap::new(),
+            unseen: BTreeSet::new(),
             own: settings.own_prefixes.clone(),
             own_as: settings.own_as.clone(),
             weather: Weather::new(settings),
@@ -99,6 +102,9 @@ impl Origins {
         };
         if !news {
             return;
+        }
+        if delta.change == RouteChange::New && !delta.transfer {
+            self.note_unseen(scene, delta);
         }
         let Some(origin) = scene
             .net
@@ -141,7 +147,9 @@ impl Origins {
                     return;
                 }
                 if self.still_announced(scene, prefix, known.origin) {
-                    self.conflict(scene, prefix, known.origin, origin, board);
+                    let returned = delta.change == RouteChange::Changed
+                        && self.unseen.contains(&(scene.id, prefix));
+                    self.conflict(scene, prefix, (known.origin, origin), returned, board);
                 } else {
                     self.rows[at].origin = origin;
                 }
@@ -171,6 +179,27 @@ impl Origins {
         }
     }
 
+    /// A session that was up before we looked changes a route that the kernel had over it already: what it was before nobody saw, and what
+    /// comes after this change may be the same again.
+    fn note_unseen(&mut self, scene: &Scene<'_>, delta: &RouteDelta) {
+        if scene.rib.complete || scene.net.routes.is_empty() || self.unseen.len() >= MAX_SUSPECTS {
+            return;
+        }
+        let Some(prefix) = scene.rib.prefix(delta.slot) else {
+            return;
+        };
+        let Some((_, route)) = scene.net.routes.best(prefix) else {
+            return;
+        };
+        let on_link = scene.net.addresses.interface_of(scene.sender);
+        let over_sender = route.hops.iter().any(|hop| {
+            hop.gateway == Some(scene.sender) || hop.ifindex.is_some() && hop.ifindex == on_link
+        });
+        if over_sender {
+            self.unseen.insert((scene.id, prefix));
+        }
+    }
+
     /// Whether the old origin is announced on any session now.
     fn still_announced(&self, scene: &Scene<'_>, prefix: Prefix, origin: u32) -> bool {
         let nlri = crate::event::bgp::Nlri::unicast(prefix);
@@ -192,8 +221,8 @@ impl Origins {
         &mut self,
         scene: &Scene<'_>,
         prefix: Prefix,
-        old: u32,
-        new: u32,
+        (old, new): (u32, u32),
+        returned: bool,
         board: &mut Board,
     ) {
         // The old origin's own update after a conflict is the same conflict.
@@ -238,9 +267,13 @@ impl Origins {
             return;
         }
         let rov = [new, old].map(|origin| state_of(scene.net, &prefix, origin));
+        let severity = match self.loudness(scene, prefix, old, new, rov) {
+            Severity::Warning if returned && !own => Severity::Info,
+            loud => loud,
+        };
         let mut finding = Finding::new(
             Kind::PrefixOriginConflict,
-            self.loudness(scene, prefix, old, new, rov),
+            severity,
             Subject::Prefix(prefix),
             scene.event,
         );
@@ -252,7 +285,12 @@ impl Origins {
         finding.touch(Touch::As(old));
         finding.touch(Touch::Peer(scene.sender));
         finding.affected.prefix(prefix);
-        finding.broken.subject = true;
+        finding.broken.subject = !returned;
+        if returned {
+            finding
+                .explanations
+                .push("anycast: the kernel had a route over this session before the first change that was seen".to_owned());
+        }
         finding.fidelity = if scene.rib.kind.is_exact() {
             Fidelity::Exact
         } else {

@@ -139,19 +139,21 @@ impl Detector for Zombies {
         while let Some(entry) = self.checks.first_entry().filter(|e| e.key().0 <= now) {
             let (_, prefix) = *entry.key();
             let withdrawal = entry.remove();
-            let later = self.look(prefix, withdrawal, now, net, board);
-            if later {
-                self.checks
-                    .insert((withdrawal.at + STUCK, prefix), withdrawal);
-            } else {
-                self.waiting.remove(&prefix);
+            match self.look(prefix, withdrawal, now, net, board) {
+                Some(again) if again > now => {
+                    self.checks.insert((again, prefix), withdrawal);
+                }
+                _ => {
+                    self.waiting.remove(&prefix);
+                }
             }
         }
     }
 }
 
 impl Zombies {
-    /// Looks who still has it. Whether to look again when it would be a zombie by the measure for other people's prefixes.
+    /// Looks who still has it. When to look again: when the last withdrawal is long enough ago, or when it would be a zombie by the measure
+    /// for other people's prefixes.
     fn look(
         &mut self,
         prefix: Prefix,
@@ -159,7 +161,7 @@ impl Zombies {
         now: Timestamp,
         net: &NetState,
         board: &mut Board,
-    ) -> bool {
+    ) -> Option<Timestamp> {
         let nlri = Nlri::unicast(prefix);
         let (mut gone, mut left) = (Vec::new(), Vec::new());
         for (id, rib) in net.rib.iter().filter(|(_, rib)| counts(rib.kind)) {
@@ -179,17 +181,15 @@ impl Zombies {
         }
         let total = gone.len() + left.len();
         if left.is_empty() || total < LEAST || left.len() > (total / 10).max(1) {
-            return false;
+            return None;
         }
-        // Nothing moved since: a prefix that goes and comes flaps, and what was announced anew is alive.
-        let settled = gone.iter().all(|(_, _, last)| now.since(*last) >= INTERNAL);
         let ways: Vec<_> = left
             .iter()
             .filter_map(|(_, attrs, _)| first_hop(net, *attrs))
             .collect();
         let older = left.iter().all(|(_, _, last)| *last < withdrawal.at);
-        if !settled || !older || ways.len() != left.len() {
-            return false;
+        if !older || ways.len() != left.len() {
+            return None;
         }
         let same = |before: AttrId| {
             first_hop(net, before).is_some_and(|way| ways.iter().all(|w| *w == way))
@@ -200,17 +200,23 @@ impl Zombies {
             .count();
         let alike = gone.iter().filter(|(_, before, _)| same(*before)).count();
         if known == 0 || alike * 100 < known * SHARE_PERCENT {
-            return false;
+            return None;
+        }
+        // Withdrawals travel for a while (path hunting): counted from the last one.
+        let settled = gone.iter().map(|(_, _, last)| *last + INTERNAL).max();
+        if let Some(at) = settled.filter(|at| *at > now) {
+            return (at <= withdrawal.at + STUCK).then_some(at);
         }
         let origin = ways.first().map_or(0, |(origin, _)| *origin);
         let ours = self.weather.is_ours(prefix, origin);
         let widely = total >= LEAST_FOREIGN && gone.len() * 100 >= total * SHARE_PERCENT;
         let long = now.since(withdrawal.at) >= STUCK;
-        if !ours && !(widely && long) {
-            return widely;
+        let stands_out = ours || (widely && long);
+        if !stands_out {
+            return widely.then_some(withdrawal.at + STUCK);
         }
         if self.open.contains_key(&prefix) || self.open.len() >= MAX_OPEN {
-            return false;
+            return None;
         }
         let severity = if ours {
             Severity::Warning
@@ -228,7 +234,7 @@ impl Zombies {
             net,
         );
         self.open.insert(prefix, board.raise(finding));
-        false
+        None
     }
 }
 

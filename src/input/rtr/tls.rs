@@ -74,7 +74,8 @@ pub fn server_name(host: &str) -> io::Result<ServerName<'static>> {
 /// What an operator can do about a failed handshake.
 pub fn explain(error: &io::Error) -> String {
     let text = error.to_string();
-    if text.contains("UnknownIssuer") {
+    // A signature that does not fit is of somebody with the same name as one whom we trust.
+    if text.contains("UnknownIssuer") || text.contains("BadSignature") {
         return "TLS: its certificate is signed by nobody we trust; name the CA with --rtr-ca FILE"
             .to_owned();
     }

@@ -173,8 +173,8 @@ pub struct AttributeStore {
 /// within a second; laboratories and private networks use private numbers.
 pub const PUBLIC_ORIGINS: usize = 128;
 
-/// Not private (RFC 6996), for documentation (RFC 5398), reserved (RFC 7300, RFC 7607) or AS_TRANS (RFC 6793).
-fn is_public(asn: u32) -> bool {
+/// Whether an AS number is not private (RFC 6996), for documentation (RFC 5398), reserved (RFC 7300, RFC 7607) or AS_TRANS (RFC 6793).
+pub fn is_public(asn: u32) -> bool {
     !matches!(asn, 0 | 23_456 | 64_496..=65_551 | 4_200_000_000..)
 }
 

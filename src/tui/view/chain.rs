@@ -206,13 +206,22 @@ fn recovery(step: &Step, setting: &Setting) -> Option<(Timestamp, String)> {
     } else {
         ""
     };
-    Some((at, format!("{} back {which}after {lasted}", step.subject())))
+    // What can be up or down comes back; everything else is over.
+    let comes_back = [
+        "link", "address", "neighbor", "path", "bfd", "session", "route",
+    ];
+    let text = if comes_back.contains(&step.layer()) {
+        format!("{} back {which}after {lasted}", step.subject())
+    } else {
+        format!("over {which}after {lasted}")
+    };
+    Some((at, text))
 }
 
 fn tree(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
     let look = setting.look;
     let nodes = nodes(case, setting);
-    // Where it is narrow the layer is left out; the grade never is.
+    // Where it is narrow grade and layer share a column.
     let layered = setting.width >= 56;
     let tail = if layered { 17 } else { 9 };
     for (at, node) in nodes.iter().enumerate() {
@@ -245,7 +254,21 @@ fn tree(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
             (_, true) => Role::Strong,
             _ => Role::Text,
         };
-        for (row, text) in wrap(&node.text, room).into_iter().enumerate() {
+        // What is still down says so behind its headline where there is room, else in a line of its own.
+        let still = step
+            .filter(|step| !node.ok && step.down && setting.moment.is_none())
+            .map(|step| {
+                let since = step.spans.last().map_or(step.first, |span| span.at);
+                format!("… still down {}", length(setting.now.minus(since)))
+            });
+        let texts = wrap(&node.text, room);
+        let behind = still.as_ref().filter(|still| {
+            texts
+                .last()
+                .is_some_and(|last| width(last) + 1 + width(still) <= room)
+        });
+        let last_row = texts.len().saturating_sub(1);
+        for (row, text) in texts.into_iter().enumerate() {
             let mark = if selected { "▌" } else { " " };
             let mut spans = vec![span(look, Role::Accent, mark)];
             let branch = if row == 0 { &first } else { &next };
@@ -265,9 +288,21 @@ fn tree(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
             } else {
                 look.style(role)
             };
-            spans.push(Span::styled(left(&text, room), style));
+            match behind.filter(|_| row == last_row) {
+                Some(still) => {
+                    let rest = room.saturating_sub(width(&text) + 1);
+                    spans.push(Span::styled(text + " ", style));
+                    spans.push(span(look, Role::Critical, left(still, rest)));
+                }
+                None => spans.push(Span::styled(left(&text, room), style)),
+            }
             if row == 0 {
                 let word_role = if node.ok { Role::Ok } else { Role::Warning };
+                // Where there is one column for both, the layer gives way to the word.
+                let (word, word_role) = match (layered, word) {
+                    (false, "") => (node.layer, Role::Muted),
+                    _ => (word, word_role),
+                };
                 spans.push(span(look, word_role, right(word, 9)));
                 if layered {
                     let layer = right(node.layer, 8);
@@ -283,10 +318,8 @@ fn tree(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
             continue;
         };
         let indent = 1 + TIME + 1 + width(&next);
-        if step.down && setting.moment.is_none() {
-            let since = step.spans.last().map_or(step.first, |span| span.at);
-            let text = format!("… still down {}", length(setting.now.minus(since)));
-            under(&text, indent, &next, Role::Critical, setting, out);
+        if let Some(still) = still.as_ref().filter(|_| behind.is_none()) {
+            under(still, indent, &next, Role::Critical, setting, out);
         }
         if selected || setting.verbose || (root && setting.width >= 70) {
             for text in sentences(step) {

@@ -15,8 +15,8 @@ use crate::tui::theme::Role;
 
 /// Rows of the list when it stands above its chain: enough for a bad night's worst, the rest scrolls.
 const LIST: u16 = 6;
-/// A chain with fewer rows is no chain: lanes go away first.
-const LEAST_CHAIN: u16 = 12;
+/// A chain with fewer rows hides what to type next: lanes go away first (`v` brings them).
+const LEAST_CHAIN: u16 = 20;
 
 /// Where the panes are.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
@@ -71,7 +71,7 @@ pub fn panes(model: &Model, body: Rect) -> Panes {
     if only {
         panes.chain = Some(body);
     } else if beside {
-        let list = (body.width * 34 / 100).clamp(38, 64);
+        let list = (body.width * 30 / 100).clamp(36, 60);
         let evidence = if body.width >= 120 {
             (body.width * 26 / 100).clamp(30, 56)
         } else {

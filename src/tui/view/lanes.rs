@@ -133,6 +133,12 @@ pub fn paint(case: &Case, model: &Model, area: Rect, buffer: &mut Buffer) {
                 put(column(span.at), "x", Role::Critical);
             }
         }
+        // Nobody knows yet what comes after now.
+        let ahead = usize::try_from(column(now).saturating_add(1)).unwrap_or(0);
+        cells
+            .iter_mut()
+            .skip(ahead)
+            .for_each(|cell| *cell = (" ", Role::Muted));
         let mut spans = vec![span(
             look,
             Role::Text,
