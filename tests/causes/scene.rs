@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use flapscope::correlate::Correlator;
-use flapscope::correlate::changes::Changes;
 use flapscope::correlate::explain::{Surroundings, Visibility};
 use flapscope::correlate::incident::Incident;
 use flapscope::correlate::rule::Book;
