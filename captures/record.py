@@ -44,6 +44,7 @@ def interrupt(*_):
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--list", action="store_true", help="print the scenarios and leave")
+    args.add_argument("--rows", action="store_true", help="print the scenarios as rows of the table in SOURCES.md, and leave")
     args.add_argument("--clean", action="store_true", help="remove namespaces that a killed run left behind, and leave")
     args.add_argument("--out", type=pathlib.Path, default=HERE)
     args.add_argument("scenarios", nargs="*")
@@ -56,6 +57,12 @@ def main():
     if args.list:
         for entry in SCENARIOS.values():
             print(f"{entry.name:34} {entry.summary}")
+        return 0
+    if args.rows:
+        for entry in SCENARIOS.values():
+            root = entry.expect.get("root")
+            verdict = " or ".join(f"`{kind}`" for kind in root["kinds"]) if root else "benign"
+            print(f"| `{entry.name}` | {entry.summary} | {verdict} |")
         return 0
     if os.geteuid() != 0:
         print("record.py: namespaces and captures need root (sudo make captures)", file=sys.stderr)

@@ -37,6 +37,30 @@ pub enum Command {
     Record(Live),
     /// What this host lets us see, what is missing, and the one command that fixes it.
     Doctor(Doctor),
+    /// The incidents of the running service.
+    Incidents {
+        #[command(flatten)]
+        at: At,
+        /// text, or JSON (one incident a line).
+        #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
+        format: LiveFormat,
+        /// Only what matches (docs/filter.md).
+        #[arg(long, value_name = "EXPR", value_parser = filter)]
+        filter: Option<Filter>,
+        /// Alerts as they become known, one JSON object a line, until ^C.
+        #[arg(long)]
+        follow: bool,
+    },
+    /// One incident of the running service, by its id or the begin of it.
+    Show {
+        id: String,
+        #[command(flatten)]
+        at: At,
+        #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
+        format: LiveFormat,
+    },
+    /// Put a change on the timeline of the running service: a possible cause of what follows.
+    Annotate(Annotate),
     /// Look at the configuration file without starting anything.
     Config {
         #[command(subcommand)]
@@ -59,6 +83,42 @@ pub enum Command {
     },
     /// Print the manual page.
     Man,
+}
+
+/// Where the service listens.
+#[derive(Clone, Debug, Default, Args)]
+pub struct At {
+    /// The service's socket; /run/flapscope/flapscope.sock when neither this nor the configuration says so.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "FLAPSCOPE_SOCKET",
+        hide_env_values = true
+    )]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Annotate {
+    /// What changes, like "deploy X".
+    pub text: String,
+    #[command(flatten)]
+    pub at_socket: At,
+    /// When it began, if not now (RFC 3339, or @SECONDS).
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// When it was or will be over (RFC 3339, @SECONDS, or a duration from its begin like 30m).
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// What it is about, like link:up1 or prefix:192.0.2.0/24 (repeatable); everything when not given.
+    #[arg(long, value_name = "SUBJECT")]
+    pub subject: Vec<String>,
+    /// What lies wholly inside shall wake nobody: a maintenance window. Needs --until.
+    #[arg(long, requires = "until")]
+    pub silence: bool,
+    /// Who says so, if not you.
+    #[arg(long, value_name = "NAME")]
+    pub author: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,12 +151,21 @@ pub struct AnalyzeOptions {
     /// Rows of each table.
     #[arg(long, value_name = "N", default_value_t = crate::output::json::TOP)]
     pub top: usize,
+    /// Look at it on a screen: play, speed, back and forth in time.
+    #[arg(long, conflicts_with = "format")]
+    pub tui: bool,
     /// Show only what matches, like `sev:warn+ prefix:10.0.0.0/8 !kind:dhcp` (docs/filter.md).
     #[arg(long, value_name = "EXPR", value_parser = filter)]
     pub filter: Option<Filter>,
+    /// What people changed and when: one JSON object a line with `at`, `text`, and perhaps `until`, `subjects`, `author`, `silence`.
+    #[arg(long, value_name = "FILE")]
+    pub annotations: Option<PathBuf>,
     /// Exit with 1 when an incident of warning or above was found (and matches the filter).
     #[arg(long)]
     pub exit_code: bool,
+    /// Validate route origins with the VRPs of this JSON file of Routinator, rpki-client or StayRTR.
+    #[arg(long, value_name = "FILE")]
+    pub vrps: Option<PathBuf>,
     #[command(flatten)]
     pub mine: Mine,
 }
@@ -195,10 +264,13 @@ pub struct Live {
     /// A BGP speaker that may connect: ADDR[,as=N][,password=TEXT] (repeatable). Without any, all may.
     #[arg(long, value_name = "PEER")]
     pub bgp_peer: Vec<crate::input::bgp_listener::config::Peer>,
-    /// Take validated ROA payloads from this RTR cache.
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "vrps")]
-    pub rtr: Option<String>,
-    /// Take validated ROA payloads from this JSON file.
+    /// Take validated ROA payloads (VRPs) from this RPKI cache: HOST[:PORT], or tls://HOST[:PORT] (repeatable).
+    #[arg(long, value_name = "HOST:PORT")]
+    pub rtr: Vec<crate::input::rtr::config::Target>,
+    /// Trust the certificates in this file for tls:// caches, instead of the system's.
+    #[arg(long, value_name = "FILE", requires = "rtr")]
+    pub rtr_ca: Option<PathBuf>,
+    /// Take VRPs from this JSON file of Routinator, rpki-client or StayRTR; it is read again when it changes.
     #[arg(long, value_name = "FILE")]
     pub vrps: Option<PathBuf>,
     /// Record all that is seen into this pcapng file.
@@ -219,6 +291,14 @@ pub struct Live {
     /// A TCP port on which routers speak BMP past this host to another station (repeatable).
     #[arg(long, value_name = "PORT")]
     pub bmp_port: Vec<u16>,
+    /// Let `flapscope incidents`, `show`, `annotate` and the screen ask here; with --headless /run/flapscope/flapscope.sock where that can be.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "FLAPSCOPE_SOCKET",
+        hide_env_values = true
+    )]
+    pub socket: Option<PathBuf>,
     /// No screen, also on a terminal: the text stream (or `--format json`).
     #[arg(long)]
     pub headless: bool,

@@ -1,12 +1,17 @@
 //! The commands: the only code that wires the rooms together.
 
 pub mod analyze;
+pub mod annotations;
+pub mod ask;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+pub mod evidence;
 pub mod explain;
 pub mod inputs;
 pub mod live;
+pub mod replay;
+pub mod screen;
 
 use std::io::{self, Write};
 
@@ -27,6 +32,14 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Command::Live(options)) => live::run(&options, live::Mode::Tell),
         Some(Command::Record(options)) => live::run(&options, live::Mode::Record),
         Some(Command::Doctor(options)) => doctor::run(&options),
+        Some(Command::Incidents {
+            at,
+            format,
+            filter,
+            follow,
+        }) => ask::incidents(&at, format, filter.as_ref(), follow),
+        Some(Command::Show { id, at, format }) => ask::show(&at, &id, format),
+        Some(Command::Annotate(what)) => ask::annotate(&what),
         Some(Command::Config { what }) => config::run(&what),
         Some(Command::Explain { kind }) => explain::run(kind.as_deref()),
         Some(Command::Schema { of }) => {

@@ -68,7 +68,8 @@ pub struct Config {
     pub as_number: Option<u32>,
     pub router_id: Option<std::net::Ipv4Addr>,
     pub bgp_peers: Vec<crate::input::bgp_listener::config::Peer>,
-    pub rtr: Option<String>,
+    pub rtr: Vec<crate::input::rtr::config::Target>,
+    pub rtr_ca: Option<PathBuf>,
     pub vrps: Option<PathBuf>,
     pub socket: Option<PathBuf>,
     pub state: Option<PathBuf>,
@@ -152,11 +153,13 @@ impl Config {
         live.as_number = live.as_number.or(self.as_number);
         live.router_id = live.router_id.or(self.router_id);
         live.bgp_peer = first(&live.bgp_peer, &self.bgp_peers);
-        // Only one of the two can be used.
-        if live.rtr.is_none() && live.vrps.is_none() {
-            live.rtr = self.rtr.clone();
-            live.vrps = self.vrps.clone();
+        // A screen beside the service must not take its place.
+        if live.headless && live.socket.is_none() {
+            live.socket = self.socket.clone();
         }
+        live.rtr = first(&live.rtr, &self.rtr);
+        live.rtr_ca = live.rtr_ca.take().or_else(|| self.rtr_ca.clone());
+        live.vrps = live.vrps.take().or_else(|| self.vrps.clone());
     }
 
     /// One line for whoever runs the program: where the settings come from.

@@ -3,6 +3,7 @@
 //! The correlator looks at the board a short while after it changed (by event time, so that live equals offline), keeps the forest
 //! of causes, and gives every tree that matters an incident. It owns no detector logic: kinds, joins and windows are in `rules`.
 
+pub mod changes;
 pub mod explain;
 mod facts;
 pub mod forest;
@@ -23,9 +24,7 @@ use crate::detect::{Board, FindingKey, Severity};
 use crate::event::Timestamp;
 use explain::Surroundings;
 use forest::Forest;
-use incident::{
-    AffectedTotals, Effect, GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
-};
+use incident::{Effect, GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST};
 
 #[cfg(test)]
 mod tests;
@@ -66,6 +65,8 @@ struct Case {
     merged_into: Option<String>,
     root: FindingKey,
     severity: Severity,
+    /// What keeps it at `info`, and until when.
+    silenced: Option<(String, Timestamp)>,
     /// The next time a mere growth may be told.
     next_update: Timestamp,
     update_step: Duration,
@@ -87,6 +88,8 @@ pub struct Correlator {
     look_at: Option<Timestamp>,
     /// Open, told cases by the time at which they may resolve; checked lazily.
     resolve_check: Option<Timestamp>,
+    /// When the first silence of a case ends, and when a change was told: open cases are judged again.
+    judge_again: Option<Timestamp>,
     /// Cases that wait to be told.
     waiting: BTreeSet<u32>,
     /// See [`Correlator::note_waiting`].
@@ -107,11 +110,18 @@ impl Correlator {
         self.look_at.get_or_insert(now + LOOK);
     }
 
+    /// Tells the correlator that an annotation came at `now`, or that maintenance windows did: open incidents are judged by them, too.
+    pub fn change_told(&mut self, now: Timestamp) {
+        let at = now + LOOK;
+        self.judge_again = Some(self.judge_again.map_or(at, |other| other.min(at)));
+    }
+
     /// The next time at which [`Correlator::expire`] is wanted.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.look_at
             .into_iter()
             .chain(self.resolve_check)
+            .chain(self.judge_again)
             .chain(self.tell_at)
             .min()
     }
@@ -144,6 +154,9 @@ impl Correlator {
         if self.look_at.is_some_and(|at| at <= now) {
             self.look_at = None;
             self.look(now, board, around, out);
+        }
+        if self.judge_again.is_some_and(|at| at <= now) {
+            self.judge_open(now, board, around, out);
         }
         self.tell_waiting(now, board, around, false, out);
         if self.resolve_check.is_some_and(|at| at <= now) {
@@ -197,8 +210,72 @@ impl Correlator {
         timers::update(board, &dirty, around.net);
         dirty.extend(board.take_dirty());
         for root in self.forest.update(board, &dirty) {
-            self.judge(root, now, board, out);
+            self.judge(root, now, board, around, out);
         }
+    }
+
+    /// Judges every open case again: what people announced may have changed, or ended.
+    fn judge_open(
+        &mut self,
+        now: Timestamp,
+        board: &Board,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Told>,
+    ) {
+        self.judge_again = None;
+        let roots: Vec<FindingKey> = self
+            .cases
+            .values()
+            .filter(|case| case.resolved_at.is_none())
+            .map(|case| case.root)
+            .collect();
+        for root in roots {
+            let told = |cases: &BTreeMap<u32, Case>, of: &BTreeMap<FindingKey, u32>| {
+                let case = cases.get(of.get(&root)?)?;
+                let last = case.last.as_ref()?;
+                Some((last.changes.len(), case.severity))
+            };
+            let before = told(&self.cases, &self.case_of);
+            let waits = self
+                .case_of
+                .get(&root)
+                .is_some_and(|number| self.waiting.contains(number));
+            self.judge(root, now, board, around, out);
+            let Some(number) = self.case_of.get(&root).copied() else {
+                continue;
+            };
+            let Some(case) = self.cases.get(&number) else {
+                continue;
+            };
+            let after = self
+                .bare(case.root, board)
+                .map(|incident| (around.changes.before(&incident).len(), case.severity));
+            let same = before.is_some() && before == after;
+            match self.cases.get_mut(&number) {
+                // Nothing new about it; what waited goes on waiting.
+                Some(_) if same && waits => {}
+                Some(case) if same => {
+                    case.changed = false;
+                    self.waiting.remove(&number);
+                }
+                Some(case) if case.open_since.is_some() => case.next_update = now,
+                _ => {}
+            }
+        }
+        let ends = self
+            .cases
+            .values()
+            .filter(|case| case.resolved_at.is_none());
+        let next = ends
+            .filter_map(|case| Some(case.silenced.as_ref()?.1))
+            .min();
+        self.silence_ends(next.filter(|at| *at > now));
+    }
+
+    /// Asks to be woken right behind the end of a silence.
+    fn silence_ends(&mut self, at: Option<Timestamp>) {
+        let behind = at.map(|at| at + Duration::from_nanos(1));
+        self.judge_again = self.judge_again.into_iter().chain(behind).min();
     }
 
     /// Lets findings go that have been over for long and that no open incident holds, when the board fills up: oldest first.
@@ -231,7 +308,14 @@ impl Correlator {
     }
 
     /// Gives the tree of `root` its incident.
-    fn judge(&mut self, root: FindingKey, now: Timestamp, board: &Board, out: &mut Vec<Told>) {
+    fn judge(
+        &mut self,
+        root: FindingKey,
+        now: Timestamp,
+        board: &Board,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Told>,
+    ) {
         let tree = self.forest.tree(root);
         let Some(severity) = tree
             .iter()
@@ -281,6 +365,7 @@ impl Correlator {
                         merged_into: None,
                         root,
                         severity,
+                        silenced: None,
                         next_update: now,
                         update_step: UPDATE_LEAST,
                         changed: true,
@@ -290,6 +375,18 @@ impl Correlator {
                 );
                 number
             }
+        };
+        // A tree is put together only where somebody announced something.
+        let silenced = (!around.changes.is_empty())
+            .then(|| self.bare(root, board))
+            .flatten()
+            .and_then(|incident| around.changes.silence(&incident, now));
+        let severity = match &silenced {
+            Some((_, until)) => {
+                self.silence_ends(Some(*until));
+                Severity::Info
+            }
+            None => severity,
         };
         // Findings that hung in this incident and now belong to another tree leave it by being assigned there.
         for key in tree {
@@ -312,6 +409,7 @@ impl Correlator {
         }
         case.root = root;
         case.severity = severity;
+        case.silenced = silenced;
         case.changed = true;
         self.waiting.insert(number);
     }
@@ -502,12 +600,27 @@ impl Correlator {
     }
 
     fn snapshot(&self, case: &Case, board: &Board, around: &Surroundings<'_>) -> Option<Incident> {
-        let root = board.get(case.root)?;
-        let tree = self.forest.tree(case.root);
-        let mut depth: BTreeMap<FindingKey, usize> = BTreeMap::from([(case.root, 0)]);
-        let mut chain = Vec::new();
-        let mut affected = AffectedTotals::default();
-        affected.add(root);
+        let mut incident = self.bare(case.root, board)?;
+        incident.id = case.id.clone();
+        incident.rev = case.rev;
+        if case.resolved_at.is_some() {
+            incident.life = Life::Resolved;
+        }
+        incident.merged_into = case.merged_into.clone();
+        incident.severity = case.severity;
+        incident.opened_at = case.open_since.unwrap_or(case.updated_at);
+        incident.updated_at = case.updated_at;
+        incident.resolved_at = case.resolved_at;
+        incident.silenced = case.silenced.as_ref().map(|(name, _)| name.clone());
+        explain::complete(&mut incident, around);
+        Some(incident)
+    }
+
+    /// The tree of `root` as an incident, without words and without a life.
+    fn bare(&self, root: FindingKey, board: &Board) -> Option<Incident> {
+        let mut incident = Incident::of(board.get(root)?.clone());
+        let tree = self.forest.tree(root);
+        let mut depth: BTreeMap<FindingKey, usize> = BTreeMap::from([(root, 0)]);
         for key in tree.iter().skip(1) {
             let (Some(finding), Some(edge)) = (board.get(*key), self.forest.edge(*key)) else {
                 continue;
@@ -517,42 +630,18 @@ impl Correlator {
             };
             let level = depth.get(&edge.cause).copied().unwrap_or(0) + 1;
             depth.insert(*key, level);
-            affected.add(finding);
-            chain.push(Effect::new(finding, edge, cause, level));
+            incident.affected.add(finding);
+            incident
+                .chain
+                .push(Effect::new(finding, edge, cause, level));
         }
-        let mut incident = Incident {
-            id: case.id.clone(),
-            rev: case.rev,
-            life: if case.resolved_at.is_some() {
-                Life::Resolved
-            } else {
-                Life::Open
-            },
-            merged_into: case.merged_into.clone(),
-            severity: case.severity,
-            opened_at: case.open_since.unwrap_or(case.updated_at),
-            updated_at: case.updated_at,
-            resolved_at: case.resolved_at,
-            title: String::new(),
-            impact: String::new(),
-            root: root.clone(),
-            chain,
-            affected,
-            rejected: Vec::new(),
-            gaps: Vec::new(),
-            blind: Vec::new(),
-            advice: Vec::new(),
-        };
-        explain::complete(&mut incident, around);
         Some(incident)
     }
 }
 
 /// A finding's weight in its incident: what was planned counts one step less, an outage that lasts one step more.
 fn judged_severity(finding: &crate::detect::Finding) -> Severity {
-    let outage =
-        finding.ended.is_none() && (finding.broken.default_route || finding.broken.last_path);
-    match (finding.severity, finding.planned, outage) {
+    match (finding.severity, finding.planned, finding.is_outage()) {
         (severity, _, true) if severity > Severity::Info => Severity::Critical,
         (Severity::Critical, true, _) => Severity::Warning,
         (Severity::Warning, true, _) => Severity::Info,

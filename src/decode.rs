@@ -3,6 +3,7 @@
 //! [`Decoder`] takes what `input` hands over, in the order of time, and keeps for each source what its decoder must remember. The modules
 //! know one protocol each; none panics, loops or grows without bound, whatever the bytes.
 
+pub mod annotation;
 pub mod arp;
 pub mod bfd;
 pub mod bgp;

@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod arp;
+pub mod audit;
 pub mod bfd;
 pub mod catalogue;
 pub mod damping;
@@ -16,6 +17,7 @@ pub mod neighbor;
 pub mod prefix;
 pub mod ra;
 pub mod route;
+pub mod rpki;
 pub mod session;
 pub mod subject;
 
@@ -78,7 +80,10 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     dhcp::register(settings, &mut detectors);
     bfd::register(settings, &mut detectors);
     session::register(settings, &mut detectors);
+    // Before the prefixes that it explains.
+    rpki::register(settings, &mut detectors);
     prefix::register(settings, &mut detectors);
     route::register(settings, &mut detectors);
+    audit::register(settings, &mut detectors);
     detectors
 }

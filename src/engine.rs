@@ -4,14 +4,20 @@
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
 mod facts;
+pub mod query;
 pub mod rooms;
+pub mod snapshot;
 
+use self::snapshot::feed::{Feed, Feeds};
+use crate::correlate::changes::Changes as ChangesTold;
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
+use crate::correlate::maintenance::Window;
 use crate::correlate::rule::Book;
 use crate::correlate::{Correlator, Told};
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
+use crate::event::annotation::Annotation;
 use crate::event::loss::Gap;
 use crate::event::{Classes, Event, EventKind, OwnFeed, SourceId, SourceKind, Timestamp};
 use crate::state::{Changes, NetState, Observation};
@@ -40,6 +46,16 @@ pub struct Counts {
     pub gaps: u64,
 }
 
+/// What is known before the first event, besides the detectors' settings.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    pub maintenance: Vec<Window>,
+    /// From a file beside the inputs; those told meanwhile come as events.
+    pub annotations: Vec<Annotation>,
+    /// Sentences for reports: where this came from.
+    pub known: Vec<String>,
+}
+
 struct Slot {
     wants: Classes,
     detector: Box<dyn Detector>,
@@ -61,7 +77,12 @@ pub struct Engine {
     fired: u32,
     visibility: Visibility,
     gaps: Vec<(SourceId, Gap)>,
+    /// Sentences about what was known before the first event.
+    known: Vec<String>,
+    /// Annotations and maintenance windows.
+    changes_told: ChangesTold,
     counts: Counts,
+    feeds: Feeds,
     /// Which end of a session is the host's own.
     perspective: Perspective,
 }
@@ -94,7 +115,10 @@ impl Engine {
             fired: 0,
             visibility: Visibility::default(),
             gaps: Vec::new(),
+            known: Vec::new(),
+            changes_told: ChangesTold::default(),
             counts: Counts::default(),
+            feeds: Feeds::default(),
             perspective: Perspective::default(),
         }
     }
@@ -150,6 +174,7 @@ impl Engine {
             visibility: &self.visibility,
             net: &self.net,
             gaps: &self.gaps,
+            changes: &self.changes_told,
         };
         self.correlator
             .finish(self.now, &mut self.board, &around, out);
@@ -196,6 +221,7 @@ impl Engine {
                     visibility: &self.visibility,
                     net: &self.net,
                     gaps: &self.gaps,
+                    changes: &self.changes_told,
                 };
                 self.correlator.expire(now, &mut self.board, &around, out);
             }
@@ -228,6 +254,12 @@ impl Engine {
 
     fn note(&mut self, event: &Event) {
         self.counts.events += 1;
+        match &event.kind {
+            EventKind::Source(info) => self.feeds.announce(info),
+            EventKind::Gap(gap) => self.feeds.gap(event.source, gap),
+            EventKind::Malformed(_) => self.feeds.malformed(event.source),
+            _ => self.feeds.event(event.source, event.at),
+        }
         let seen = &mut self.visibility;
         match &event.kind {
             EventKind::Source(info) => {
@@ -285,6 +317,10 @@ impl Engine {
                     self.gaps.push((event.source, (**gap).clone()));
                 }
             }
+            EventKind::Annotation(annotation) => {
+                self.changes_told.add(annotation);
+                self.correlator.change_told(event.at);
+            }
             EventKind::DumpDone(_) | EventKind::Actor(_) | EventKind::Deadline => {}
         }
     }
@@ -319,6 +355,7 @@ impl Engine {
                 visibility: &self.visibility,
                 net: &self.net,
                 gaps: &self.gaps,
+                changes: &self.changes_told,
             },
         )
     }
@@ -326,6 +363,44 @@ impl Engine {
     /// Losses seen.
     pub fn gaps(&self) -> &[(SourceId, Gap)] {
         &self.gaps
+    }
+
+    /// What each source gave.
+    pub fn feeds(&self) -> impl Iterator<Item = Feed> {
+        self.feeds.iter().cloned()
+    }
+
+    /// Which end of each session is the host's own.
+    pub fn perspective(&self) -> &Perspective {
+        &self.perspective
+    }
+
+    /// Annotations told so far.
+    pub fn annotations(&self) -> impl Iterator<Item = &Annotation> {
+        self.changes_told.annotations()
+    }
+
+    /// What was known before the first event, and from where: for reports.
+    pub fn known(&self) -> &[String] {
+        &self.known
+    }
+
+    /// Tells what is known before the first event.
+    pub fn prepare(&mut self, prepared: &Prepared) {
+        self.known.extend(prepared.known.iter().cloned());
+        self.set_maintenance(prepared.maintenance.clone());
+        for annotation in &prepared.annotations {
+            self.changes_told.add(annotation);
+        }
+    }
+
+    /// The maintenance windows of the configuration, instead of those before. Incidents that are open are judged by them again.
+    pub fn set_maintenance(&mut self, windows: Vec<Window>) {
+        self.changes_told.set_windows(windows);
+        if self.from.is_some() {
+            self.correlator.change_told(self.now);
+            self.deadline = self.earliest_after(self.now);
+        }
     }
 
     /// What was watched.

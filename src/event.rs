@@ -3,6 +3,7 @@
 //! Everything that flows from `decode` to the screen is written in these words. An [`Event`] is one decoded fact; events are
 //! borrowed by the stages behind `decode` (the decoder reuses their buffers), so a stage copies what it wants to keep.
 
+pub mod annotation;
 pub mod bfd;
 pub mod bgp;
 pub mod bmp;
@@ -90,6 +91,8 @@ pub enum EventKind {
     Gap(Box<loss::Gap>),
     /// Bytes that do not decode as what they claim to be.
     Malformed(Box<loss::Malformed>),
+    /// An operator said that something changed.
+    Annotation(Box<annotation::Annotation>),
     /// Nothing came in: a deadline of the model fired (its changes are in the observation). Its locator has number 0 and is no evidence.
     Deadline,
 }
@@ -121,10 +124,11 @@ impl Classes {
     pub const DEADLINE: Classes = Classes(1 << 18);
     pub const ACTOR: Classes = Classes(1 << 19);
     pub const RTR: Classes = Classes(1 << 20);
-    pub const NETCONF: Classes = Classes(1 << 21);
-    pub const MDB: Classes = Classes(1 << 22);
+    pub const ANNOTATION: Classes = Classes(1 << 21);
+    pub const NETCONF: Classes = Classes(1 << 22);
+    pub const MDB: Classes = Classes(1 << 23);
     /// Every class.
-    pub const ALL: Classes = Classes((1 << 23) - 1);
+    pub const ALL: Classes = Classes((1 << 24) - 1);
 
     /// The union of two sets.
     pub const fn and(self, other: Classes) -> Classes {
@@ -182,6 +186,7 @@ impl EventKind {
             EventKind::Tcp(_) => Classes::TCP,
             EventKind::Gap(_) => Classes::GAP,
             EventKind::Malformed(_) => Classes::MALFORMED,
+            EventKind::Annotation(_) => Classes::ANNOTATION,
             EventKind::Deadline => Classes::DEADLINE,
         }
     }

@@ -5,11 +5,14 @@
 //! because a screen asks it of a million rows. What is filtered answers through [`Facts`], beside its own type.
 
 pub mod events;
+pub mod kept;
 mod parse;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::detect::{Severity, Subject};
 use crate::event::Prefix;
@@ -21,7 +24,7 @@ pub use parse::{FilterError, closest};
 mod tests;
 
 /// What can be asked for by name.
-#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize, Deserialize)]
 pub enum Key {
     Sev,
     Kind,
@@ -164,6 +167,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The filter that looks for `text` as it is.
+    pub fn word(text: &str) -> Filter {
+        parse::quoted(text).parse().unwrap_or_default()
+    }
+
     /// As it was given.
     pub fn as_str(&self) -> &str {
         &self.text

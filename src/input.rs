@@ -9,8 +9,10 @@ pub mod merge;
 pub mod netlink;
 pub mod paste;
 pub mod record;
+pub mod rtr;
 pub mod station;
 pub mod synthetic;
+pub mod vrps;
 
 use crate::event::loss::Gap;
 use crate::event::{Locator, SourceId, SourceInfo, Timestamp};
@@ -29,6 +31,17 @@ pub enum Item<'a> {
         locator: Locator,
         gap: Gap,
     },
+}
+
+impl Item<'_> {
+    /// Its time; a source has none.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Item::Source(_) => None,
+            Item::Record(record) => Some(record.at),
+            Item::Gap { at, .. } => Some(*at),
+        }
+    }
 }
 
 /// Bytes as they came, with time and origin.

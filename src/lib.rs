@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod correlate;
 pub mod decode;
 pub mod detect;
@@ -18,3 +19,4 @@ pub mod input;
 pub mod output;
 pub mod privilege;
 pub mod state;
+pub mod tui;

@@ -5,6 +5,8 @@ pub mod bgpdump;
 pub mod doctor;
 pub mod json;
 pub mod line;
+pub mod log;
+pub mod pages;
 pub mod report;
 pub mod selection;
 pub mod tables;

@@ -129,3 +129,29 @@ pub fn enter(role: Role, needs: &Needs) -> io::Result<&'static str> {
         role => seccomp::confine(role),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::ToSocketAddrs;
+
+    use super::*;
+
+    #[test]
+    fn a_confined_program_looks_names_up_when_it_needs_to() {
+        let needs = Needs {
+            names: true,
+            ..Needs::default()
+        };
+        std::thread::spawn(move || {
+            let mut sandbox = Sandbox::begin(needs).unwrap();
+            sandbox.enclose().unwrap();
+            let told = sandbox.finish().unwrap();
+            assert!(told.contains("no capabilities"), "{told}");
+            let found = ("localhost", 323).to_socket_addrs().unwrap();
+            assert!(found.count() > 0);
+            assert!(Rights::of_this_thread().unwrap().is_empty());
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -9,6 +9,7 @@ pub mod leases;
 pub mod links;
 pub mod neighbors;
 pub mod netconf;
+pub mod oui;
 pub mod rib;
 pub mod routers;
 pub mod routes;
@@ -164,6 +165,7 @@ impl NetState {
             EventKind::Source(_)
             | EventKind::Mdb(_)
             | EventKind::Malformed(_)
+            | EventKind::Annotation(_)
             | EventKind::Deadline => {}
         }
     }

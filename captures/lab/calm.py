@@ -8,22 +8,22 @@ from .dhcp import RA, has_default6, listen
 from .fabric import ASN, Fabric, Plan, four, six
 from .guests import FORGE
 from .net import wait
-from .segment import GATEWAY, PREFIX6, Segment
+from .segment import PREFIX6, Segment
 
 
-@scenario("benign-anycast", "an anycast prefix of two origin ASes: there from the start; one site is drained (withdrawn) for 6 s and comes back")
+@scenario("benign-anycast", "two anycast prefixes of two origin ASes, there from the start (BMP tells both): one site is drained for 6 s and comes back")
 def benign_anycast(net, s):
-    fabric = Fabric(net, s)
-    spb = fabric.routers["spb"]
-    spb.configure("router bgp 64802", "no bgp network import-check", "address-family ipv4 unicast", "network 203.0.113.250/32", "address-family ipv6 unicast", "network 3fff:100:3::/48")
+    fabric = Fabric(net, s, Plan(bmp=("spa", "spb")))
+    site, prefixes = fabric.site(), ("203.0.113.250/32", "3fff:100:3::/48")
+    site.say(*[f"announce route {p} next-hop self" for p in prefixes])
     time.sleep(3)
     fabric.record()
     with s.fault():
-        s.did("site_drained", "spb: 203.0.113.250/32 and 3fff:100:3::/48 (AS64999 and AS64900 announce them too)")
-        spb.configure("router bgp 64802", "address-family ipv4 unicast", "no network 203.0.113.250/32", "address-family ipv6 unicast", "no network 3fff:100:3::/48")
+        s.did("site_drained", "AS64998: both prefixes (AS64999 and AS64900 announce them too)")
+        site.say(*[f"withdraw route {p} next-hop self" for p in prefixes])
         time.sleep(6)
-        s.did("site_returns", "spb")
-        spb.configure("router bgp 64802", "address-family ipv4 unicast", "network 203.0.113.250/32", "address-family ipv6 unicast", "network 3fff:100:3::/48")
+        s.did("site_returns", "AS64998")
+        site.say(*[f"announce route {p} next-hop self" for p in prefixes])
         time.sleep(6)
 
 
@@ -132,19 +132,30 @@ def benign_vip_failover_bgp(net, s):
         time.sleep(9)
 
 
-@scenario("benign-rebind-by-broadcast", "a firewall drops unicast renewals: a guest renews at T2 by broadcast, as it should, and keeps its lease")
+@scenario("benign-rebind-by-broadcast", "a firewall on the router drops unicast renewals: two guests behind a relay renew at T2 by broadcast, as they should, and keep their leases")
 def benign_rebind_by_broadcast(net, s):
-    lan = Segment(net, s, guests=("vm1", "vm2"))
-    lan.server((60, 6, 10))
-    net.drop("dh1", "lab", f'iifname "eth0" ip daddr {GATEWAY} udp dport 67')
-    # Kea reads raw frames: the firewall has to sit in front of them.
-    net.sh("hv", "nft", "add table bridge lab; add chain bridge lab f { type filter hook forward priority 0; policy accept; }; "
-           f"add rule bridge lab f ether type ip ip daddr {GATEWAY} udp dport 67 drop")
-    lan.record()
+    # vm1, vm2 -- hv (relay and router) -- dh1 (server)
+    for name in ("hv", "dh1"):
+        net.ns(name)
+    for guest in ("vm1", "vm2"):
+        net.ns(guest, forward=False)
+        net.cable("hv", f"tap-{guest}", guest, "eth0")
+    net.bridge("hv", "vmbr0", ["tap-vm1", "tap-vm2"])
+    net.cable("hv", "core0", "dh1", "eth0")
+    net.addr("hv", "vmbr0", "203.0.113.193/27")
+    net.addr("hv", "core0", "198.51.100.90/26")
+    net.addr("dh1", "eth0", "198.51.100.91/26")
+    net.ip("dh1", "route", "add", "203.0.113.192/27", "via", "198.51.100.90")
+    s.topology = {"nodes": {"hv": {"relay": True, "giaddr": "203.0.113.193"}, "dh1": {"address": "198.51.100.91"}}, "links": []}
+    net.sh("hv", "nft", "add table inet lab; add chain inet lab f { type filter hook forward priority 0; policy accept; }; add rule inet lab f udp dport 67 drop")
+    daemons.kea4(net, "dh1", "eth0", "203.0.113.192/27", "203.0.113.200 - 203.0.113.210", "203.0.113.193", (40, 6, 10))
+    daemons.dhcrelay(net, "hv", ["vmbr0"], ["core0"], "198.51.100.91")
+    s.record("hv", ["vmbr0", "core0"])
     with s.fault():
         for guest in ("vm1", "vm2"):
             daemons.dhclient(net, guest, "eth0")
-        lan.bound("vm1", "vm2")
+        for guest in ("vm1", "vm2"):
+            wait(f"an address of {guest}", daemons.has_address(net, guest, "eth0"))
         time.sleep(32)
 
 

@@ -235,6 +235,20 @@ class Fabric:
         # Keepalives of every session are seen before anything happens: a capture that starts with the fault knows nothing of what was there.
         time.sleep(self.plan.hold / 3)
 
+    def site(self):
+        """A speaker (ExaBGP, AS64998) that is a customer of spb alone, with sessions of both families."""
+        self.net.ns("site")
+        self.net.cable("site", "sp0", "spb", "cu0")
+        ends = [("192.0.2.32", "192.0.2.33", "31", "ipv4"), ("fd5a:1f:9::1", "fd5a:1f:9::2", "64", "ipv6")]
+        for up, down, length, family in ends:
+            self.net.addr("site", "sp0", f"{down}/{length}")
+            self.net.addr("spb", "cu0", f"{up}/{length}")
+            self.routers["spb"].configure(f"router bgp {ASN['spb']}", f"neighbor {down} remote-as 64998", f"address-family {family} unicast", f"neighbor {down} activate",
+                                          f"neighbor {down} soft-reconfiguration inbound")
+        site = Exabgp(self.net, "site", 64998, "192.0.2.17", [(down, up, ASN["spb"]) for up, down, _, _ in ends])
+        wait("the customer of spb", self.routers["spb"].established(*[down for _, down, _, _ in ends]))
+        return site
+
     def flap_origin(self, protocol, cycles, down, up):
         """The customer withdraws and announces its prefix."""
         cust = self.routers["cust"]

@@ -50,14 +50,8 @@ def origin_flap_at_load(net, s):
           root=kinds("prefix.attribute-oscillation", subject="prefix:3fff:f00:1::/48$"), most=1, **{"not": [PREFIX_FLAP, SESSION, LINK]})
 def med_oscillation_ipv6(net, s):
     fabric = Fabric(net, s, Plan(customer="exabgp", bmp=("spb",)))
-    # A customer of spb alone: MED does not survive a second AS.
-    net.ns("own")
-    net.cable("own", "sp0", "spb", "cu0")
-    net.addr("own", "sp0", "fd5a:1f:9::2/64")
-    net.addr("spb", "cu0", "fd5a:1f:9::1/64")
-    fabric.routers["spb"].configure("router bgp 64802", "neighbor fd5a:1f:9::2 remote-as 64998", "address-family ipv6 unicast", "neighbor fd5a:1f:9::2 activate")
-    own = Exabgp(net, "own", 64998, "192.0.2.17", [("fd5a:1f:9::2", "fd5a:1f:9::1", 64802)])
-    wait("the customer of spb", fabric.routers["spb"].established("fd5a:1f:9::2"))
+    # MED does not survive a second AS.
+    own = fabric.site()
     own.say(f"announce route {FLAPPER6} next-hop self med 10")
     time.sleep(2)
     fabric.record()

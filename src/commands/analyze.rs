@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use anyhow::Context;
+
+use super::annotations;
 use super::inputs::{self, Progress};
 use crate::cli::{AnalyzeOptions, ReportFormat};
 use crate::config::Config;
 use crate::correlate::incident::Incident;
 use crate::detect::Severity;
+use crate::engine::Prepared;
 use crate::engine::rooms::{Room, Rooms, ToldIn};
+use crate::event::Timestamp;
 use crate::filter::Filter;
 use crate::input::merge::InputSet;
+use crate::input::vrps;
 use crate::output::alert::{Alert, Host};
 use crate::output::report::Style;
 use crate::output::selection::Selection;
@@ -19,10 +25,17 @@ use crate::output::{json, report};
 
 /// Analyses the files and prints the report. 1 with `--exit-code` when an incident of warning or above was found.
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
+    if options.tui {
+        return super::replay::run(files, options);
+    }
     let mut inputs = InputSet::open(files, &super::open_options(&options.cut)?)?;
+    let vrps = options.vrps.as_deref().map(vrps::json::read).transpose();
+    let vrps = vrps.context("cannot use --vrps")?;
+    let mut vrps = vrps.as_ref();
     let config = Config::load(&options.mine)?;
     let settings = config.settings(&options.mine);
     let mut rooms = Rooms::new(&settings);
+    rooms.prepare(prepared(&config, options)?);
     let mut told: Vec<ToldIn> = Vec::new();
     let mut writer = Writer::new(options);
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -31,6 +44,10 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     };
     let mut progress = Progress::new(&inputs);
     while let Some(item) = inputs.next() {
+        if let (Some(at), Some(file)) = (item.at(), vrps) {
+            vrps = None;
+            load(file, at, &mut rooms, &mut told);
+        }
         rooms.item(&item, &mut told);
         if !told.is_empty() {
             writer.tell(&mut told, &host, &rooms, &mut out)?;
@@ -87,6 +104,30 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
         .flat_map(|(_, incidents)| selection.incidents(incidents))
         .any(|incident| incident.severity >= Severity::Warning);
     Ok(u8::from(options.exit_code && loud))
+}
+
+/// The VRPs hold from the input's begin on.
+fn load(file: &vrps::json::VrpFile, at: Timestamp, rooms: &mut Rooms, told: &mut Vec<ToldIn>) {
+    let (events, expired) = vrps::events(file, at);
+    rooms.facts(&events, told);
+    if expired > 0 {
+        super::say(&format!(
+            "{expired} of the {} VRPs of --vrps had run out at {at}, when the input begins, and are not used",
+            file.vrps.len()
+        ));
+    }
+}
+
+/// What is known before the first record.
+fn prepared(config: &Config, options: &AnalyzeOptions) -> anyhow::Result<Prepared> {
+    Ok(Prepared {
+        maintenance: config.maintenance.clone(),
+        annotations: match &options.annotations {
+            Some(path) => annotations::read(path)?,
+            None => Vec::new(),
+        },
+        known: config.sentence().into_iter().collect(),
+    })
 }
 
 /// Alerts go out as they become known.

@@ -8,6 +8,7 @@ use crate::correlate::rule::Rule;
 use crate::correlate::rules::RULES;
 use crate::correlate::{survey, timers};
 use crate::detect::Kind;
+use crate::detect::catalogue::matrix::{self, Family, Proof};
 use crate::detect::catalogue::{self, Row, Seen};
 use crate::event::text;
 
@@ -19,7 +20,11 @@ const HEAD: &str = "\
 # What flapscope detects
 
 Generated from `src/detect/catalogue` and `src/correlate/rules.rs` (`BLESS=1 cargo test --test catalogue`); `flapscope explain KIND` prints
-the same. ● an input that shows the kind, ○ one that could: such kinds are named in the contract and not detected yet.
+the same.
+
+The matrix: from which input a kind is detected, for IPv4 (4) and IPv6 (6) where it is about addresses. ● a capture of this repository shows it,
+from that input alone or not without it (`src/detect/catalogue/proofs.txt`, checked by `tests/matrix.rs`); ◐ a unit test shows it; ○ it should
+be seen there, and nothing proves it yet.
 
 ";
 
@@ -74,27 +79,17 @@ pub fn page(kind: Kind) -> String {
 }
 
 fn described(page: &mut String, row: &Row) {
-    if row.implemented {
-        for (title, text) in [
-            ("Detected when", row.logic),
-            ("Source", row.source),
-            ("Looks like it and is not", row.false_alarms),
-        ] {
-            page.push_str(&format!("\n{title}\n"));
-            wrapped(page, text);
-        }
-    } else {
-        page.push_str("\nNamed in the contract, not detected yet\n");
-        wrapped(page, &format!("Would say: {}", row.logic));
+    for (title, text) in [
+        ("Detected when", row.logic),
+        ("Source", row.source),
+        ("Looks like it and is not", row.false_alarms),
+    ] {
+        page.push_str(&format!("\n{title}\n"));
+        wrapped(page, text);
     }
     if !row.seen_in.is_empty() {
-        let title = if row.implemented {
-            "Seen in"
-        } else {
-            "Could be seen in"
-        };
         let names: Vec<&str> = row.seen_in.iter().map(|seen| seen.as_str()).collect();
-        page.push_str(&format!("\n{title}\n  {}\n", names.join(", ")));
+        page.push_str(&format!("\nSeen in\n  {}\n", names.join(", ")));
     }
     if !row.check.is_empty() {
         page.push_str("\nCheck with\n");
@@ -173,19 +168,9 @@ pub fn document() -> String {
         };
         text.push_str(&format!("| [`{kind}`](#{}) |", anchor(*kind)));
         for seen in Seen::ALL {
-            text.push_str(if !row.seen_in.contains(&seen) {
-                " |"
-            } else if row.implemented {
-                " ● |"
-            } else {
-                " ○ |"
-            });
+            text.push_str(&format!(" {} |", cell(row, seen)));
         }
-        text.push_str(if row.implemented {
-            " |\n"
-        } else {
-            " not detected yet |\n"
-        });
+        text.push_str(" |\n");
     }
     causes(&mut text);
     periods(&mut text);
@@ -195,6 +180,27 @@ pub fn document() -> String {
         text.push_str(&format!("\n## {kind}\n\n```text\n{body}```\n"));
     }
     text
+}
+
+/// A cell of the matrix: each family with what proves it.
+fn cell(row: &Row, seen: Seen) -> String {
+    let mark = |family: Option<Family>| {
+        let proven = match matrix::proof(row.kind, seen, family) {
+            Proof::Capture(_) => "●",
+            Proof::UnitTest(_) => "◐",
+            Proof::None => "○",
+        };
+        match family {
+            Some(Family::Ipv4) => format!("4{proven}"),
+            Some(Family::Ipv6) => format!("6{proven}"),
+            None => proven.to_owned(),
+        }
+    };
+    let marks: Vec<String> = matrix::cells(row)
+        .filter(|(of, _)| *of == seen)
+        .map(|(_, family)| mark(family))
+        .collect();
+    marks.join(" ")
 }
 
 /// The causal links as one table, and the survey's links that no row stands for.

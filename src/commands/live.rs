@@ -5,29 +5,45 @@
 //! judged, then the engine finishes. A second ^C does not wait for that. Whoever reads our output may be slow (everything waits) or gone
 //! (the run ends in order, its recording whole). `flapscope record` is the same run, told less.
 
+mod answers;
 mod confine;
 mod desk;
 mod open;
+mod recent;
+mod screen;
+mod service;
 mod signals;
 mod told;
 
+use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch as flag};
 use tokio::time::MissedTickBehavior;
 
+use self::answers::Office;
 use self::desk::Desk;
 use self::open::{Collectors, Confined, Opened};
+use self::screen::LiveScreen;
+use self::service::Service;
 use self::signals::{Asked, INTERRUPTED};
 use self::told::Teller;
 use super::is_broken_pipe;
-use crate::cli::Live;
+use super::screen::Screen;
+use crate::cli::{Live, LiveFormat};
 use crate::config::Config;
+use crate::control::DEFAULT_SOCKET;
+use crate::control::server::{self, Server};
+use crate::engine::Prepared;
 use crate::engine::rooms::Rooms;
 use crate::event::text::sanitized;
 use crate::input::live::{self, LiveItem, SourceIds, now};
 use crate::input::record::{self, Recorder, Ring};
+use crate::tui::Tui;
+use crate::tui::link::link;
+use crate::tui::theme::Look;
 
 /// How often time goes on without items: alerts that wait for quiet are late by this at most.
 const TICK: Duration = Duration::from_millis(50);
@@ -61,6 +77,12 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     if mode == Mode::Tell && to_stdout {
         bail!("alerts and -w - both want standard output; `flapscope record -w -` only records");
     }
+    let server = control_socket(options)?;
+    let served = Live {
+        socket: server.as_ref().map(|server| server.path().to_owned()),
+        ..options.clone()
+    };
+    let options = &served;
     let (stop, stopped) = flag::channel(false);
     let (sender, items) = live::channel();
     let collectors = Collectors {
@@ -71,9 +93,18 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let settings = config.settings(&options.mine);
     // What nobody reads need not be judged, unless the ring waits for incidents.
     let judges = mode == Mode::Tell || options.freeze_on_alert.is_some();
-    let rooms = judges.then(|| Rooms::new(&settings));
+    let mut rooms = judges.then(|| Rooms::new(&settings));
+    if let Some(rooms) = &mut rooms {
+        rooms.prepare(Prepared {
+            maintenance: config.maintenance.clone(),
+            annotations: Vec::new(),
+            known: config.sentence().into_iter().collect(),
+        });
+    }
     let recorder = recorder(options)?;
+    let service = Service::of_environment();
     let opened = Opened::open(options)?;
+    let office = Office::new(host_name(), collectors.ids.clone());
     let mut watched: Vec<String> = config.sentence().into_iter().collect();
     let confined = opened.confine(options, &collectors, &mut watched)?;
     // Its threads are born with the rights that are left.
@@ -86,11 +117,14 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let teller = Teller::new(options.format, mode, host_name());
     let run = Run {
         options,
-        desk: Desk::new(rooms, recorder, teller),
+        config,
+        mode,
+        desk: Desk::new(rooms, recorder, teller, office),
         items,
         stop,
+        service,
     };
-    let code = runtime.block_on(run.watch(collectors, confined, watched));
+    let code = runtime.block_on(run.watch(collectors, confined, server, watched));
     // Threads that sit in a system call must not keep the program.
     runtime.shutdown_background();
     code
@@ -99,9 +133,12 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
 /// A run on its way.
 struct Run<'a> {
     options: &'a Live,
+    config: Config,
+    mode: Mode,
     desk: Desk,
     items: mpsc::Receiver<LiveItem>,
     stop: flag::Sender<bool>,
+    service: Service,
 }
 
 /// Why the watching ends.
@@ -118,17 +155,37 @@ impl Run<'_> {
         mut self,
         collectors: Collectors,
         confined: Confined,
+        server: Option<Server>,
         mut watched: Vec<String>,
     ) -> anyhow::Result<u8> {
-        let mut signals = signals::listen(self.options.headless, || {})?;
+        let screen = wants_screen(self.options, self.mode);
+        let mut signals = signals::listen(self.options.headless, move || {
+            if screen {
+                crate::tui::restore();
+            }
+        })?;
+        let tui = self.screen()?;
         confined.run(&collectors, &mut watched);
         // Only collectors may keep the channel open.
         drop(collectors);
+        let mut socket = None;
+        if let Some(server) = server {
+            watched.push(format!("answering at {}", server.path().display()));
+            let desk = server.run().context("cannot serve the control socket")?;
+            self.desk.publish(desk.news.clone());
+            socket = Some(desk);
+        }
         let begun = self.desk.begin(&watched);
+        self.service.ready();
         let ended = match begun {
-            Ok(()) => self.judge_all(&mut signals).await,
+            Ok(()) => self.judge_all(&mut signals, &mut socket).await,
             Err(error) => Err(error),
         };
+        // The terminal is given back before anything else is done, so that who quits sees it at once.
+        self.desk.without_screen();
+        if let Some(tui) = tui {
+            tui.join().context("the screen")?;
+        }
         // Nobody reads our output: not an error, but the end.
         let ended = match ended {
             Err(error) if is_broken_pipe(&error) => Ended::Unread,
@@ -137,6 +194,7 @@ impl Run<'_> {
         if ended == Ended::Unread {
             self.desk.mute();
         }
+        self.service.stopping();
         let _ = self.stop.send(true); // no receiver: no collector is left
         match self.drain().await.and_then(|()| self.desk.finish()) {
             Err(error) if is_broken_pipe(&error) => {}
@@ -149,8 +207,25 @@ impl Run<'_> {
         })
     }
 
+    /// Takes the terminal, where there is one and nobody asked for lines.
+    fn screen(&mut self) -> anyhow::Result<Option<Tui>> {
+        if !wants_screen(self.options, self.mode) {
+            return Ok(None);
+        }
+        let (publisher, requests, link) = link();
+        let tui = Tui::start(link, look())
+            .context("cannot use the terminal (--headless does without)")?;
+        let screen = LiveScreen::new(Screen::new(publisher, requests), host_name());
+        self.desk.show_on(screen);
+        Ok(Some(tui))
+    }
+
     /// Judges what comes until the end is asked for.
-    async fn judge_all(&mut self, signals: &mut mpsc::Receiver<Asked>) -> anyhow::Result<Ended> {
+    async fn judge_all(
+        &mut self,
+        signals: &mut mpsc::Receiver<Asked>,
+        socket: &mut Option<server::Desk>,
+    ) -> anyhow::Result<Ended> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = tokio::time::sleep_until(end_of(self.options.duration));
@@ -165,23 +240,59 @@ impl Run<'_> {
                     Some(Asked::End { interrupt: false }) | None => return Ok(Ended::InOrder),
                 },
                 () = &mut end => return Ok(Ended::InOrder),
+                // Before the items: clients are few, a flood of items is never over.
+                Some(asked) = next(socket) => {
+                    let answer = self.desk.answer(&asked.request, &asked.who, now());
+                    let _ = asked.reply.send(answer); // it may have left
+                }
                 received = self.items.recv_many(&mut batch, TURN) => {
                     if received == 0 {
                         // Every collector is gone.
                         return Ok(Ended::InOrder);
                     }
                 }
+                request = self.desk.asked() => match request {
+                    Some(request) => self.desk.ask(request),
+                    // The screen was left.
+                    None => return Ok(Ended::InOrder),
+                },
+                () = std::future::ready(()), if self.desk.is_busy() => {}
                 _ = tick.tick() => {}
+                () = self.service.alive() => {}
             }
             self.desk.take(&mut batch)?;
             self.desk.judge(now())?;
+            self.desk.show(now());
         }
     }
 
-    /// Reads again what was read from files (SIGHUP). Whoever reads a file of its own hears of it here.
+    /// Reads again what was read from files (SIGHUP). A file that is wrong changes nothing.
     fn reload(&mut self) -> anyhow::Result<()> {
-        self.desk
-            .note("SIGHUP: nothing was read from a file, so nothing is read again")
+        let read = match Config::load(&self.options.mine) {
+            Ok(read) => read,
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                let note = format!("SIGHUP: {error:#}; the settings stay as they were");
+                return self.desk.note(&note);
+            }
+        };
+        self.desk.set_maintenance(&read.maintenance);
+        let note = match read.sentence() {
+            Some(sentence) => format!("SIGHUP: {sentence}"),
+            None => "SIGHUP: no configuration file, no maintenance windows".to_owned(),
+        };
+        self.desk.note(&note)?;
+        let rest = |config: &Config| Config {
+            maintenance: Vec::new(),
+            ..config.clone()
+        };
+        if rest(&read) != rest(&self.config) {
+            self.desk.note(
+                "SIGHUP: maintenance windows are in force; the rest of what changed needs a restart",
+            )?;
+        }
+        self.config.maintenance = read.maintenance;
+        Ok(())
     }
 
     /// Takes what the collectors still hand over until the last one has ended.
@@ -218,6 +329,49 @@ fn recorder(options: &Live) -> anyhow::Result<Option<Recorder>> {
     let recorder = Recorder::create(&settings)
         .with_context(|| format!("cannot record into {}", path.display()))?;
     Ok(Some(recorder))
+}
+
+/// The control socket: where it was asked for, or where a service usually has it and may.
+fn control_socket(options: &Live) -> anyhow::Result<Option<Server>> {
+    if let Some(path) = &options.socket {
+        let server =
+            Server::bind(path).with_context(|| format!("cannot listen at {}", path.display()))?;
+        return Ok(Some(server));
+    }
+    if !options.headless {
+        return Ok(None);
+    }
+    let path = Path::new(DEFAULT_SOCKET);
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        let _ = std::fs::create_dir(folder); // not ours to make: then the socket is not ours to open either
+    }
+    match Server::bind(path) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) => {
+            // Nobody asked for it: watching matters more.
+            super::say(&format!("no control socket: {}: {error}", path.display()));
+            Ok(None)
+        }
+    }
+}
+
+/// The next request, or never.
+async fn next(socket: &mut Option<server::Desk>) -> Option<server::Asked> {
+    match socket {
+        Some(desk) => desk.asked.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A screen needs a terminal on both sides, and a reader who did not ask for lines.
+fn wants_screen(options: &Live, mode: Mode) -> bool {
+    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    mode == Mode::Tell && terminal && !options.headless && options.format == LiveFormat::Text
+}
+
+/// How a screen is painted on this terminal.
+pub fn look() -> Look {
+    Look::of(|name| std::env::var(name).ok())
 }
 
 /// A day that never comes when no end was asked for.

@@ -58,7 +58,8 @@ struct Watch {
     as_number: Option<u32>,
     router_id: Option<Text>,
     bgp_peers: Vec<Text>,
-    rtr: Option<Text>,
+    rtr: Vec<Text>,
+    rtr_ca: Option<Text>,
     vrps: Option<Text>,
 }
 
@@ -142,12 +143,6 @@ pub(super) fn parse(text: &str) -> Result<Config, Wrong> {
         ));
     }
     let watch = &file.watch;
-    if let (Some(_), Some(vrps)) = (&watch.rtr, &watch.vrps) {
-        return Err(Wrong::new(
-            vrps.span(),
-            "either rtr or vrps: one of them says what is valid",
-        ));
-    }
     if let (Some(first), None) = (watch.bgp_listen.first(), watch.as_number) {
         return Err(Wrong::new(
             first.span(),
@@ -173,7 +168,8 @@ pub(super) fn parse(text: &str) -> Result<Config, Wrong> {
         as_number: watch.as_number,
         router_id: watch.router_id.as_ref().map(one).transpose()?,
         bgp_peers: all(&watch.bgp_peers)?,
-        rtr: watch.rtr.as_ref().map(|rtr| rtr.as_ref().clone()),
+        rtr: all(&watch.rtr)?,
+        rtr_ca: watch.rtr_ca.as_ref().map(|path| path.as_ref().into()),
         vrps: watch.vrps.as_ref().map(|path| path.as_ref().into()),
         socket: file.service.socket.map(Into::into),
         state: file.service.state.map(Into::into),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::changes::Changes;
 use super::incident::{Incident, Rejected};
 use super::rules::{Grade, RULES};
 use crate::detect::finding::Finding;
@@ -67,6 +68,8 @@ pub struct Surroundings<'a> {
     pub net: &'a NetState,
     /// Losses seen so far.
     pub gaps: &'a [(SourceId, Gap)],
+    /// What people announced.
+    pub changes: &'a Changes,
 }
 
 /// Fills in the words of an incident whose findings are in place.
@@ -76,7 +79,8 @@ pub fn complete(incident: &mut Incident, around: &Surroundings<'_>) {
     incident.rejected = rejected(incident, around.visibility);
     incident.blind = blind(incident, around.visibility);
     incident.advice = advice(incident);
-    let (from, to) = span(incident);
+    incident.changes = around.changes.before(incident);
+    let (from, to) = incident.span();
     incident.gaps = around
         .gaps
         .iter()
@@ -84,15 +88,6 @@ pub fn complete(incident: &mut Incident, around: &Surroundings<'_>) {
         .take(16)
         .cloned()
         .collect();
-}
-
-/// First and last time of everything in the incident.
-fn span(incident: &Incident) -> (crate::event::Timestamp, crate::event::Timestamp) {
-    let all = || std::iter::once(&incident.root).chain(incident.chain.iter().map(|e| &e.finding));
-    (
-        all().map(|f| f.first).min().unwrap_or(incident.root.first),
-        all().map(|f| f.last).max().unwrap_or(incident.root.last),
-    )
 }
 
 /// One sentence: what happened to whom, and the worst that followed.
@@ -244,6 +239,14 @@ pub fn headline(finding: &Finding) -> String {
             format!("session to {subject} dies at its first full-size packet{times}")
         }
         Kind::SessionSpeakerRestarted => format!("all sessions of {subject} restarted at once"),
+        Kind::PrefixNexthopUnresolved => format!("next hop {subject} cannot be resolved{times}"),
+        Kind::PrefixBlackholed => format!("{subject} is announced here and ends nowhere{times}"),
+        Kind::AddressUnannounced => {
+            format!("{subject} is configured here and not announced{times}")
+        }
+        Kind::RouteFibMissing => format!("the kernel lacks {subject}, which BGP has{times}"),
+        Kind::RouteFibStale => format!("the kernel keeps {subject}, which BGP lost{times}"),
+        Kind::PrefixZombie => format!("{subject} stays although it was withdrawn{times}"),
         Kind::PrefixPathHunting => {
             format!("the network hunted for paths to {subject} before it was withdrawn")
         }

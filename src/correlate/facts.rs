@@ -137,11 +137,6 @@ fn prefix_of(subject: &Subject) -> Option<Prefix> {
 }
 
 impl Incident {
-    /// Root and effects.
-    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        std::iter::once(&self.root).chain(self.chain.iter().map(|effect| &effect.finding))
-    }
-
     /// Words for its state.
     fn states(&self) -> impl Iterator<Item = &'static str> {
         let life = match self.life {
@@ -152,6 +147,7 @@ impl Incident {
             Some(life),
             self.merged_into.is_some().then_some("merged"),
             self.root.planned.then_some("planned"),
+            self.silenced.is_some().then_some("silenced"),
         ]
         .into_iter()
         .flatten()
@@ -194,6 +190,10 @@ impl Facts for Incident {
         [&self.id, &self.title, &self.impact]
             .into_iter()
             .any(|text| test(Fact::Word(text)))
+            || self
+                .changes
+                .iter()
+                .any(|change| test(Fact::Word(&change.text)))
             || self.findings().any(|finding| finding.text(test))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
-use super::join::{self, Fit, SKEW};
+use super::join::{self, Fit};
 use super::rule::{Book, Grade, Join, Mutation, Rule};
 use super::rules::RULES;
 use crate::detect::finding::MAX_PREFIXES;
@@ -345,7 +345,7 @@ impl Forest {
         if mutual && self.book.has(Mutation::Order) {
             (cause.first, cause_key) < (effect.first, effect_key)
         } else {
-            cause.first <= effect.first + SKEW
+            cause.first <= effect.first + join::lead(cause)
         }
     }
 

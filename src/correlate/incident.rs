@@ -60,6 +60,68 @@ pub struct Incident {
     pub gaps: Vec<(SourceId, Gap)>,
     pub blind: Vec<String>,
     pub advice: Vec<String>,
+    /// Announced changes that it may follow from, nearest first.
+    pub changes: Vec<super::changes::Change>,
+    /// The maintenance window (or annotation) that keeps it at `info`.
+    pub silenced: Option<String>,
+}
+
+impl Incident {
+    /// An incident of one finding, not told yet and without words.
+    pub fn of(root: Finding) -> Incident {
+        let mut affected = AffectedTotals::default();
+        affected.add(&root);
+        Incident {
+            id: id_of(&root),
+            rev: 0,
+            life: Life::Open,
+            merged_into: None,
+            severity: root.severity,
+            opened_at: root.first,
+            updated_at: root.last,
+            resolved_at: None,
+            title: String::new(),
+            impact: String::new(),
+            root,
+            chain: Vec::new(),
+            affected,
+            rejected: Vec::new(),
+            gaps: Vec::new(),
+            blind: Vec::new(),
+            advice: Vec::new(),
+            changes: Vec::new(),
+            silenced: None,
+        }
+    }
+
+    /// Root and effects.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        std::iter::once(&self.root).chain(self.chain.iter().map(|effect| &effect.finding))
+    }
+
+    /// First and last time of everything in it.
+    pub fn span(&self) -> (Timestamp, Timestamp) {
+        (
+            self.findings()
+                .map(|f| f.first)
+                .min()
+                .unwrap_or(self.root.first),
+            self.findings()
+                .map(|f| f.last)
+                .max()
+                .unwrap_or(self.root.last),
+        )
+    }
+
+    /// Something of it is broken now.
+    pub fn is_broken(&self) -> bool {
+        self.findings().any(Finding::is_broken)
+    }
+
+    /// A default route or the last path to a prefix is missing now.
+    pub fn is_outage(&self) -> bool {
+        self.findings().any(Finding::is_outage)
+    }
 }
 
 /// An effect in the chain.

@@ -4,13 +4,25 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::rule::{Join, Window};
-use crate::detect::finding::Finding;
+use crate::detect::finding::{Finding, Reason};
 use crate::detect::subject::Touch;
 use crate::event::{Prefix, Timestamp};
 
 /// An effect may be stamped this much before its cause: netlink stamps are taken in user space and lag packet stamps by up to 100 ms
 /// (measured; design law 7).
 pub const SKEW: Duration = Duration::from_millis(100);
+
+/// A loss of carrier may be stamped this much after it: Linux's link watch tells changes of carrier at most once a second
+/// (net/core/link_watch.c, `linkwatch_nextevent`), while the peer and its BMP notice at once.
+const LINK_WATCH: Duration = Duration::from_secs(1);
+
+/// How much later than its effect this cause may be stamped.
+pub fn lead(cause: &Finding) -> Duration {
+    match (cause.kind.layer(), cause.reason) {
+        ("link", Some(Reason::Carrier)) => SKEW + LINK_WATCH,
+        _ => SKEW,
+    }
+}
 
 /// Whether `cause` and `effect` meet as `join` demands.
 pub fn meets(join: Join, cause: &Finding, effect: &Finding) -> bool {
@@ -65,13 +77,6 @@ pub fn meets(join: Join, cause: &Finding, effect: &Finding) -> bool {
                 _ => false,
             }) || shares_prefixes(cause, effect)
         }
-        Join::NextHop => pair(cause, effect, |a, b| match (a, b) {
-            (Touch::Interface(x), Touch::Interface(y)) => x == y,
-            (Touch::OnLink(net), Touch::Gateway(y)) => net.contains(*y),
-            (Touch::Prefix(net), Touch::Gateway(y)) => !net.is_default() && net.contains(*y),
-            (_, Touch::Gateway(y)) => addr_of(a) == Some(*y),
-            _ => false,
-        }),
         Join::Feed => pair(cause, effect, |a, b| match (a, b) {
             (Touch::Feed(x), Touch::Feed(y)) => x == y,
             (Touch::Peer(x), Touch::Peer(y)) => x == y,
@@ -160,12 +165,12 @@ pub fn overlaps(reach: Duration, cause: &Finding, effect: &Finding) -> bool {
         .max()
         .unwrap_or(cause.last)
         .max(cause.last);
-    cause.first <= effect.first + SKEW && effect.first <= lasted + reach + SKEW
+    cause.first <= effect.first + lead(cause) && effect.first <= lasted + reach + SKEW
 }
 
 /// Fits the effect's occurrences to the cause's. `None` when the effect began before the cause.
 pub fn fit(reach: Duration, cause: &Finding, effect: &Finding) -> Option<Fit> {
-    if effect.first + SKEW < cause.first {
+    if effect.first + lead(cause) < cause.first {
         return None;
     }
     let (mut hits, mut lag) = (0u32, None);
@@ -185,11 +190,12 @@ pub fn fit(reach: Duration, cause: &Finding, effect: &Finding) -> Option<Fit> {
 
 /// The latest occurrence of the cause that `at` can follow: not after it (but for skew), and not longer ago than `reach` unless it still lasts.
 fn latest_cause(cause: &Finding, at: Timestamp, reach: Duration) -> Option<Timestamp> {
+    let lead = lead(cause);
     cause
         .occurrences
         .iter()
         .filter(|o| {
-            o.at <= at + SKEW
+            o.at <= at + lead
                 && (at <= o.at + reach || o.until.is_some_and(|until| at <= until + SKEW))
         })
         .map(|o| o.at)

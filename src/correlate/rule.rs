@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::join::{self, Fit};
 use super::rules::RULES;
@@ -13,7 +13,7 @@ use crate::detect::Kind;
 use crate::detect::finding::Finding;
 
 /// How sure a causal link is.
-#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
     /// Time or statistics only.
@@ -41,8 +41,6 @@ pub enum Join {
     Host,
     /// The same next hop or gateway: the cause's server, gateway or router is the effect's gateway.
     Gateway,
-    /// What leads to the effect's gateway or next hop: it itself, a route or network that contains it, its interface.
-    NextHop,
     /// The same feed, or the router that it comes from.
     Feed,
     /// No object in common: where the cause is about the whole host (its RPKI cache).
@@ -60,7 +58,6 @@ impl Join {
             Join::Prefix => "the same prefix, or one that covers it",
             Join::Host => "the same address, server, client or MAC",
             Join::Gateway => "the same gateway or next hop",
-            Join::NextHop => "the way to the effect's next hop",
             Join::Feed => "the same feed or its router",
             Join::Everywhere => "the same host",
         }

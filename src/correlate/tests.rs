@@ -62,11 +62,13 @@ fn incidents(findings: Vec<Finding>) -> Vec<Incident> {
             ..Visibility::default()
         },
     );
+    let changes = changes::Changes::default();
     let net = NetState::default();
     let around = Surroundings {
         visibility: &visibility,
         net: &net,
         gaps: &[],
+        changes: &changes,
     };
     let mut told = Vec::new();
     for finding in findings {
@@ -209,11 +211,13 @@ fn stream(mut findings: Vec<Finding>, until: f64) -> Vec<Told> {
         Correlator::default(),
         Visibility::default(),
     );
+    let changes = changes::Changes::default();
     let net = NetState::default();
     let around = Surroundings {
         visibility: &visibility,
         net: &net,
         gaps: &[],
+        changes: &changes,
     };
     let mut told = Vec::new();
     let pass =

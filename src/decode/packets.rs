@@ -16,8 +16,11 @@ use super::frame::prefilter::{
 use super::frame::{Link, ethertype, link};
 use super::stats::PacketCounters;
 use super::tcp::{Segment, TcpStreams};
-use super::{Emit, NdContext, Stamp, UdpContext, arp, bfd, dhcp4, dhcp6, malformed, nd};
+use super::{
+    Emit, NdContext, Stamp, UdpContext, annotation, arp, bfd, dhcp4, dhcp6, malformed, nd,
+};
 use crate::event::EventKind;
+use crate::event::annotation::LINK_TYPE;
 use crate::event::frame::Frame;
 use crate::event::loss::{Malformed, Protocol};
 use crate::input::Record;
@@ -54,6 +57,13 @@ impl Packets {
     ) -> Option<&'a [u8]> {
         let (bytes, wire) = (record.bytes, record.wire_len as usize);
         stats.packets += 1;
+        if link_type == LINK_TYPE {
+            match annotation::decode(bytes, record.at) {
+                Some(said) => emit(&stamp.event(EventKind::Annotation(Box::new(said)))),
+                None => stats.unwanted += 1,
+            }
+            return None;
+        }
         let is_cut = wire > bytes.len();
         stats.cut += u64::from(is_cut);
         match link(link_type, bytes) {

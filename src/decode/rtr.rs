@@ -54,7 +54,7 @@ pub fn head(bytes: &[u8]) -> Result<(u8, usize), Option<usize>> {
         kind::END_OF_DATA => length == if version == 0 { 12 } else { 24 },
         kind::ROUTER_KEY => version >= 1 && (32..=MAX_PDU).contains(&length),
         kind::ERROR_REPORT => (16..=MAX_PDU).contains(&length),
-        kind::ASPA => version >= 2 && (12..=MAX_PDU).contains(&length) && length % 4 == 0,
+        kind::ASPA => version >= 2 && (12..=MAX_PDU).contains(&length) && length.is_multiple_of(4),
         _ => false,
     };
     if version <= MAX_VERSION && right {

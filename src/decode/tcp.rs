@@ -369,10 +369,10 @@ impl TcpStreams {
         let held = flow.connection.held();
         let (app, own) = (&mut flow.app, flow.own);
         action(&mut flow.connection, &mut |output| {
-            if let (true, Output::Closed(stamp)) = (own, &output) {
-                if let Some(event) = feed_lost(app, &key, segment, stamp) {
-                    emit(&event);
-                }
+            if let (true, Output::Closed(stamp)) = (own, &output)
+                && let Some(event) = feed_lost(app, &key, segment, stamp)
+            {
+                emit(&event);
             }
             app.take(&key, output, segment, emit);
         });

@@ -7,6 +7,7 @@ mod bgp;
 mod dhcp;
 mod kernel;
 mod lan;
+pub mod matrix;
 
 use super::Kind;
 
@@ -42,9 +43,7 @@ impl Seen {
 #[derive(Debug)]
 pub struct Row {
     pub kind: Kind,
-    /// A detector raises it. What is not implemented is named in the contract and never reported.
-    pub implemented: bool,
-    /// What exactly is detected, with its thresholds; of what is not implemented: what it would be.
+    /// What exactly is detected, with its thresholds.
     pub logic: &'static str,
     /// Where the rule comes from: RFC sections, measured facts, rows (D1, C39 …) of the project's survey.
     pub source: &'static str,
@@ -105,24 +104,10 @@ const fn detected(
 ) -> Row {
     Row {
         kind,
-        implemented: true,
         logic,
         source,
         false_alarms,
         check,
-        seen_in,
-    }
-}
-
-/// A kind that has a name, and no detector yet.
-const fn named(kind: Kind, seen_in: &'static [Seen], logic: &'static str) -> Row {
-    Row {
-        kind,
-        implemented: false,
-        logic,
-        source: "",
-        false_alarms: "",
-        check: &[],
         seen_in,
     }
 }

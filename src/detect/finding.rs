@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::kind::Kind;
 use super::subject::{Subject, Touch};
@@ -22,7 +22,7 @@ pub const MAX_PREFIXES: usize = 4096;
 pub const MAX_FINDINGS: usize = 8192;
 
 /// How much is broken.
-#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize)]
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Info,
@@ -349,6 +349,16 @@ impl Finding {
             None | Some('.' | '!' | '?') => self.explain.clone(),
             Some(_) => format!("{}.", self.explain),
         }
+    }
+
+    /// Something of it is broken now.
+    pub fn is_broken(&self) -> bool {
+        self.ended.is_none() && self.broken != Broken::default()
+    }
+
+    /// A default route or the last path to a prefix is missing now.
+    pub fn is_outage(&self) -> bool {
+        self.ended.is_none() && (self.broken.default_route || self.broken.last_path)
     }
 
     /// A short id that depends on content only: kind, first subject, first time.

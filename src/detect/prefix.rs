@@ -7,16 +7,18 @@
 mod episodes;
 mod excuse;
 mod hunting;
+mod leak;
 mod moved;
 mod origin;
 mod peer;
 pub mod rows;
-mod weather;
+pub(super) mod weather;
+mod zombie;
 
 use crate::event::{Classes, Event, EventKind, Timestamp};
 use crate::state::rib::attributes::What;
 use crate::state::rib::hot::{Alternation, Hot, STATES};
-use crate::state::rib::{Rib, RibId, RouteChange, RouteDelta};
+use crate::state::rib::{Rib, RibEvent, RibId, RouteChange, RouteDelta};
 use crate::state::{NetState, Observation};
 
 use super::{Board, Detector, Kind, Settings};
@@ -46,11 +48,13 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
         paths: Book::new(Kind::PrefixPathOscillation, weather.clone()),
         attributes: Book::new(Kind::PrefixAttributeOscillation, weather.clone()),
         hunting: hunting::Hunts::default(),
-        moved: moved::Moves::new(weather),
+        moved: moved::Moves::new(weather.clone()),
         origin: origin::Origins::new(settings),
+        leaks: leak::Leaks::default(),
         peer: peer::Peers::default(),
         excuses: excuse::Excuses::default(),
     }));
+    detectors.push(Box::new(zombie::Zombies::new(weather)));
 }
 
 /// Where the deltas at hand come from.
@@ -70,6 +74,7 @@ struct Prefixes {
     hunting: hunting::Hunts,
     moved: moved::Moves,
     origin: origin::Origins,
+    leaks: leak::Leaks,
     peer: peer::Peers,
     excuses: excuse::Excuses,
 }
@@ -88,6 +93,9 @@ impl Detector for Prefixes {
         for event in &changes.events {
             self.excuses.rib_event(event, seen.event.at, net);
             self.peer.rib_event(event, net, board);
+            if let RibEvent::Lost { rib, .. } = event {
+                self.leaks.lost(seen.event, *rib, board);
+            }
         }
         if matches!(seen.event.kind, EventKind::Deadline) || changes.routes.is_empty() {
             return;
@@ -111,6 +119,7 @@ impl Detector for Prefixes {
             self.peer.updates(&scene, &changes.routes, board);
         }
         let mass = self.peer.in_mass(id, seen.event.at);
+        let role = leak::sender_role(session, rib);
         for delta in &changes.routes {
             if delta.hot != 0
                 && !mass
@@ -120,6 +129,9 @@ impl Detector for Prefixes {
             }
             self.moved.route(&scene, delta, board);
             self.origin.route(&scene, delta, board);
+            if let Some(role) = role {
+                self.leaks.route(&scene, role, delta, board);
+            }
         }
         if self.flaps.any() {
             let flaps = &self.flaps;

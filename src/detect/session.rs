@@ -241,7 +241,10 @@ impl SessionLosses {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        // What this very listing told to be up and then to be down went down.
+        let just_told = up_for.is_some_and(|up| up <= STARTUP);
         let relisted = observer == Observer::Bmp
+            && !just_told
             && session.views.none_but(Observer::Bmp)
             && net
                 .sessions

@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use super::Engine;
+use super::{Engine, Prepared};
 use crate::correlate::Told;
+use crate::correlate::maintenance::Window;
 use crate::decode::Decoder;
 use crate::detect::Settings;
-use crate::event::{SourceId, SourceInfo, SourceKind, Timestamp};
-use crate::input::Item;
+use crate::event::annotation;
+use crate::event::{Event, SourceId, SourceInfo, SourceKind, Timestamp};
+use crate::input::{Format, Item};
 
 /// Namespaces that are told apart: more than any node runs pods. What later ones say is not judged, as mixing it into another's model
 /// would make routes flap that never moved.
@@ -36,6 +38,7 @@ pub type ToldIn = (usize, Told);
 /// All rooms of a run. There is always a first.
 pub struct Rooms {
     settings: Settings,
+    prepared: Prepared,
     rooms: Vec<Room>,
     /// Which room a source belongs to, where that is not the first; `None` is nowhere.
     of: BTreeMap<SourceId, Option<usize>>,
@@ -47,10 +50,27 @@ impl Rooms {
     pub fn new(settings: &Settings) -> Rooms {
         Rooms {
             settings: settings.clone(),
+            prepared: Prepared::default(),
             rooms: vec![Room::new(settings)],
             of: BTreeMap::new(),
             told: Vec::new(),
         }
+    }
+
+    /// Tells every room, also those to come, what is known before the first event.
+    pub fn prepare(&mut self, prepared: Prepared) {
+        for room in &mut self.rooms {
+            room.engine.prepare(&prepared);
+        }
+        self.prepared = prepared;
+    }
+
+    /// Maintenance windows instead of those before.
+    pub fn set_maintenance(&mut self, windows: &[Window]) {
+        for room in &mut self.rooms {
+            room.engine.set_maintenance(windows.to_vec());
+        }
+        self.prepared.maintenance = windows.to_vec();
     }
 
     /// The rooms, in the order in which they were first heard.
@@ -82,7 +102,9 @@ impl Rooms {
             Some(room) => Some(room),
             None if vacant() => Some(0),
             None if self.rooms.len() < MAX_ROOMS => {
-                self.rooms.push(Room::new(&self.settings));
+                let mut room = Room::new(&self.settings);
+                room.engine.prepare(&self.prepared);
+                self.rooms.push(room);
                 Some(self.rooms.len() - 1)
             }
             None => None,
@@ -96,8 +118,26 @@ impl Rooms {
         }
     }
 
+    /// Every engine with the name of its namespace.
+    pub fn engines(&self) -> Vec<(Option<&str>, &Engine)> {
+        let rooms = self.rooms.iter();
+        rooms
+            .map(|room| (room.label.as_deref(), &room.engine))
+            .collect()
+    }
+
     /// Judges one item.
     pub fn item(&mut self, item: &Item<'_>, out: &mut Vec<ToldIn>) {
+        self.item_seen(item, out, &mut |_, _| {});
+    }
+
+    /// Judges one item; `seen` gets every event decoded from it and the engine that judges it, before it does.
+    pub fn item_seen(
+        &mut self,
+        item: &Item<'_>,
+        out: &mut Vec<ToldIn>,
+        seen: &mut dyn FnMut(&Event, &Engine),
+    ) {
         let source = match item {
             Item::Source(info) => {
                 self.place(info);
@@ -105,6 +145,13 @@ impl Rooms {
             }
             Item::Record(record) => {
                 self.others_advance(record.at, out);
+                if record.format == Format::Packet(annotation::LINK_TYPE) {
+                    // What an operator says is said to all.
+                    for index in 0..self.rooms.len() {
+                        self.item_in(index, item, out, seen);
+                    }
+                    return;
+                }
                 record.source
             }
             Item::Gap { at, source, .. } => {
@@ -117,13 +164,35 @@ impl Rooms {
             Some(None) => return,
             None => 0,
         };
+        self.item_in(index, item, out, seen);
+    }
+
+    fn item_in(
+        &mut self,
+        index: usize,
+        item: &Item<'_>,
+        out: &mut Vec<ToldIn>,
+        seen: &mut dyn FnMut(&Event, &Engine),
+    ) {
         let Some(room) = self.rooms.get_mut(index) else {
             return;
         };
         let (engine, told) = (&mut room.engine, &mut self.told);
-        room.decoder
-            .item(item, &mut |event| engine.handle(event, told));
+        room.decoder.item(item, &mut |event| {
+            seen(event, engine);
+            engine.handle(event, told);
+        });
         collect(index, told, out);
+    }
+
+    /// Hands facts that are no record's (VRPs of a file) to the first room, where BGP is.
+    pub fn facts(&mut self, events: &[Event], out: &mut Vec<ToldIn>) {
+        if let Some(room) = self.rooms.first_mut() {
+            for event in events {
+                room.engine.handle(event, &mut self.told);
+            }
+            collect(0, &mut self.told, out);
+        }
     }
 
     /// An item at `at` comes: whatever any room has to say before it is said first.
@@ -169,9 +238,22 @@ impl Rooms {
 
     /// End of input at `until`, up to when who recorded it watched.
     pub fn conclude(&mut self, until: Option<Timestamp>, out: &mut Vec<ToldIn>) {
+        self.conclude_seen(until, out, &mut |_, _| {});
+    }
+
+    /// The same; `seen` as for [`item_seen`](Self::item_seen).
+    pub fn conclude_seen(
+        &mut self,
+        until: Option<Timestamp>,
+        out: &mut Vec<ToldIn>,
+        seen: &mut dyn FnMut(&Event, &Engine),
+    ) {
         for (index, room) in self.rooms.iter_mut().enumerate() {
             let (engine, told) = (&mut room.engine, &mut self.told);
-            room.decoder.finish(&mut |event| engine.handle(event, told));
+            room.decoder.finish(&mut |event| {
+                seen(event, engine);
+                engine.handle(event, told);
+            });
             collect(index, told, out);
         }
         if let Some(until) = until {

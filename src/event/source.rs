@@ -83,11 +83,19 @@ pub enum OwnFeed {
     Rtr,
     /// A file of VRPs, told as if a cache sent it.
     Vrps,
+    /// The control socket: what operators say.
+    Operator,
 }
 
 impl OwnFeed {
     /// Every one.
-    pub const ALL: [OwnFeed; 4] = [OwnFeed::Bmp, OwnFeed::Bgp, OwnFeed::Rtr, OwnFeed::Vrps];
+    pub const ALL: [OwnFeed; 5] = [
+        OwnFeed::Bmp,
+        OwnFeed::Bgp,
+        OwnFeed::Rtr,
+        OwnFeed::Vrps,
+        OwnFeed::Operator,
+    ];
 
     /// The station that made a source of this kind and interface name.
     pub fn of(kind: SourceKind, interface: Option<&str>) -> Option<OwnFeed> {
@@ -110,6 +118,7 @@ impl OwnFeed {
             OwnFeed::Bgp => "flapscope-bgp",
             OwnFeed::Rtr => "flapscope-rtr",
             OwnFeed::Vrps => "flapscope-vrps",
+            OwnFeed::Operator => "flapscope-operator",
         }
     }
 }

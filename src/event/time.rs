@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Nanoseconds since the Unix epoch (UTC). The core's only notion of time; it comes from events, never from a clock.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Default, Debug)]
@@ -103,6 +103,51 @@ impl Serialize for Timestamp {
     }
 }
 
+/// What [`Display`](fmt::Display) and `Serialize` write, and nothing else.
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        parse(&text).ok_or_else(|| serde::de::Error::custom("not RFC 3339 in UTC with nine digits"))
+    }
+}
+
+fn parse(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    // Years may bear a sign; months and days have two digits each.
+    let (rest, day) = date.rsplit_once('-')?;
+    let (year, month) = rest.rsplit_once('-')?;
+    let (clock, nanos) = time.split_once('.')?;
+    let mut parts = clock
+        .splitn(3, ':')
+        .map(|part| part.parse::<u16>().map(i64::from));
+    let (hour, minute, second) = (
+        parts.next()?.ok()?,
+        parts.next()?.ok()?,
+        parts.next()?.ok()?,
+    );
+    let days = days_from_civil(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)?;
+    let seconds = days
+        .checked_mul(86_400)?
+        .checked_add(hour * 3600 + minute * 60 + second)?;
+    // The first second of the range begins before it: in 128 bits nothing overflows.
+    let all = i128::from(seconds) * 1_000_000_000 + i128::from(nanos.parse::<i64>().ok()?);
+    (nanos.len() == 9).then_some(Timestamp(i64::try_from(all).ok()?))
+}
+
+/// The inverse of [`civil_from_days`].
+fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year.abs() > 10_000 {
+        return None;
+    }
+    let y = year - i64::from(month <= 2);
+    let era = y.div_euclid(400);
+    let yoe = y.rem_euclid(400);
+    let mp = (month + 9) % 12;
+    let doy = (153 * mp + 2) / 5 + day - 1;
+    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    Some(era * 146_097 + doe - 719_468)
+}
+
 /// Days since 1970-01-01 to a proleptic Gregorian date (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
@@ -128,6 +173,21 @@ mod tests {
             "2024-02-29T12:34:56.000000007Z"
         );
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn a_printed_time_reads_back_as_itself() {
+        for nanos in [0, -1, 1_709_210_096_000_000_007, i64::MIN, i64::MAX] {
+            assert_eq!(parse(&Timestamp(nanos).to_string()), Some(Timestamp(nanos)));
+        }
+        for wrong in [
+            "",
+            "2024-02-29",
+            "2024-13-01T00:00:00.000000000Z",
+            "yesterday",
+        ] {
+            assert_eq!(parse(wrong), None);
+        }
     }
 
     #[test]

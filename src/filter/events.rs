@@ -103,6 +103,7 @@ pub fn name(kind: &EventKind) -> &'static str {
         EventKind::Tcp(_) => "tcp",
         EventKind::Gap(_) => "gap",
         EventKind::Malformed(_) => "malformed",
+        EventKind::Annotation(_) => "annotation",
         EventKind::Deadline => "deadline",
     }
 }

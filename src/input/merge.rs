@@ -148,6 +148,16 @@ impl InputSet {
         self.total
     }
 
+    /// The time of what [`next`](Self::next) will give; `None` at the end.
+    pub fn next_at(&mut self) -> Option<Timestamp> {
+        if !self.started {
+            self.start();
+        } else if self.lent {
+            self.move_on();
+        }
+        self.key(*self.order.first()?).map(|(at, _)| at)
+    }
+
     /// The next item, in the order of time. A source is announced before its first record. Lends: an item lives until the next call.
     #[allow(clippy::should_implement_trait)] // an iterator cannot lend
     pub fn next(&mut self) -> Option<Item<'_>> {

@@ -106,6 +106,8 @@ pub struct Recorder {
     /// Up to where the engine was told that time has passed; records from which nothing was decoded do not move it.
     watched: Timestamp,
     trouble: Option<String>,
+    /// Whoever read the recording went away (standard output).
+    unread: bool,
     /// Not told yet.
     news: Vec<String>,
 }
@@ -133,7 +135,18 @@ impl Recorder {
             newest: Timestamp::MIN,
             watched: Timestamp::MIN,
             trouble: None,
+            unread: false,
             news: Vec::new(),
+        })
+    }
+
+    /// Why nothing is recorded any more; `BrokenPipe` when nobody reads it.
+    pub fn ended(&self) -> Option<io::Error> {
+        let trouble = self.trouble.as_deref()?;
+        Some(if self.unread {
+            io::ErrorKind::BrokenPipe.into()
+        } else {
+            io::Error::other(trouble)
         })
     }
 
@@ -409,10 +422,11 @@ impl Recorder {
 
     fn fail(&mut self, error: &io::Error) {
         let trouble = format!(
-            "{}: {error}; recording has ended, watching goes on",
+            "{}: {error}; nothing is recorded any more",
             self.files.current().display()
         );
         self.blocks = Vec::new();
+        self.unread = error.kind() == io::ErrorKind::BrokenPipe;
         self.news.push(trouble.clone());
         self.trouble = Some(trouble);
     }

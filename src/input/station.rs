@@ -52,6 +52,11 @@ impl Clock {
     pub fn at(&self, time: Duration) -> tokio::time::Instant {
         self.0 + time
     }
+
+    /// Waits so long.
+    pub async fn pause(&self, time: Duration) {
+        tokio::time::sleep_until(self.at(self.now() + time)).await;
+    }
 }
 
 /// Opens listening sockets; before privileges are dropped, and without a runtime.

@@ -69,6 +69,19 @@ impl Connection {
         (connection, handshake)
     }
 
+    /// A connection that `remote` wanted to open, and that came to nothing: the call, and a reset with the reason.
+    pub fn refused(
+        remote: SocketAddr,
+        local: SocketAddr,
+        at: Timestamp,
+        why: &str,
+    ) -> Vec<Box<[u8]>> {
+        let (mut connection, mut packets) = Connection::open(remote, local, at);
+        packets.truncate(1);
+        packets.extend(connection.reset_because(Sender::Local, why));
+        packets
+    }
+
     /// The next octets that one end sent, in as many packets as they need.
     pub fn data(&mut self, sender: Sender, bytes: &[u8]) -> Vec<Box<[u8]>> {
         if self.over {

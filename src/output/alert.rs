@@ -5,8 +5,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::correlate::Told;
+use crate::correlate::changes::Change;
 use crate::correlate::incident::{Effect, Incident, Life};
+use crate::correlate::rules::Grade;
 use crate::detect::{Fidelity, Finding, Severity};
+use crate::event::annotation::Annotation;
 use crate::event::source::Unit;
 use crate::event::{Locator, SourceId, Timestamp};
 
@@ -98,6 +101,42 @@ pub struct IncidentView {
     /// Read-only commands that help next.
     #[serde(rename = "try")]
     pub advice: Vec<String>,
+    /// Announced changes that it may follow from, nearest first: `possible`, never more. Absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeView>,
+    /// Name of the maintenance window (or annotation) that keeps it at `info`; absent where none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<String>,
+}
+
+/// An announced change before an incident.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ChangeView {
+    /// `annotation` or `maintenance`.
+    pub kind: String,
+    /// The annotation's text or the window's name.
+    pub text: String,
+    pub from: String,
+    pub until: Option<String>,
+    pub author: Option<String>,
+    /// From the change to the incident's first sign, microseconds.
+    pub lag_us: i64,
+    /// Always `possible`: time proves nothing.
+    pub grade: String,
+    pub because: String,
+}
+
+/// What somebody announced (`flapscope annotate`, `--annotations`).
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct AnnotationView {
+    pub text: String,
+    pub from: String,
+    pub until: Option<String>,
+    /// What it is about, as filters; everything when empty.
+    pub subjects: Vec<String>,
+    pub author: Option<String>,
+    /// It silences what it explains.
+    pub silence: bool,
 }
 
 /// A detector's statement.
@@ -358,6 +397,41 @@ impl IncidentView {
                 .collect(),
             blind: incident.blind.clone(),
             advice: incident.advice.clone(),
+            changes: incident.changes.iter().map(ChangeView::new).collect(),
+            silenced: incident.silenced.clone(),
+        }
+    }
+}
+
+impl ChangeView {
+    fn new(change: &Change) -> ChangeView {
+        ChangeView {
+            kind: change.kind.as_str().to_owned(),
+            text: change.text.clone(),
+            from: change.from.to_string(),
+            until: time(change.until),
+            author: change.author.clone(),
+            lag_us: change.lag_ns / 1000,
+            grade: tag(&Grade::Possible),
+            because: change.because(),
+        }
+    }
+}
+
+impl AnnotationView {
+    /// From what was told.
+    pub fn new(annotation: &Annotation) -> AnnotationView {
+        AnnotationView {
+            text: annotation.text.to_string(),
+            from: annotation.from.to_string(),
+            until: time(annotation.until),
+            subjects: annotation
+                .subjects
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            author: annotation.author.as_ref().map(ToString::to_string),
+            silence: annotation.silence,
         }
     }
 }
@@ -506,6 +580,10 @@ pub struct Report {
     pub clients: Vec<serde_json::Value>,
     pub gaps: Vec<GapView>,
     pub blind: Vec<String>,
+    /// Annotations, in the order in which they were told.
+    pub annotations: Vec<AnnotationView>,
+    /// Where what was known before came from: configuration file, baselines.
+    pub known: Vec<String>,
 }
 
 /// An input.

@@ -1,8 +1,8 @@
 //! The report as one JSON document, and its schemas.
 
 use super::alert::{
-    Alert, CountsView, FindingView, GapView, IncidentView, InputView, ListedFinding, REPORT_SCHEMA,
-    Report, SpanView, severity, time,
+    Alert, AnnotationView, CountsView, FindingView, GapView, IncidentView, InputView,
+    ListedFinding, REPORT_SCHEMA, Report, SpanView, severity, time,
 };
 use super::selection::Selection;
 use crate::correlate::incident::Incident;
@@ -19,7 +19,6 @@ pub fn report(
     records: u64,
     selection: &Selection,
 ) -> Report {
-    let counts = engine.counts();
     let most = selection.top.max(TOP);
     Report {
         schema: REPORT_SCHEMA.to_owned(),
@@ -29,19 +28,7 @@ pub fn report(
             from: time(engine.from()),
             to: time(engine.from().map(|_| engine.now())),
         },
-        counts: CountsView {
-            records,
-            events: counts.events,
-            netlink: counts.netlink,
-            bgp: counts.bgp,
-            bmp: counts.bmp,
-            bfd: counts.bfd,
-            dhcp: counts.dhcp,
-            lan: counts.lan,
-            tcp: counts.tcp,
-            malformed: counts.malformed,
-            gaps: counts.gaps,
-        },
+        counts: counts(engine, records),
         incidents: selection
             .incidents(incidents)
             .iter()
@@ -70,6 +57,8 @@ pub fn report(
             .map(|(source, gap)| GapView::new(*source, gap))
             .collect(),
         blind: engine.blind_spots(),
+        annotations: engine.annotations().map(AnnotationView::new).collect(),
+        known: engine.known().to_vec(),
     }
 }
 
@@ -132,6 +121,24 @@ fn add(mut all: Report, one: Report) -> Report {
         }
     }
     all
+}
+
+/// How much was seen.
+pub fn counts(engine: &Engine, records: u64) -> CountsView {
+    let counts = engine.counts();
+    CountsView {
+        records,
+        events: counts.events,
+        netlink: counts.netlink,
+        bgp: counts.bgp,
+        bmp: counts.bmp,
+        bfd: counts.bfd,
+        dhcp: counts.dhcp,
+        lan: counts.lan,
+        tcp: counts.tcp,
+        malformed: counts.malformed,
+        gaps: counts.gaps,
+    }
 }
 
 fn row(row: &impl serde::Serialize) -> serde_json::Value {

@@ -24,15 +24,30 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Whether the event is a source: no fact of its own, but its name is in every line that follows.
+    pub fn learn(&mut self, event: &Event) -> bool {
+        let EventKind::Source(info) = &event.kind else {
+            return false;
+        };
+        let kind = tag(&info.kind);
+        self.names.insert(
+            info.id,
+            info.interface.as_deref().map_or(kind, str::to_owned),
+        );
+        true
+    }
+
+    /// The name of an event's source, and what happened.
+    pub fn parts(&self, event: &Event) -> (String, String) {
+        let name = self.names.get(&event.source).map_or("-", String::as_str);
+        let mut text = String::new();
+        let _ = what(&mut text, &event.kind); // a String takes all
+        (name.to_owned(), text)
+    }
+
     /// Writes one event as a line: time, place, source, protocol, what.
     pub fn write(&mut self, event: &Event, out: &mut impl io::Write) -> io::Result<()> {
-        if let EventKind::Source(info) = &event.kind {
-            // No fact of its own; its name is in every line that follows.
-            let kind = tag(&info.kind);
-            self.names.insert(
-                info.id,
-                info.interface.as_deref().map_or(kind, str::to_owned),
-            );
+        if self.learn(event) {
             return Ok(());
         }
         self.line.clear();
@@ -129,6 +144,14 @@ fn rtr(line: &mut String, message: &RtrMessage) -> fmt::Result {
 fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
     match kind {
         EventKind::Source(_) | EventKind::Deadline => Ok(()),
+        EventKind::Annotation(said) => {
+            write!(line, "ANNOTATION {:?} from {}", said.text, said.from)?;
+            option(line, " until ", said.until)?;
+            option(line, " by ", said.author.as_ref())?;
+            said.subjects
+                .iter()
+                .try_for_each(|subject| write!(line, " {subject}"))
+        }
         EventKind::Link(link) => {
             write!(
                 line,

@@ -166,6 +166,7 @@ pub fn render(
         .collect();
     notes(&mut page, &quiet);
     tables(&mut page, engine, selection);
+    announced(&mut page, engine, top);
     let gaps = engine.gaps();
     if !gaps.is_empty() {
         page.heading("GAPS");
@@ -186,6 +187,37 @@ pub fn render(
         }
     }
     page.out
+}
+
+/// What people said, on the timeline of the report.
+fn announced(page: &mut Page, engine: &Engine, top: usize) {
+    let all: Vec<_> = engine.annotations().collect();
+    if all.is_empty() {
+        return;
+    }
+    page.heading("ANNOUNCED");
+    for said in all.iter().rev().take(top).rev() {
+        let until = said
+            .until
+            .map(|until| format!(" – {}", clock(until)))
+            .unwrap_or_default();
+        let head = format!("  {}{until}  ", day_and_clock(said.from));
+        let mut text = format!("\"{}\"", said.text);
+        if let Some(author) = &said.author {
+            let _ = write!(text, " by {author}"); // a String takes all
+        }
+        for subject in &said.subjects {
+            let _ = write!(text, " · {subject}");
+        }
+        if said.silence {
+            text.push_str(" · silences what it explains");
+        }
+        let width = head.width();
+        page.wrapped(&head, width, &text, None);
+    }
+    if all.len() > top {
+        page.line(&format!("  … and {} before", all.len() - top));
+    }
 }
 
 fn summary(page: &mut Page, engine: &Engine, incidents: &[Incident], inputs: &[InputView]) {
@@ -228,6 +260,9 @@ fn summary(page: &mut Page, engine: &Engine, incidents: &[Incident], inputs: &[I
         n => format!("{n} incidents: {}.", tally(incidents)),
     };
     page.line(&format!("           {verdict}"));
+    for sentence in engine.known() {
+        page.wrapped("           ", 11, sentence, Some(Role::Muted));
+    }
     for input in inputs {
         for note in &input.notes {
             page.wrapped(
@@ -285,6 +320,21 @@ fn incident(page: &mut Page, incident: &Incident) {
             .iter()
             .all(|later| later.depth < effect.depth);
         self::effect(page, incident.root.first, effect, last);
+    }
+    for (n, change) in incident.changes.iter().enumerate() {
+        let head = if n == 0 { "  CHANGE  " } else { "          " };
+        let text = format!(
+            "{}  possible cause: {}",
+            clock(change.from),
+            change.because()
+        );
+        page.wrapped(head, 10, &text, None);
+    }
+    if let Some(window) = &incident.silenced {
+        let text = format!(
+            "\"{window}\" was announced and covers all of this: told at info, it wakes nobody"
+        );
+        page.wrapped("  SILENT  ", 10, &text, None);
     }
     for (n, rejected) in incident.rejected.iter().enumerate() {
         let head = if n == 0 { "  NOT     " } else { "          " };

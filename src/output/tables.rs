@@ -1,8 +1,10 @@
 //! The report's tables as cells of text: unstable prefixes, sessions, DHCP servers and clients.
 
 use super::selection::Selection;
+use crate::detect::prefix::rows::{PrefixRow, SessionRow};
 use crate::engine::Engine;
 use crate::output::report::clock;
+use crate::state::leases::rows::{ClientRow, ServerRow};
 
 /// A table with all its cells as text.
 pub struct Table {
@@ -39,183 +41,194 @@ fn table(
     }
 }
 
-fn prefixes(engine: &Engine, selection: &Selection) -> Table {
-    let rows = selection
-        .prefixes(engine)
+/// Heads of [`prefix_cells`].
+pub const PREFIX_HEAD: [&str; 11] = [
+    "prefix",
+    "peer",
+    "withdrawn",
+    "announced",
+    "changed",
+    "duplicates",
+    "every",
+    "penalty (frr)",
+    "damped by",
+    "until (frr)",
+    "origin",
+];
+
+/// A prefix of a peer.
+pub fn prefix_cells(row: &PrefixRow) -> Vec<String> {
+    let frr = row.damping.first();
+    let until = frr
+        .filter(|d| d.suppressed)
+        .and_then(|d| d.reuse_at)
+        .map(clock);
+    let by: Vec<&str> = row
+        .damping
         .iter()
-        .map(|row| {
-            let frr = row.damping.first();
-            let until = frr
-                .filter(|d| d.suppressed)
-                .and_then(|d| d.reuse_at)
-                .map(clock);
-            let by: Vec<&str> = row
-                .damping
-                .iter()
-                .filter(|d| d.suppressed)
-                .map(|d| d.profile)
-                .collect();
-            vec![
-                row.prefix.to_string(),
-                row.peer.to_string(),
-                row.withdrawals.to_string(),
-                row.announcements.to_string(),
-                row.attr_changes.to_string(),
-                row.duplicates.to_string(),
-                cell(row.period.map(|p| format!("{p:.1} s")).unwrap_or_default()),
-                frr.map(|d| d.penalty.to_string()).unwrap_or_default(),
-                cell(by.join(",")),
-                cell(until.unwrap_or_default()),
-                cell(row.origin.map(|asn| format!("AS{asn}")).unwrap_or_default()),
-            ]
-        })
+        .filter(|d| d.suppressed)
+        .map(|d| d.profile)
         .collect();
-    let head = &[
-        "prefix",
-        "peer",
-        "withdrawn",
-        "announced",
-        "changed",
-        "duplicates",
-        "every",
-        "penalty (frr)",
-        "damped by",
-        "until (frr)",
-        "origin",
-    ];
+    vec![
+        row.prefix.to_string(),
+        row.peer.to_string(),
+        row.withdrawals.to_string(),
+        row.announcements.to_string(),
+        row.attr_changes.to_string(),
+        row.duplicates.to_string(),
+        cell(row.period.map(|p| format!("{p:.1} s")).unwrap_or_default()),
+        frr.map(|d| d.penalty.to_string()).unwrap_or_default(),
+        cell(by.join(",")),
+        cell(until.unwrap_or_default()),
+        cell(row.origin.map(|asn| format!("AS{asn}")).unwrap_or_default()),
+    ]
+}
+
+fn prefixes(engine: &Engine, selection: &Selection) -> Table {
+    let rows = selection.prefixes(engine);
+    let rows = rows.iter().map(prefix_cells).collect();
     table(
         "UNSTABLE PREFIXES (damping in observe mode: what a router with that profile would do)",
-        head,
+        &PREFIX_HEAD,
         rows,
         selection.top,
     )
+}
+
+/// Heads of [`session_cells`].
+pub const SESSION_HEAD: [&str; 10] = [
+    "peer", "as", "local", "state", "since", "losses", "hold", "received", "sent", "seen by",
+];
+
+/// A BGP session.
+pub fn session_cells(row: &SessionRow) -> Vec<String> {
+    let named = |asn: Option<u32>| asn.map(|asn| format!("AS{asn}")).unwrap_or_default();
+    vec![
+        row.remote.to_string(),
+        cell(named(row.remote_as)),
+        row.local.to_string(),
+        row.state.to_owned(),
+        clock(row.since),
+        row.downs.to_string(),
+        cell(row.hold_time.map(|s| format!("{s} s")).unwrap_or_default()),
+        row.prefixes_received.to_string(),
+        row.prefixes_sent.to_string(),
+        cell(row.observers.join(",")),
+    ]
 }
 
 fn sessions(engine: &Engine, selection: &Selection) -> Table {
-    let named = |asn: Option<u32>| asn.map(|asn| format!("AS{asn}")).unwrap_or_default();
-    let rows = selection
-        .sessions(engine, selection.top.saturating_add(1))
-        .iter()
-        .map(|row| {
-            vec![
-                row.remote.to_string(),
-                cell(named(row.remote_as)),
-                row.local.to_string(),
-                row.state.to_owned(),
-                clock(row.since),
-                row.downs.to_string(),
-                cell(row.hold_time.map(|s| format!("{s} s")).unwrap_or_default()),
-                row.prefixes_received.to_string(),
-                row.prefixes_sent.to_string(),
-                cell(row.observers.join(",")),
-            ]
-        })
-        .collect();
-    let head = &[
-        "peer", "as", "local", "state", "since", "losses", "hold", "received", "sent", "seen by",
-    ];
-    table("BGP SESSIONS", head, rows, selection.top)
+    let rows = selection.sessions(engine, selection.top.saturating_add(1));
+    let rows = rows.iter().map(session_cells).collect();
+    table("BGP SESSIONS", &SESSION_HEAD, rows, selection.top)
+}
+
+/// Heads of [`server_cells`].
+pub const SERVER_HEAD: [&str; 10] = [
+    "server",
+    "mac",
+    "offers",
+    "acks",
+    "naks",
+    "leases",
+    "lease time",
+    "routers",
+    "dns",
+    "last seen",
+];
+
+/// A DHCP server.
+pub fn server_cells(server: &ServerRow) -> Vec<String> {
+    let named = server.address.as_ref().map(ToString::to_string);
+    vec![
+        cell(named.unwrap_or_else(|| server.id.clone())),
+        cell(server.mac.map(|mac| mac.to_string()).unwrap_or_default()),
+        server.offers.to_string(),
+        server.acks.to_string(),
+        server.naks.to_string(),
+        server.leases.to_string(),
+        cell(server.lease_time.map(lease).unwrap_or_default()),
+        cell(joined(&server.routers)),
+        cell(joined(&server.dns)),
+        clock(server.last),
+    ]
 }
 
 fn servers(engine: &Engine, selection: &Selection) -> Table {
-    let rows = selection
-        .servers(engine)
-        .iter()
-        .map(|server| {
-            vec![
-                cell(
-                    server
-                        .address
-                        .as_ref()
-                        .map_or_else(|| server.id.clone(), ToString::to_string),
-                ),
-                cell(server.mac.map(|mac| mac.to_string()).unwrap_or_default()),
-                server.offers.to_string(),
-                server.acks.to_string(),
-                server.naks.to_string(),
-                server.leases.to_string(),
-                cell(server.lease_time.map(lease).unwrap_or_default()),
-                cell(joined(&server.routers)),
-                cell(joined(&server.dns)),
-                clock(server.last),
-            ]
-        })
-        .collect();
-    table(
-        "DHCP SERVERS",
-        &[
-            "server",
-            "mac",
-            "offers",
-            "acks",
-            "naks",
-            "leases",
-            "lease time",
-            "routers",
-            "dns",
-            "last seen",
-        ],
-        rows,
-        selection.top,
-    )
+    let rows = selection.servers(engine);
+    let rows = rows.iter().map(server_cells).collect();
+    table("DHCP SERVERS", &SERVER_HEAD, rows, selection.top)
+}
+
+/// Heads of [`client_cells`].
+pub const CLIENT_HEAD: [&str; 13] = [
+    "client",
+    "who",
+    "made by",
+    "via (relay, port)",
+    "first seen",
+    "asked",
+    "acks",
+    "naks",
+    "declines",
+    "last",
+    "lease",
+    "until",
+    "fingerprint (option 55 or 6)",
+];
+
+/// A DHCP client.
+pub fn client_cells(client: &ClientRow) -> Vec<String> {
+    let who: Option<String> = [&client.hostname, &client.vendor_class]
+        .into_iter()
+        .flatten()
+        .map(ToString::to_string)
+        .reduce(|name, class| format!("{name} ({class})"));
+    let lease = client.lease.as_ref();
+    let until = lease.and_then(|lease| lease.until).map(clock);
+    vec![
+        cell(client.id.clone()),
+        cell(who.unwrap_or_default()),
+        cell(client.oui.clone().unwrap_or_default()),
+        cell(via(client)),
+        clock(client.first),
+        (client.discovers + client.requests).to_string(),
+        client.acks.to_string(),
+        client.naks.to_string(),
+        client.declines.to_string(),
+        cell(last_words(client)),
+        cell(lease.map(|l| l.address.to_string()).unwrap_or_default()),
+        cell(until.unwrap_or_default()),
+        cell(client.fingerprint.clone()),
+    ]
 }
 
 fn clients(engine: &Engine, selection: &Selection) -> Table {
-    let rows = selection
-        .clients(engine)
-        .iter()
-        .map(|client| {
-            let who = client
-                .hostname
-                .as_ref()
-                .or(client.vendor_class.as_ref())
-                .map(ToString::to_string);
-            vec![
-                cell(client.id.clone()),
-                cell(who.unwrap_or_default()),
-                (client.discovers + client.requests).to_string(),
-                client.acks.to_string(),
-                client.naks.to_string(),
-                client.declines.to_string(),
-                cell(
-                    client
-                        .lease
-                        .as_ref()
-                        .map(|l| l.address.to_string())
-                        .unwrap_or_default(),
-                ),
-                cell(
-                    client
-                        .lease
-                        .as_ref()
-                        .and_then(|l| l.until)
-                        .map(clock)
-                        .unwrap_or_default(),
-                ),
-                cell(client.fingerprint.clone()),
-            ]
-        })
-        .collect();
-    table(
-        "DHCP CLIENTS",
-        &[
-            "client",
-            "who",
-            "asked",
-            "acks",
-            "naks",
-            "declines",
-            "lease",
-            "until",
-            "fingerprint (option 55)",
-        ],
-        rows,
-        selection.top,
-    )
+    let rows = selection.clients(engine);
+    let rows = rows.iter().map(client_cells).collect();
+    table("DHCP CLIENTS", &CLIENT_HEAD, rows, selection.top)
+}
+
+/// The relays on the way, the one next to the client first, and the port that the first one names.
+fn via(client: &ClientRow) -> String {
+    let port = client.circuit_id.as_ref().or(client.remote_id.as_ref());
+    match (joined(&client.relays), port) {
+        (relays, None) => relays,
+        (relays, Some(port)) if relays.is_empty() => port.to_string(),
+        (relays, Some(port)) => format!("{relays} {port}"),
+    }
+}
+
+/// What it asked last, and what it got.
+fn last_words(client: &ClientRow) -> String {
+    match (client.asked, client.got) {
+        (Some(asked), Some(got)) => format!("{asked}, {got}"),
+        (asked, got) => asked.or(got).unwrap_or_default().to_owned(),
+    }
 }
 
 /// An empty cell is a dash: a hole in a table looks like a mistake.
-fn cell(text: String) -> String {
+pub fn cell(text: String) -> String {
     if text.is_empty() {
         "-".to_owned()
     } else {

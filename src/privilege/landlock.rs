@@ -130,3 +130,70 @@ fn allow(
     };
     rules.add_rule(PathBeneath::new(opened, access))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_needed_cannot_be_read_written_or_called() {
+        if kernel_abi().is_none() {
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("flapscope-lock-{}", std::process::id()));
+        let (mine, others) = (folder.join("mine"), folder.join("others"));
+        fs::create_dir_all(&mine).unwrap();
+        fs::create_dir_all(&others).unwrap();
+        fs::write(others.join("secret"), "x").unwrap();
+        let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [cache, other] = listeners.each_ref().map(|l| l.local_addr().unwrap());
+        let needs = Needs {
+            write: vec![mine.clone()],
+            connect: vec![cache.port()],
+            ..Needs::default()
+        };
+        let ports_too = kernel_abi() >= Some(4);
+        std::thread::spawn(move || {
+            let told = enclose(&needs).unwrap();
+            assert!(told.starts_with("Landlock (ABI "), "{told}");
+            let file = mine.join("ring");
+            fs::write(&file, "octets").unwrap();
+            fs::rename(&file, mine.join("kept")).unwrap();
+            fs::remove_file(mine.join("kept")).unwrap();
+            assert!(fs::write(others.join("new"), "x").is_err());
+            assert!(fs::read_to_string(others.join("secret")).is_err());
+            assert!(fs::read_to_string("/etc/passwd").is_err());
+            assert!(fs::read_to_string("/proc/thread-self/net/dev").is_ok());
+            assert!(fs::read_dir("/sys/class/net/lo").is_ok());
+            assert!(TcpStream::connect(cache).is_ok());
+            if ports_too {
+                assert!(TcpStream::connect(other).is_err());
+                assert!(TcpListener::bind("127.0.0.1:0").is_err());
+            }
+        })
+        .join()
+        .unwrap();
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn names_are_looked_up_only_where_that_is_needed() {
+        if kernel_abi().is_none() {
+            return;
+        }
+        let needs = Needs {
+            names: true,
+            ..Needs::default()
+        };
+        std::thread::spawn(move || {
+            enclose(&needs).unwrap();
+            assert!(fs::read_dir("/etc").is_ok());
+            assert!(fs::write("/etc/flapscope-test", "x").is_err());
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -212,11 +212,14 @@ pub fn confine(role: Role) -> io::Result<&'static str> {
     let program = compile(role, arch)?;
     match seccompiler::apply_filter(&program) {
         Ok(()) => Ok("seccomp"),
-        // Built without CONFIG_SECCOMP_FILTER: EINVAL; an older container runtime may hide the call: ENOSYS.
+        // Built without CONFIG_SECCOMP_FILTER: EINVAL; a service manager or container runtime may forbid the call.
         Err(seccompiler::Error::Seccomp(error))
-            if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) =>
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EINVAL | libc::ENOSYS | libc::EPERM)
+            ) =>
         {
-            Ok("no seccomp (this kernel has none)")
+            Ok("no seccomp (not available here)")
         }
         Err(error) => Err(io::Error::other(error)),
     }

@@ -231,6 +231,11 @@ impl Leases {
         (lease.client == m.client).then_some(scope)
     }
 
+    /// Whether a message passes by the relay through which its lease was granted.
+    pub fn past_relay(&self, m: &Message) -> bool {
+        self.home(m).is_some()
+    }
+
     fn count(&mut self, scope: ScopeId, event: &Event, m: &Message, out: &mut Vec<LeaseDelta>) {
         if m.verb == Verb::Other {
             return;
@@ -377,6 +382,7 @@ impl Leases {
             self.terms.entry(term).or_insert(grant.prefix);
         }
         let renewal = matches!(asked, Some(Verb::Renew | Verb::Rebind | Verb::Reboot));
+        let relayed = !m.is_direct() || self.homes.get(&m.client) == Some(&scope);
         let old = self.remove(scope, grant.prefix);
         let mut lease = Lease {
             client: m.client.clone(),
@@ -431,7 +437,7 @@ impl Leases {
             self.remove(scope, prefix);
         }
         self.ends.insert((lease.until, scope, grant.prefix));
-        if !m.is_direct() && self.homes.len() < MAX_LEASES {
+        if relayed && self.homes.len() < MAX_LEASES {
             self.homes.insert(m.client.clone(), scope);
         }
         self.leases.insert((scope, grant.prefix), lease);
@@ -515,11 +521,12 @@ impl Leases {
         }
     }
 
-    /// Leases of each server, for reports.
-    fn held(&self) -> BTreeMap<(ScopeId, IpAddr), &Lease> {
-        self.leases
-            .iter()
-            .map(|((scope, prefix), lease)| ((*scope, prefix.addr()), lease))
-            .collect()
+    /// The lease of an address, or of the delegated prefix that begins with it.
+    fn held_at(&self, scope: ScopeId, addr: IpAddr) -> Option<&Lease> {
+        let longest = Prefix::host(addr).len();
+        (1..=longest).rev().find_map(|len| {
+            let prefix = Prefix::new(addr, len);
+            self.lease(scope, prefix).filter(|_| prefix.addr() == addr)
+        })
     }
 }

@@ -220,6 +220,11 @@ impl Rib {
         self.table.iter()
     }
 
+    /// At most `most` records, from the `from`th on: a table is looked through in parts.
+    pub fn part(&self, from: usize, most: usize) -> impl Iterator<Item = (Slot, &Cold)> {
+        self.table.part(from, most)
+    }
+
     /// Keys ever seen.
     pub fn known(&self) -> usize {
         self.table.len()
@@ -248,6 +253,8 @@ pub struct Ribs {
     routes: usize,
     /// See [`Ribs::is_internet`].
     internet: bool,
+    /// Public AS numbers whose updates MRT recorded, until there are [`COLLECTOR_PEERS`].
+    recorded_peers: BTreeSet<u32>,
     ends: BTreeSet<(Timestamp, RibId)>,
     /// Routes not tracked because the tables are full.
     pub refused: u64,
@@ -257,6 +264,9 @@ pub struct Ribs {
 /// own routes share few paths and communities (the 360 prefixes of our labs come with under 20 sets), five minutes of RIS updates bring
 /// tens of thousands, a full table more.
 const INTERNET_SETS: usize = 4_096;
+/// Updates of so many public neighbor ASes in MRT records were recorded by a route collector or at an exchange: RIS's and RouteViews'
+/// smallest have a dozen; a router with three public neighbors sees the Internet too.
+const COLLECTOR_PEERS: usize = 3;
 
 impl Ribs {
     /// A RIB by its handle.
@@ -360,7 +370,7 @@ impl Ribs {
         session_deltas: &[SessionDelta],
         out: &mut RibDeltas,
     ) {
-        self.internet |= self.attributes.len() >= INTERNET_SETS;
+        self.internet |= self.attributes.len() >= INTERNET_SETS || self.attributes.is_public();
         self.sweep();
         for delta in session_deltas {
             self.session_change(event, sessions, delta, out);
@@ -623,6 +633,16 @@ impl Ribs {
         if self.by_session.len() <= index {
             self.by_session
                 .resize(index + 1, [u32::MAX; RibKind::COUNT * 2]);
+        }
+        if kind == RibKind::Mrt && !self.internet {
+            let (from, to) = (
+                session.ends[current.sender & 1].asn,
+                session.ends[1 - (current.sender & 1)].asn,
+            );
+            if from != to && attributes::is_public(from) {
+                self.recorded_peers.insert(from);
+            }
+            self.internet = self.recorded_peers.len() >= COLLECTOR_PEERS;
         }
         let id = RibId(self.ribs.len() as u32);
         *self

@@ -435,7 +435,10 @@ impl Vrps {
         let first = !cache.complete;
         (cache.session, cache.serial, cache.complete) = (session, serial, true);
         cache.fresh_at = Some(at);
-        cache.expires_at = Some(at + timers.unwrap_or(Timers::DEFAULT).lifetime());
+        let timers = timers.unwrap_or(Timers::DEFAULT);
+        // A file without a time of its own holds until it is replaced.
+        let lasts = cache.is_file && timers.expire == u32::MAX;
+        cache.expires_at = (!lasts).then(|| at + timers.lifetime());
         (cache.lost_at, cache.why) = (None, None);
         cache.asked_all = false;
         let full = answer.full;

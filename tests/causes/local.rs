@@ -45,6 +45,17 @@ pub fn all() -> Vec<Scene> {
         "a link that fails after its session is not the cause",
         &[wan(LinkCarrierLost), down("192.0.2.1", 0.5)],
     ));
+    let mut watch = Scene::new("the kernel tells a loss of carrier up to a second late");
+    let late = watch.root(wan(LinkCarrierLost).why(Reason::Carrier));
+    watch.caused(down("192.0.2.1", 0.2), late, "link-down-drops-session");
+    all.push(watch);
+    all.push(apart(
+        "but not later than that",
+        &[
+            wan(LinkCarrierLost).why(Reason::Carrier).later(1.0),
+            down("192.0.2.1", 0.2),
+        ],
+    ));
     let bfd = |peer: &str, seconds| f(BfdDown, &format!("peer:{peer}"), seconds).reach(1);
     all.extend(pair(
         "link-down-drops-bfd",
@@ -209,8 +220,7 @@ pub fn all() -> Vec<Scene> {
         flaps("203.0.113.8/32", 2.0),
         20.0,
     ));
-    let announced =
-        |prefix: &str, seconds| f(PrefixBlackholed, &format!("prefix:{prefix}"), seconds);
+    let announced = |prefix: &str, seconds| f(PrefixZombie, &format!("prefix:{prefix}"), seconds);
     all.extend(pair(
         "address-gone-but-announced",
         vip(AddressRemoved),

@@ -4,7 +4,7 @@ use flapscope::detect::Kind::*;
 use flapscope::detect::finding::Reason;
 
 use crate::local::session;
-use crate::scene::{F, Scene, anywhere, apart, f, pair};
+use crate::scene::{F, Scene, anywhere, apart, at, f, pair};
 
 const TABLE: &[&str] = &["203.0.113.0/25", "203.0.113.128/25"];
 const OTHERS: &[&str] = &["198.18.0.0/24", "198.18.1.0/24"];
@@ -172,16 +172,29 @@ pub fn all() -> Vec<Scene> {
         moved("192.0.2.2", 1.3),
         20.0,
     ));
-    let bare = |gateway: &str, seconds| {
-        f(AddressUnannounced, "address:203.0.113.7", seconds)
-            .touches(&[&format!("gateway:{gateway}")])
-    };
+    let bare = |p: &str| f(AddressUnannounced, "address:203.0.113.7", 40.0).touches(&[p]);
     all.extend(pair(
-        "peer-restart-loses-address",
-        down("192.0.2.1", 1.0),
-        bare("192.0.2.1", 40.0),
-        bare("192.0.2.2", 40.0),
-        200.0,
+        "lost-announcement-leaves-address",
+        down("192.0.2.1", 1.0).affects(&["203.0.113.7/32"]),
+        bare("prefix:203.0.113.7/32"),
+        bare("prefix:203.0.113.8/32"),
+        90.0,
+    ));
+
+    let stuck = || f(SessionMtuBlackhole, "peer:192.0.2.1", 1.0).reach(9);
+    all.extend(pair(
+        "full-size-loss-ends-session",
+        stuck(),
+        down("192.0.2.1", 10.0),
+        down("192.0.2.2", 10.0),
+        60.0,
+    ));
+    all.push(apart(
+        "a session with lost segments that somebody shuts down ended by hand",
+        &[
+            stuck(),
+            session(SessionDown, "192.0.2.1", 10.0).why(Reason::AdminShutdown),
+        ],
     ));
 
     // --- announcements ---
@@ -209,12 +222,63 @@ pub fn all() -> Vec<Scene> {
         prefix(PrefixNexthopUnresolved, "198.18.0.0/24", seconds)
             .touches(&[&format!("gateway:{gateway}")])
     };
+    let mute = f(NeighborUnreachable, "neighbor:192.0.2.9", 1.0);
     all.extend(pair(
-        "gateway-lost-unresolves-prefix",
-        prefix(RouteWithdrawn, "203.0.113.0/24", 1.0),
-        unresolved("203.0.113.9", 6.0),
+        "neighbor-lost-unresolves-prefix",
+        mute,
         unresolved("192.0.2.9", 6.0),
+        unresolved("192.0.2.8", 6.0),
         90.0,
+    ));
+    let cut = f(LinkCarrierLost, "link:wan0", 1.0);
+    let through = |link: &str| unresolved("192.0.2.9", 2.0).touches(&[link]);
+    all.extend(pair(
+        "link-or-address-loss-hides-nexthop",
+        cut,
+        through("link:wan0"),
+        through("link:lan0"),
+        20.0,
+    ));
+    let hidden = |p: &str| unresolved("203.0.113.9", 2.0).touches(&[p]);
+    all.extend(pair(
+        "route-loss-hides-nexthop",
+        prefix(RouteWithdrawn, "203.0.113.0/24", 1.0),
+        hidden("prefix:203.0.113.9/32"),
+        hidden("prefix:192.0.2.9/32"),
+        20.0,
+    ));
+    let stays =
+        |kind, prefixes: &[&str], seconds| f(kind, "nexthop:192.0.2.9", seconds).affects(prefixes);
+    let unusable = unresolved("192.0.2.9", 1.0).affects(TABLE);
+    all.extend(pair(
+        "unresolved-nexthop-removes-routes",
+        unusable,
+        stays(RouteWithdrawn, TABLE, 2.0),
+        stays(RouteWithdrawn, &["198.19.0.0/24"], 2.0),
+        20.0,
+    ));
+    let taken = stays(RouteForeignDelete, TABLE, 1.0);
+    all.extend(pair(
+        "lost-route-is-not-restored",
+        taken,
+        stays(RouteFibMissing, TABLE, 7.0),
+        stays(RouteFibMissing, OTHERS, 7.0),
+        30.0,
+    ));
+    all.extend(pair(
+        "withdrawn-route-stays",
+        gone(TABLE, 1.0),
+        stays(RouteFibStale, TABLE, 60.0),
+        stays(RouteFibStale, OTHERS, 60.0),
+        400.0,
+    ));
+    let blackhole = |p: &str| prefix(PrefixBlackholed, p, 3.0);
+    all.extend(pair(
+        "lost-address-blackholes-prefix",
+        f(AddressRemoved, "address:203.0.113.7", 1.0),
+        blackhole("203.0.113.7/32"),
+        blackhole("203.0.113.8/32"),
+        30.0,
     ));
     let stranger = || prefix(PrefixOriginConflict, "203.0.113.0/24", 1.0);
     all.extend(pair(
@@ -245,6 +309,19 @@ pub fn all() -> Vec<Scene> {
         prefix(PrefixRpkiInvalid, "203.0.113.0/25", 5.0),
         prefix(PrefixRpkiInvalid, "198.18.0.0/24", 5.0),
         200.0,
+    ));
+    all.extend(pair(
+        "vrp-change-removes-kernel-routes",
+        changed(),
+        prefix(RouteWithdrawn, "203.0.113.0/25", 9.0),
+        prefix(RouteWithdrawn, "198.18.0.0/24", 9.0),
+        200.0,
+    ));
+    let mut back = f(RpkiCacheLost, "source:rpki", 1.0);
+    back.0.ended = Some(at(60.0));
+    all.push(apart(
+        "ROAs that change after a cache is back are somebody's change",
+        &[back, f(RpkiVrpChanged, "source:other", 3600.0)],
     ));
     all.extend(anywhere(
         "revalidation-resends-table",

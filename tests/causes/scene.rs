@@ -245,10 +245,12 @@ pub fn played(scene: &Scene, book: Book) -> Vec<Incident> {
         ..Visibility::default()
     };
     let net = NetState::default();
+    let changes = flapscope::correlate::changes::Changes::default();
     let around = Surroundings {
         visibility: &visibility,
         net: &net,
         gaps: &[],
+        changes: &changes,
     };
     for finding in scene.findings.iter().chain(&scene.hidden) {
         board.raise(finding.clone());

@@ -73,7 +73,26 @@ fn needs(options: &Live, captures: bool) -> Needs {
     {
         needs.write.push(folder(path));
     }
+    // A reader may ask for a bundle of files, which is made where the program was started.
+    if super::wants_screen(options, super::Mode::Tell) {
+        needs.write.push(PathBuf::from("."));
+    }
     needs.read.extend(options.vrps.as_deref().map(folder));
+    // Read again on SIGHUP.
+    if !options.mine.no_config {
+        let path = options.mine.config.as_deref();
+        let folder = folder(path.unwrap_or(Path::new(crate::config::DEFAULT_PATH)));
+        needs.read.extend(folder.exists().then_some(folder));
+    }
+    // The control socket is removed at the end.
+    if let Some(path) = &options.socket {
+        needs.write.push(folder(path));
+    }
+    needs
+        .connect
+        .extend(options.rtr.iter().map(|cache| cache.port));
+    // The file of trusted certificates is read already.
+    needs.names |= options.rtr.iter().any(|cache| cache.addr().is_none());
     needs
 }
 

@@ -1,12 +1,23 @@
 //! The desk where a live run comes together: merge, recorder, rooms and teller, in this order.
 
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use super::answers::Office;
+use super::screen::LiveScreen;
 use super::told::Teller;
+use crate::control::protocol::{Answer, Request, Said};
+use crate::control::server::News;
 use crate::correlate::Told;
+use crate::correlate::maintenance::Window;
 use crate::engine::rooms::{Rooms, ToldIn};
 use crate::event::Timestamp;
 use crate::input::live::LiveItem;
 use crate::input::merge::live::LiveMerge;
 use crate::input::record::Recorder;
+use crate::output::alert::{Alert, Host};
+use crate::tui::link::Request as ScreenRequest;
 
 /// Everything behind the collectors' channel.
 pub struct Desk {
@@ -16,22 +27,66 @@ pub struct Desk {
     told: Vec<ToldIn>,
     recorder: Option<Recorder>,
     teller: Teller,
+    office: Office,
+    /// Where subscribers hear of alerts.
+    news: Option<broadcast::Sender<News>>,
 }
 
 impl Desk {
     /// An empty desk.
-    pub fn new(rooms: Option<Rooms>, recorder: Option<Recorder>, teller: Teller) -> Desk {
+    pub fn new(
+        rooms: Option<Rooms>,
+        recorder: Option<Recorder>,
+        teller: Teller,
+        office: Office,
+    ) -> Desk {
         Desk {
             merge: LiveMerge::default(),
             rooms,
             told: Vec::new(),
             recorder,
             teller,
+            office,
+            news: None,
+        }
+    }
+
+    /// Tells subscribers of alerts from now on.
+    pub fn publish(&mut self, news: broadcast::Sender<News>) {
+        self.news = Some(news);
+    }
+
+    /// Answers a client of the control socket.
+    pub fn answer(&mut self, request: &Request, who: &str, now: Timestamp) -> Answer {
+        if let Request::Annotate { annotation } = request {
+            return match self.office.annotate(annotation, who, now) {
+                Ok((said, items)) => {
+                    for item in items {
+                        self.merge.push(item);
+                    }
+                    Answer::of(Said::Annotated {
+                        from: said.from.to_string(),
+                    })
+                }
+                Err(error) => Answer::wrong(error),
+            };
+        }
+        match &self.rooms {
+            Some(rooms) => self.office.answer(request, rooms),
+            None => Answer::wrong("this service only records"),
+        }
+    }
+
+    /// Maintenance windows instead of those before.
+    pub fn set_maintenance(&mut self, windows: &[Window]) {
+        if let Some(rooms) = &mut self.rooms {
+            rooms.set_maintenance(windows);
         }
     }
 
     /// Says what is watched before anything happens.
     pub fn begin(&mut self, watched: &[String]) -> anyhow::Result<()> {
+        self.office.watching = watched.to_vec();
         Ok(self.teller.begin(watched)?)
     }
 
@@ -63,6 +118,12 @@ impl Desk {
         self.tell()?;
         if let Some(recorder) = &mut self.recorder {
             recorder.advance(horizon);
+            // Where nothing is judged there is nothing left to do: a recorder without a recording must not look alive.
+            if self.rooms.is_none()
+                && let Some(error) = recorder.ended()
+            {
+                return Err(error.into());
+            }
             for news in recorder.news() {
                 self.teller.note(&news)?;
             }
@@ -79,7 +140,15 @@ impl Desk {
             item.place(place);
         }
         if let (Some(rooms), Some(item)) = (&mut self.rooms, item.as_item()) {
-            rooms.item(&item, &mut self.told);
+            let log = &mut self.teller.log();
+            rooms.item_seen(&item, &mut self.told, &mut |event, engine| {
+                if let Some(log) = log {
+                    log.keep(event, engine);
+                }
+            });
+        }
+        if let Some(screen) = &mut self.teller.screen {
+            screen.recent.push(item);
         }
         self.tell()
     }
@@ -96,9 +165,62 @@ impl Desk {
                     &said;
                 recorder.told(incident.updated_at, opened);
             }
-            self.teller.tell(rooms.label(room), &said)?;
+            let label = rooms.label(room);
+            if let Some(news) = self.news.as_ref().filter(|news| news.receiver_count() > 0) {
+                let host = Host {
+                    name: self.office.host.clone(),
+                };
+                let mut line = serde_json::to_string(&Alert::new(&said, &host.inside(label)))?;
+                line.push('\n');
+                let incident = Arc::new(said.incident().clone());
+                let line = line.into();
+                let _ = news.send(News { line, incident }); // the last subscriber may just have left
+            }
+            self.teller.tell(label, &said)?;
         }
         Ok(())
+    }
+
+    /// From here on a screen shows what happens.
+    pub fn show_on(&mut self, screen: LiveScreen) {
+        self.teller.screen = Some(screen);
+    }
+
+    /// Serves the screen, if there is one.
+    pub fn show(&mut self, now: Timestamp) {
+        if let (Some(screen), Some(rooms)) = (&mut self.teller.screen, &self.rooms) {
+            screen.turn(rooms, now);
+        }
+    }
+
+    /// Answers a question of the screen.
+    pub fn ask(&mut self, request: ScreenRequest) {
+        if let (Some(screen), Some(rooms)) = (&mut self.teller.screen, &self.rooms) {
+            screen.ask(request, rooms);
+        }
+    }
+
+    /// What the screen asks next; never ready where there is none. `None`: the screen was left.
+    pub async fn asked(&mut self) -> Option<ScreenRequest> {
+        match &mut self.teller.screen {
+            Some(screen) => screen.screen.requests.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a search for the screen goes on.
+    pub fn is_busy(&self) -> bool {
+        self.teller
+            .screen
+            .as_ref()
+            .is_some_and(|screen| screen.screen.is_busy())
+    }
+
+    /// The screen is gone: what is still to be said goes where lines go.
+    pub fn without_screen(&mut self) {
+        if let Some(screen) = self.teller.screen.take() {
+            screen.screen.publisher.end();
+        }
     }
 
     /// A sentence for whoever runs the program.

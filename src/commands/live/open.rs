@@ -17,6 +17,8 @@ use crate::input::bmp::BmpStation;
 use crate::input::capture;
 use crate::input::live::{Confine, LiveSender, SourceIds, Stop};
 use crate::input::netlink::{self, Namespace};
+use crate::input::rtr::RtrClient;
+use crate::input::vrps;
 
 /// What the collectors have in common.
 pub struct Collectors {
@@ -31,6 +33,8 @@ pub struct Opened {
     capture: Option<(capture::Opened, capture::Options)>,
     station: Option<BmpStation>,
     listener: Option<BgpListener>,
+    caches: Option<RtrClient>,
+    vrps: Option<vrps::Watched>,
 }
 
 /// Runs after the program is confined, inside the runtime.
@@ -38,6 +42,8 @@ pub struct Confined {
     control: Option<capture::Control>,
     station: Option<BmpStation>,
     listener: Option<BgpListener>,
+    caches: Option<RtrClient>,
+    vrps: Option<vrps::Watched>,
 }
 
 impl Opened {
@@ -67,14 +73,19 @@ impl Opened {
             .transpose()
             .context("cannot listen for BMP (--bmp)")?;
         let listener = bgp_listener(options)?;
-        if let Some(missing) = not_wired(options) {
-            bail!("{missing} is not part of this build");
-        }
+        let caches = (!options.rtr.is_empty())
+            .then(|| RtrClient::open(&options.rtr, options.rtr_ca.as_deref()))
+            .transpose()
+            .context("cannot ask RPKI caches (--rtr)")?;
+        let vrps = options.vrps.as_deref().map(vrps::Watched::open);
+        let vrps = vrps.transpose().context("cannot use --vrps")?;
         Ok(Opened {
             kernels,
             capture: captured.map(|opened| (opened, packets)),
             station,
             listener,
+            caches,
+            vrps,
         })
     }
 
@@ -148,6 +159,8 @@ impl Opened {
             control,
             station: self.station,
             listener: self.listener,
+            caches: self.caches,
+            vrps: self.vrps,
         })
     }
 }
@@ -178,6 +191,18 @@ impl Confined {
             }
             let (ids, sender, stop) = common();
             tokio::spawn(listener.run(ids, sender, stop));
+        }
+        if let Some(client) = self.caches {
+            for target in client.targets() {
+                watched.push(format!("RPKI cache {target}"));
+            }
+            let (ids, sender, stop) = common();
+            tokio::spawn(client.run(ids, sender, stop));
+        }
+        if let Some(file) = self.vrps {
+            watched.push(format!("{} VRPs of {}", file.len(), file.name()));
+            let (ids, sender, stop) = common();
+            tokio::spawn(file.run(1, ids, sender, stop));
         }
     }
 }
@@ -227,16 +252,6 @@ fn bgp_listener(options: &Live) -> anyhow::Result<Option<BgpListener>> {
     BgpListener::bind(&options.bgp_listen, config)
         .map(Some)
         .context("cannot listen for BGP (--bgp-listen)")
-}
-
-/// What was asked for and has no collector (yet).
-fn not_wired(options: &Live) -> Option<&'static str> {
-    [(
-        options.rtr.is_some() || options.vrps.is_some(),
-        "RPKI (--rtr, --vrps)",
-    )]
-    .into_iter()
-    .find_map(|(asked, what)| asked.then_some(what))
 }
 
 fn namespaces(given: &[String]) -> anyhow::Result<Vec<Namespace>> {

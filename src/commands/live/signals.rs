@@ -4,6 +4,7 @@
 //! too. Without one (a service, `--headless`) it asks for what was read from files to be read again.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -24,7 +25,7 @@ pub enum Asked {
 /// The signals, as a channel. `restore` is called before the program ends at once (a screen gives the terminal back).
 pub fn listen(
     headless: bool,
-    restore: impl Fn() + Send + 'static,
+    restore: impl FnOnce() + Send + 'static,
 ) -> io::Result<mpsc::Receiver<Asked>> {
     // Few are ever waiting: the end is told once, reloads are joined.
     let (sender, asked) = mpsc::channel(4);
@@ -45,7 +46,12 @@ struct Signals {
 }
 
 impl Signals {
-    async fn watch(mut self, terminal: bool, sender: mpsc::Sender<Asked>, restore: impl Fn()) {
+    async fn watch(
+        mut self,
+        terminal: bool,
+        sender: mpsc::Sender<Asked>,
+        restore: impl FnOnce() + Send + 'static,
+    ) {
         let mut ending = false;
         loop {
             let (interrupt, code) = tokio::select! {
@@ -62,7 +68,7 @@ impl Signals {
                 }
             };
             if ending {
-                restore();
+                within_reason(restore);
                 at_once(code);
             }
             ending = true;
@@ -70,6 +76,17 @@ impl Signals {
             let _ = sender.send(Asked::End { interrupt }).await;
         }
     }
+}
+
+/// A terminal that takes nothing any more (^S) does not keep us.
+fn within_reason(restore: impl FnOnce() + Send + 'static) {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let (done, over) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        restore();
+        let _ = done.send(()); // nobody waits any more: fine
+    });
+    let _ = over.recv_timeout(PATIENCE);
 }
 
 /// What was told is out; the rest is given up.

@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 
 use super::Mode;
+use super::screen::LiveScreen;
 use crate::cli::LiveFormat;
 use crate::commands::analyze::style;
 use crate::correlate::Told;
 use crate::input::record::Summary;
 use crate::output::alert::{Alert, AlertKind, Host, severity};
+use crate::output::log::Log;
 use crate::output::report::{self, Style};
 
 /// Standard output, until nobody reads it any more.
@@ -50,6 +52,8 @@ pub struct Teller {
     out: Out,
     dirty: bool,
     told: u64,
+    /// A screen instead of lines.
+    pub screen: Option<LiveScreen>,
 }
 
 impl Teller {
@@ -66,7 +70,13 @@ impl Teller {
             },
             dirty: false,
             told: 0,
+            screen: None,
         }
+    }
+
+    /// Where events are kept as lines, when somebody can look at them.
+    pub fn log(&mut self) -> Option<&mut Log> {
+        self.screen.as_mut().map(|live| &mut live.screen.log)
     }
 
     /// Nobody reads alerts any more.
@@ -77,11 +87,13 @@ impl Teller {
     /// Says what is watched before anything happens.
     pub fn begin(&mut self, watched: &[String]) -> io::Result<()> {
         let host = self.host.as_deref().unwrap_or("this host").to_owned();
+        if let Some(screen) = &mut self.screen {
+            screen.begin(watched);
+            return Ok(());
+        }
         match self.format {
             // A recording may go to standard output.
-            _ if self.mode == Mode::Record => watched
-                .iter()
-                .try_for_each(|line| self.note(&format!("recording {line}"))),
+            _ if self.mode == Mode::Record => watched.iter().try_for_each(|line| self.note(line)),
             LiveFormat::Text => {
                 writeln!(self.out, "flapscope watches {host} (^C ends):")?;
                 for line in watched {
@@ -100,6 +112,11 @@ impl Teller {
 
     /// A sentence for whoever runs the program.
     pub fn note(&mut self, text: &str) -> io::Result<()> {
+        if let Some(screen) = &mut self.screen {
+            // Standard error is the screen's terminal too.
+            screen.note(text);
+            return Ok(());
+        }
         self.flush()?;
         // A closed stderr is nobody who wants to know.
         let _ = writeln!(
@@ -116,6 +133,10 @@ impl Teller {
             return Ok(());
         }
         self.told += 1;
+        if let Some(screen) = &mut self.screen {
+            screen.told();
+            return Ok(());
+        }
         self.dirty = true;
         let host = Host {
             name: self.host.clone(),

@@ -1,7 +1,7 @@
 //! Rows of BFD, BGP sessions, prefixes and RPKI.
 
 use super::Seen::{Bmp, Mrt, Netlink, Packets};
-use super::{Row, detected, named};
+use super::{Row, detected};
 use crate::detect::Kind;
 
 const BFD: &[&str] = &[
@@ -18,6 +18,11 @@ const PREFIX: &[&str] = &[
     "vtysh -c 'show bgp PREFIX'",
     "birdc show route for PREFIX all",
     "ip route show PREFIX",
+];
+const RPKI: &[&str] = &[
+    "vtysh -c 'show rpki cache-connection'",
+    "vtysh -c 'show rpki prefix PREFIX'",
+    "birdc show route for PREFIX all",
 ];
 /// Views of a session's routes.
 const ROUTES: &[super::Seen] = &[Packets, Bmp, Mrt];
@@ -278,15 +283,30 @@ pub(super) const ROWS: &[Row] = &[
         ],
         PREFIX,
     ),
-    named(
+    detected(
         Kind::PrefixRpkiInvalid,
         ROUTES,
-        "A route's origin or length contradicts the validated ROAs (RFC 6811).",
+        [
+            "With --rtr or --vrps (or a cache's session in the input): an announced route is covered by VRPs and none matches, because of its \
+             origin (also a path that ends in a set, and AS0) or its length. Routes that one origin makes invalid at once are one finding. In \
+             the Internet's table, and where it was so before we looked, only --own-prefix and --own-as are told apart; all others are one \
+             quiet statement.",
+            "RFC 6811 §2; RFC 6483 §4 (AS0); survey D12.",
+            "Routes longer than /24 and /48 stay inside a network and are longer than its ROA on purpose; private ASs (RFC 6996) are in no \
+             public ROA. Both are information, unless ROAs are made for such routes.",
+        ],
+        RPKI,
     ),
-    named(
+    detected(
         Kind::PrefixLeak,
-        ROUTES,
-        "A route passed from a provider or peer to another one (RFC 7908, the Only-to-Customer attribute of RFC 9234).",
+        &[Packets, Bmp],
+        [
+            "On sessions where an OPEN tells the BGP role: a customer (or a route server's client) sends a route with Only-to-Customer, a peer \
+             one with another AS's; or a customer sends back, through others, what the receiver originates.",
+            "RFC 9234 §5; RFC 7908 §3.1; survey D15.",
+            "Without roles nothing is said: who is whose customer cannot be seen in routes. What a router sends itself is no evidence.",
+        ],
+        PREFIX,
     ),
     detected(
         Kind::PrefixMoved,
@@ -308,29 +328,71 @@ pub(super) const ROWS: &[Row] = &[
         ],
         PREFIX,
     ),
-    named(
+    detected(
         Kind::PrefixNexthopUnresolved,
         &[Packets, Bmp, Netlink],
-        "A prefix's next hop has no route in the kernel.",
+        [
+            "No route of this host but a default one leads to a next hop that a neighbor announces to it, and prefixes with it have no kernel \
+             route: 1.2 s after the route of the next hop went, or 10 s after the next hop was first seen.",
+            "RFC 4271 §9.1.2.1; survey C10; measured: FRR removes the prefixes 75 ms after the route.",
+            "Prefixes that have a kernel route by another way do not count; link-local next hops are on-link. Needs BGP of this host and a dump \
+             of its routes, and no path identifiers.",
+        ],
+        &[
+            "ip route get NEXTHOP",
+            "vtysh -c 'show bgp nexthop NEXTHOP'",
+            "birdc show route all noexport",
+        ],
     ),
-    named(
+    detected(
         Kind::PrefixBlackholed,
         &[Packets, Bmp, Netlink],
-        "A prefix is announced while its speaker has no route, or a blackhole route, for it.",
+        [
+            "5 s after this host announced a host route of its own, or lost its address or route, it has no address, route (but a default one) or \
+             on-link network for it, or its kernel drops what goes there.",
+            "Survey C39, C40.",
+            "The BLACKHOLE community (RFC 7999) asks for it: information. Aggregates with a blackhole route are usual and not looked at: host \
+             routes only. Needs the host's addresses and routes.",
+        ],
+        &[
+            "ip route get ADDRESS",
+            "ip address show to ADDRESS",
+            "vtysh -c 'show bgp PREFIX'",
+        ],
     ),
-    named(
+    detected(
         Kind::PrefixZombie,
-        &[Bmp, Mrt],
-        "A prefix that its origin withdrew stays in some peers' tables.",
+        ROUTES,
+        [
+            "300 s after the first withdrawal all but one (or a tenth) of at least 3 neighbors that had a prefix have withdrawn it, and what remains \
+             is older than that withdrawal, unchanged, and came from the origin by the same first hop as the withdrawn ones. For prefixes that \
+             are not the operator's own: 90 % of at least 10 neighbors, 90 minutes.",
+            "Fontugne et al., BGP Zombies (PAM 2019); RIPE Labs; survey D21.",
+            "A backup path has another first hop or is announced anew. Sessions that are down, and routes with path identifiers, do not count.",
+        ],
+        PREFIX,
     ),
-    named(
+    detected(
         Kind::RpkiCacheLost,
-        &[],
-        "The connection to the RPKI cache (RFC 8210) is gone beyond its expire interval.",
+        &[Packets],
+        [
+            "The connection to an RPKI cache ends or cannot be opened, or a VRP file cannot be used: information while another cache is there or \
+             for 120 s, a warning when it was the last one, and when its data expire; with the age of the data and what becomes not-found.",
+            "RFC 8210 §6 (timers of End of Data), §8; survey D14, C35.",
+            "A validator restarts within a minute or two, and its data are good for hours. Of routers that are only watched it is information.",
+        ],
+        RPKI,
     ),
-    named(
+    detected(
         Kind::RpkiVrpChanged,
-        &[],
-        "A change of the validated ROA payloads changes the validity of a known route.",
+        &[Packets],
+        [
+            "A complete answer of a cache changes VRPs so that an announced route (or one withdrawn less than 60 s before) becomes invalid, or, \
+             of --own-prefix and --own-as, loses the ROA that made it valid; withdrawals within 120 s are told with it. A fifth of at least \
+             1000 VRPs gone at once is a validator's fault.",
+            "RFC 6811 §2, §5; BGPalerter's defaults (20 % of a trust anchor); survey D12, D13, C34.",
+            "A restart or a roll-over of ROAs that leaves the routes' states as they were; changes in the Internet's table are one quiet statement.",
+        ],
+        RPKI,
     ),
 ];

@@ -1,7 +1,7 @@
 //! Rows of the kernel's routes.
 
 use super::Seen::{Bmp, Netlink, Packets};
-use super::{Row, detected, named};
+use super::{Row, detected};
 use crate::detect::Kind;
 
 const ROUTE: &[&str] = &[
@@ -136,14 +136,35 @@ pub(super) const ROWS: &[Row] = &[
         ],
         ROUTE,
     ),
-    named(
+    detected(
         Kind::RouteFibMissing,
         &[Packets, Bmp, Netlink],
-        "BGP's best route is not in the kernel of the same host although others of the session are.",
+        [
+            "A daemon's route that the kernel itself or another process removed is still missing 5 s later, while a neighbor that is up announces it \
+             unchanged and its next hop is reachable: information, and a warning after 65 s. Or a best route (BMP Loc-RIB) is not in the kernel \
+             after 5 s while 90 % of at least 10 others are.",
+            "Survey D41 (FRR #23277, #22774, #18680).",
+            "What the daemon removes itself follows its policy. BIRD's scan (60 s by default) restores lost routes.",
+        ],
+        &[
+            "ip route show table all PREFIX",
+            "vtysh -c 'show ip route PREFIX'",
+            "birdc show route for PREFIX all",
+        ],
     ),
-    named(
+    detected(
         Kind::RouteFibStale,
         &[Packets, Bmp, Netlink],
-        "The kernel keeps a route of BGP that no BGP session of the same host has any more.",
+        [
+            "The kernel keeps a routing daemon's route 10 s after the neighbor it leads to withdrew it or was lost (graceful restart: its restart \
+             time more), and no session of this host announces it.",
+            "Survey D42 (FRR #21824); RFC 4724 §4.2.",
+            "Graceful restart is waited for, long-lived graceful restart (RFC 9494) excluded. The announcement and its end must have been seen.",
+        ],
+        &[
+            "ip route show table all PREFIX",
+            "vtysh -c 'show bgp PREFIX'",
+            "birdc show route for PREFIX all",
+        ],
     ),
 ];

@@ -1,7 +1,7 @@
 //! Rows of feeds, links, addresses, neighbors and router advertisements.
 
 use super::Seen::{Bmp, Mrt, Netlink, Packets};
-use super::{Row, detected, named};
+use super::{Row, detected};
 use crate::detect::Kind;
 
 const LINK: &[&str] = &[
@@ -174,10 +174,20 @@ pub(super) const ROWS: &[Row] = &[
             "tcpdump -eni IFACE 'icmp6 and ip6[40] == 136'",
         ],
     ),
-    named(
+    detected(
         Kind::AddressUnannounced,
-        &[Bmp, Netlink],
-        "An address that hosts are expected to announce is configured while BGP has no prefix for it.",
+        &[Packets, Bmp, Netlink],
+        [
+            "30 s after this host withdrew its own host route, or (inside --own-prefix) got a host address, the address is configured and no \
+             session that is up announces it or an aggregate of it. A warning for own prefixes that nobody else announces here either.",
+            "Survey C40; RFC 8326.",
+            "An address that another host announces now was moved and left behind, and one drained with GRACEFUL_SHUTDOWN is meant: information.",
+        ],
+        &[
+            "ip address show to ADDRESS",
+            "vtysh -c 'show bgp PREFIX'",
+            "birdc show route for PREFIX all",
+        ],
     ),
     detected(
         Kind::NeighborUnreachable,

@@ -28,8 +28,9 @@ const BRISK_SPAN: Duration = Duration::from_millis(2500);
 /// A server may refuse one client by silence (filters, unknown class). Strangers that only broadcast prove an outage from this many
 /// tries of one, or when a second client waits too (knowledge D8); a client that was served before proves it alone.
 const STRANGER_TRIES: u32 = 5;
-/// Unicast renewals may be lost where the server is well: behind a firewall, or behind a relay that they do not pass. What a client asks of
-/// everybody, from T2 on, decides: so many requests, over more time than an answer takes (Kea's conflict checks: half a second).
+/// Unicast renewals may be lost where the server is well: by a firewall between, for they do not pass the relay. Where the server is not on
+/// the link, and never answered one, what a client asks of everybody, from T2 on, decides: so many requests, over more time than an answer
+/// takes (Kea's conflict checks: half a second).
 const TO_ALL: u32 = 2;
 const TO_ALL_SPAN: Duration = Duration::from_secs(1);
 /// A client that is silent for longer than RFC 2131 §4.1's longest back-off (64 s) and once more has given up.
@@ -67,6 +68,8 @@ struct Outage {
 /// The detector.
 pub struct ServerUnresponsive {
     waiting: Watched<(ScopeId, ClientId), Waiting>,
+    /// Servers that answered a unicast renewal: the way to them is open.
+    open: Watched<(ScopeId, ServerId), bool>,
     outages: BTreeMap<(Option<ScopeId>, ServerId), Outage>,
     /// End of the last loss: what was asked before it may have been answered in it.
     lossy_until: Timestamp,
@@ -76,6 +79,7 @@ impl Default for ServerUnresponsive {
     fn default() -> ServerUnresponsive {
         ServerUnresponsive {
             waiting: Watched::new(GIVEN_UP),
+            open: Watched::new(LATELY),
             outages: BTreeMap::new(),
             lossy_until: Timestamp::MIN,
         }
@@ -107,8 +111,13 @@ impl Detector for ServerUnresponsive {
         let m = &heard.message;
         let who = (heard.scope, m.client.clone());
         if m.verb.is_answer() {
-            self.waiting.remove(&who);
+            let asked = self.waiting.remove(&who);
             if let Some(server) = &m.server {
+                if asked.is_some_and(|asked| asked.tries > 0 && asked.to_all == 0)
+                    && let Some(open) = self.open.at((heard.scope, server.clone()), seen.event.at)
+                {
+                    *open = true;
+                }
                 self.answers(seen, outage_key(heard.scope, m, server), board);
             }
             return;
@@ -221,7 +230,18 @@ impl ServerUnresponsive {
         if other_answers && matches!(heard.message.verb, Verb::Discover | Verb::Rebind) {
             return;
         }
+        let past_relay = net.leases.past_relay(&heard.message);
+        let crowd = !past_relay && self.others_wait(seen, heard);
         for server in servers.into_iter().take(4) {
+            // A server that was heard here without a relay is on the link, where nothing stands between.
+            let here = !past_relay && net.leases.servers.get(scope, &server).is_some();
+            let sure = sure
+                || here
+                || crowd
+                || self
+                    .open
+                    .get_mut(&(scope, server.clone()))
+                    .is_some_and(|open| *open);
             self.silent(seen, scope, &server, &heard.message, sure, net, board);
         }
     }

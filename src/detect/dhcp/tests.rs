@@ -7,7 +7,9 @@ use crate::event::dhcp4::{Dhcp4, Dhcp4Flaw, MessageType};
 use crate::event::frame::Mac;
 use crate::event::loss::{Gap, GapKind};
 use crate::state::Changes;
-use crate::state::leases::tests::{answer, event, mac, message, renewal, select, server};
+use crate::state::leases::tests::{
+    answer, event, mac, message, rebinding, renewal, select, server,
+};
 
 /// All DHCP detectors on one network, driven as the engine drives them.
 struct Lab {
@@ -108,6 +110,13 @@ impl Lab {
             ms + 3,
             answer(MessageType::Ack, client, xid, from, addr, seconds),
         );
+    }
+
+    /// A unicast renewal that is answered.
+    fn renews(&mut self, ms: i64, client: Mac, from: u8, addr: u8) {
+        self.hear(ms, renewal(client, 8, from, addr));
+        let ack = answer(MessageType::Ack, client, 8, from, addr, 600);
+        self.hear(ms + 1, ack);
     }
 
     fn loud(&self) -> Vec<Kind> {
@@ -296,6 +305,7 @@ fn declared_servers_settle_who_is_a_rogue() {
 fn a_server_that_stops_answering_is_found_by_its_clients_retries_and_recovers() {
     let mut lab = Lab::new();
     lab.lease(0, mac(1), 1, 101, 600);
+    lab.renews(5_000, mac(1), 1, 101);
     for (nth, ms) in [10_000, 12_000, 15_000, 20_000].into_iter().enumerate() {
         lab.hear(ms, renewal(mac(1), 9, 1, 101));
         assert_eq!(lab.loud().len(), usize::from(nth >= 2), "after {ms} ms");
@@ -335,11 +345,73 @@ fn a_capture_that_sees_only_the_clients_proves_nothing_by_their_regular_renewals
         lab.hear(i64::from(nth) * 20_000, renewal(mac(1), xid, 1, 101));
     }
     assert_eq!(lab.loud(), []);
-    // The same transaction again and again is a client that hears nothing.
+    // The same transaction again and again is a client that hears nothing; what it asks of everybody shows that it is not the way.
     for nth in 10..14 {
         lab.hear(nth * 20_000, renewal(mac(1), 99, 1, 101));
     }
+    let suspected = lab.board.of_kind(Kind::DhcpServerUnresponsive).count();
+    assert_eq!((lab.loud(), suspected), (vec![], 1));
+    for nth in 14..16 {
+        lab.hear(nth * 20_000, rebinding(mac(1), 99, 101));
+    }
     assert_eq!(lab.loud(), [Kind::DhcpServerUnresponsive]);
+}
+
+#[test]
+fn renewals_that_a_firewall_drops_are_no_outage_when_the_broadcast_at_t2_is_answered() {
+    let mut lab = Lab::new();
+    let relayed = |mut m: Dhcp4| {
+        m.giaddr = "192.0.2.126".parse().unwrap();
+        m
+    };
+    lab.hear(0, relayed(message(MessageType::Discover, mac(1), 7)));
+    lab.hear(
+        1,
+        relayed(answer(MessageType::Offer, mac(1), 7, 1, 101, 60)),
+    );
+    lab.hear(2, relayed(select(mac(1), 7, 1, 101)));
+    lab.hear(3, relayed(answer(MessageType::Ack, mac(1), 7, 1, 101, 60)));
+    for ms in [10_000, 12_000, 15_000, 18_000, 22_000] {
+        lab.hear(ms, renewal(mac(1), 9, 1, 101));
+    }
+    lab.hear(30_000, relayed(rebinding(mac(1), 9, 101)));
+    lab.hear(
+        30_001,
+        relayed(answer(MessageType::Ack, mac(1), 9, 1, 101, 60)),
+    );
+    lab.finish();
+    assert_eq!(lab.loud(), []);
+}
+
+#[test]
+fn a_relay_for_a_network_without_a_server_is_no_pool_and_its_clients_must_ask_again() {
+    let discover = |nth: u8| {
+        let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+        let mut m = message(MessageType::Discover, client, u32::from(nth));
+        m.giaddr = "198.51.100.77".parse().unwrap();
+        m
+    };
+    let mut lab = Lab::new();
+    for nth in 1..20_u8 {
+        lab.hear(i64::from(nth) * 500, discover(nth));
+    }
+    lab.advance(Timestamp(20_000_000_000));
+    assert_eq!(lab.loud(), [Kind::DhcpRelaySpoofed]);
+    // Real clients behind a relay whose server is away.
+    let mut lab = Lab::new();
+    for nth in 1..20_u8 {
+        for again in 0..4 {
+            lab.hear(
+                i64::from(again) * 4_000 + i64::from(nth) * 100,
+                discover(nth),
+            );
+        }
+    }
+    lab.advance(Timestamp(40_000_000_000));
+    assert!(
+        !lab.loud().contains(&Kind::DhcpRelaySpoofed)
+            && !lab.loud().contains(&Kind::DhcpStarvation)
+    );
 }
 
 #[test]
@@ -738,6 +810,7 @@ fn one_sender_that_empties_the_pool_in_the_name_of_random_clients_is_one_finding
 fn an_outage_of_a_few_seconds_shows_in_brisk_renewals_but_not_in_a_conflict_check() {
     let mut lab = Lab::new();
     lab.lease(0, mac(1), 1, 101, 600);
+    lab.renews(5_000, mac(1), 1, 101);
     for ms in [10_000, 11_000, 12_000, 13_000] {
         assert_eq!(lab.loud(), []);
         lab.hear(ms, renewal(mac(1), 9, 1, 101));

@@ -180,7 +180,12 @@ impl Book {
         if severity == Severity::Info && self.episodes.len() >= MAX_WEATHER {
             return;
         }
-        if let Some(at) = self.companion(report, now) {
+        // What is ours is not one of many foreign prefixes that happen to share its fate.
+        let loud = severity > Severity::Info;
+        let companion = self
+            .companion(report, now)
+            .filter(|at| self.episodes.get(at).is_some_and(|e| e.loud || !loud));
+        if let Some(at) = companion {
             if let Some(episode) = self.episodes.get_mut(&at) {
                 if episode.prefixes.len() < crate::detect::finding::MAX_PREFIXES {
                     episode.prefixes.insert(prefix);

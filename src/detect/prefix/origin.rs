@@ -15,9 +15,11 @@ use crate::detect::{
 use crate::event::Prefix;
 use crate::state::rib::attributes::{AttrId, What};
 use crate::state::rib::{RouteChange, RouteDelta};
+use crate::state::vrps::Rov;
 
 use super::Scene;
 use super::weather::Weather;
+use crate::detect::rpki::state_of;
 
 /// Prefixes whose origin is remembered: one and a half full tables of both families; 32 octets each.
 const MAX_ORIGINS: usize = 2_000_000;
@@ -49,7 +51,10 @@ pub(super) struct Origins {
     hasher: foldhash::fast::RandomState,
     findings: BTreeMap<(Prefix, u32), FindingKey>,
     suspects: BTreeMap<(Prefix, u32), BTreeSet<IpAddr>>,
+    /// See [`Origins::note_unseen`].
+    unseen: BTreeSet<(crate::state::rib::RibId, Prefix)>,
     own: Vec<Prefix>,
+    own_as: Vec<u32>,
     weather: Weather,
 }
 
@@ -61,7 +66,9 @@ impl Origins {
             hasher: foldhash::fast::RandomState::default(),
             findings: BTreeMap::new(),
             suspects: BTreeMap::new(),
+            unseen: BTreeSet::new(),
             own: settings.own_prefixes.clone(),
+            own_as: settings.own_as.clone(),
             weather: Weather::new(settings),
         }
     }
@@ -95,6 +102,9 @@ impl Origins {
         };
         if !news {
             return;
+        }
+        if delta.change == RouteChange::New && !delta.transfer {
+            self.note_unseen(scene, delta);
         }
         let Some(origin) = scene
             .net
@@ -137,11 +147,56 @@ impl Origins {
                     return;
                 }
                 if self.still_announced(scene, prefix, known.origin) {
-                    self.conflict(scene, prefix, known.origin, origin, board);
+                    let returned = delta.change == RouteChange::Changed
+                        && self.unseen.contains(&(scene.id, prefix));
+                    self.conflict(scene, prefix, (known.origin, origin), returned, board);
                 } else {
                     self.rows[at].origin = origin;
                 }
             }
+        }
+    }
+
+    /// How loud a conflict is: what RPKI authorises is planned, whatever it looks like; what it forbids, of the operator's own prefixes, is a
+    /// hijack.
+    fn loudness(
+        &self,
+        scene: &Scene<'_>,
+        prefix: Prefix,
+        old: u32,
+        new: u32,
+        rov: [Option<Rov>; 2],
+    ) -> Severity {
+        let weather = self.weather.severity(scene.net, prefix, old);
+        let own = self.own.iter().any(|own| own.covers(&prefix));
+        let ours = self.own_as.contains(&new);
+        match rov {
+            [Some(Rov::Valid), _] if !own || ours => Severity::Info,
+            [Some(state), Some(Rov::Valid)] if state.is_invalid() && own && !ours => {
+                Severity::Critical
+            }
+            _ => weather,
+        }
+    }
+
+    /// A session that was up before we looked changes a route that the kernel had over it already: what it was before nobody saw, and what
+    /// comes after this change may be the same again.
+    fn note_unseen(&mut self, scene: &Scene<'_>, delta: &RouteDelta) {
+        if scene.rib.complete || scene.net.routes.is_empty() || self.unseen.len() >= MAX_SUSPECTS {
+            return;
+        }
+        let Some(prefix) = scene.rib.prefix(delta.slot) else {
+            return;
+        };
+        let Some((_, route)) = scene.net.routes.best(prefix) else {
+            return;
+        };
+        let on_link = scene.net.addresses.interface_of(scene.sender);
+        let over_sender = route.hops.iter().any(|hop| {
+            hop.gateway == Some(scene.sender) || hop.ifindex.is_some() && hop.ifindex == on_link
+        });
+        if over_sender {
+            self.unseen.insert((scene.id, prefix));
         }
     }
 
@@ -166,8 +221,8 @@ impl Origins {
         &mut self,
         scene: &Scene<'_>,
         prefix: Prefix,
-        old: u32,
-        new: u32,
+        (old, new): (u32, u32),
+        returned: bool,
         board: &mut Board,
     ) {
         // The old origin's own update after a conflict is the same conflict.
@@ -211,9 +266,14 @@ impl Origins {
         if self.findings.len() >= MAX_CONFLICTS {
             return;
         }
+        let rov = [new, old].map(|origin| state_of(scene.net, &prefix, origin));
+        let severity = match self.loudness(scene, prefix, old, new, rov) {
+            Severity::Warning if returned && !own => Severity::Info,
+            loud => loud,
+        };
         let mut finding = Finding::new(
             Kind::PrefixOriginConflict,
-            self.weather.severity(scene.net, prefix, old),
+            severity,
             Subject::Prefix(prefix),
             scene.event,
         );
@@ -225,16 +285,26 @@ impl Origins {
         finding.touch(Touch::As(old));
         finding.touch(Touch::Peer(scene.sender));
         finding.affected.prefix(prefix);
-        finding.broken.subject = true;
+        finding.broken.subject = !returned;
+        if returned {
+            finding
+                .explanations
+                .push("anycast: the kernel had a route over this session before the first change that was seen".to_owned());
+        }
         finding.fidelity = if scene.rib.kind.is_exact() {
             Fidelity::Exact
         } else {
             Fidelity::Compressed
         };
         finding.explain = format!(
-            "AS{new} announces {prefix} over {}, while AS{old}, which originated it before, still does",
-            scene.sender
+            "AS{new} announces {prefix} over {}, while AS{old}, which originated it before, still does{}",
+            scene.sender,
+            judgement(new, old, rov)
         );
+        if rov == [Some(Rov::Valid), Some(Rov::Valid)] {
+            let both = "RPKI authorises both origins".to_owned();
+            finding.explanations.push(both);
+        }
         finding.advice = vec![
             format!(
                 "vtysh -c 'show bgp ipv{} unicast {prefix}'",
@@ -326,11 +396,38 @@ impl Origins {
         } else {
             Fidelity::Compressed
         };
+        let state = state_of(scene.net, &prefix, origin);
+        if own && state.is_some_and(Rov::is_invalid) {
+            finding.severity = Severity::Critical;
+        }
         finding.explain = format!(
-            "AS{origin} announces {prefix}, a part of {}, which AS{} originates",
-            covering.prefix, covering.origin
+            "AS{origin} announces {prefix}, a part of {}, which AS{} originates{}",
+            covering.prefix,
+            covering.origin,
+            match state {
+                Some(Rov::Valid) => "; RPKI authorises it",
+                Some(Rov::NotFound) => "; no ROA covers it",
+                Some(Rov::InvalidLength) => "; RPKI says that it is too long",
+                Some(Rov::InvalidOrigin) =>
+                    "; RPKI says that this AS may not: a hijack by every sign",
+                None => "",
+            }
         );
         self.findings.insert((prefix, origin), board.raise(finding));
+    }
+}
+
+/// What RPKI says about two origins, in words; nothing without ROAs.
+fn judgement(new: u32, old: u32, rov: [Option<Rov>; 2]) -> String {
+    let [Some(now), Some(before)] = rov else {
+        return String::new();
+    };
+    match (now, before) {
+        (Rov::NotFound, Rov::NotFound) => "; no ROA covers it".to_owned(),
+        (Rov::Valid, Rov::Valid) => "; RPKI authorises both".to_owned(),
+        (Rov::Valid, _) => format!("; RPKI authorises AS{new} and not AS{old}"),
+        (_, Rov::Valid) => format!("; RPKI authorises AS{old} only: a hijack by every sign"),
+        _ => "; RPKI authorises neither".to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subjec
 use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::transfer::Why;
-use crate::state::rib::{RibEvent, RibId, RouteChange, RouteDelta};
+use crate::state::rib::{RibEvent, RibId, RibKind, RouteChange, RouteDelta};
 
 use super::Scene;
 
@@ -355,6 +355,10 @@ impl Storm {
         };
         let mut finding = about(Kind::PrefixDuplicateUpdates, scene, first);
         finding.evidence.add(locator);
+        // At a collector's peers up to 86 % are duplicates at busy times (Park et al., PAM 2010): the Internet's weather.
+        if scene.net.rib.is_internet() && scene.rib.kind == RibKind::Mrt {
+            finding.severity = Severity::Info;
+        }
         if resent {
             finding.occurrences.clear();
             finding.count = 0;

@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use crate::detect::Fidelity;
 use crate::detect::session::perspective::Perspective;
+use crate::event::bgp::{Nlri, Safi};
 use crate::event::{Prefix, Timestamp};
 use crate::state::NetState;
+use crate::state::rib::table::{Cold, Slot};
+use crate::state::rib::{Rib, RibId};
 use crate::state::sessions::{SessionId, State};
 
 /// What a damping profile makes of a prefix.
@@ -50,10 +53,8 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
         let Some(rib) = net.rib.get(hot.rib) else {
             continue;
         };
-        let (Some(nlri), Some(cold)) = (rib.nlri(hot.slot), rib.cold(hot.slot)) else {
-            continue;
-        };
-        let Some(session) = net.sessions.get(rib.session) else {
+        let (Some(nlri), Some(session)) = (rib.nlri(hot.slot), net.sessions.get(rib.session))
+        else {
             continue;
         };
         let peer = session.ends[rib.sender].addr;
@@ -63,8 +64,25 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
         if best.get(&key).is_some_and(|(_, seen, _)| *seen >= events) {
             continue;
         }
-        let damping = hot
-            .penalties
+        if let Some(row) = prefix(net, hot.rib, hot.slot, now) {
+            best.insert(key, (penalty, events, row));
+        }
+    }
+    let mut rows: Vec<(u32, u64, PrefixRow)> = best.into_values().collect();
+    rows.sort_by(|a, b| (b.0, b.1, a.2.prefix, a.2.peer).cmp(&(a.0, a.1, b.2.prefix, b.2.peer)));
+    rows.truncate(top);
+    rows.into_iter().map(|(_, _, row)| row).collect()
+}
+
+/// One route of one RIB, also one that never changed: it has no history then, and the counts of its cold record.
+pub fn prefix(net: &NetState, rib: RibId, slot: Slot, now: Timestamp) -> Option<PrefixRow> {
+    let store = net.rib.hot_records();
+    let rib = net.rib.get(rib)?;
+    let (nlri, cold) = (rib.nlri(slot)?, rib.cold(slot)?);
+    let peer = net.sessions.get(rib.session)?.ends[rib.sender].addr;
+    let hot = cold.hot.checked_sub(1).and_then(|at| store.get(at));
+    let damping = hot.map(|hot| {
+        hot.penalties
             .iter()
             .zip(store.profiles())
             .map(|(p, profile)| DampingRow {
@@ -72,33 +90,54 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
                 penalty: p.value(profile, now),
                 suppressed: p.suppressed(profile, now),
                 reuse_at: p.reuse_at(profile, now),
-            });
-        let row = PrefixRow {
-            prefix: nlri.prefix,
-            peer,
-            path_id: nlri.path_id,
-            withdrawals: u64::from(hot.withdrawals),
-            announcements: u64::from(cold.announcements),
-            duplicates: u64::from(cold.duplicates),
-            attr_changes: u64::from(hot.changes),
-            first: hot.first,
-            last: hot.last,
-            fidelity: if rib.kind.is_exact() {
-                Fidelity::Exact
-            } else {
-                Fidelity::Compressed
-            },
-            period: period(hot.times()),
-            damping: damping.collect(),
-            rov: None,
-            origin: (hot.origin_as != 0).then_some(hot.origin_as),
-        };
-        best.insert(key, (penalty, events, row));
+            })
+    });
+    Some(PrefixRow {
+        prefix: nlri.prefix,
+        peer,
+        path_id: nlri.path_id,
+        withdrawals: hot.map_or(u64::from(cold.withdrawals), |hot| {
+            u64::from(hot.withdrawals)
+        }),
+        announcements: u64::from(cold.announcements),
+        duplicates: u64::from(cold.duplicates),
+        attr_changes: hot.map_or(u64::from(cold.changes), |hot| u64::from(hot.changes)),
+        first: hot.map_or_else(|| rib.first_seen(cold), |hot| hot.first),
+        last: hot.map_or_else(|| rib.last_change(cold), |hot| hot.last),
+        fidelity: if rib.kind.is_exact() {
+            Fidelity::Exact
+        } else {
+            Fidelity::Compressed
+        },
+        period: hot.and_then(|hot| period(hot.times())),
+        damping: damping.into_iter().flatten().collect(),
+        rov: rov(net, rib, &nlri, cold),
+        origin: match hot {
+            Some(hot) => (hot.origin_as != 0).then_some(hot.origin_as),
+            None => net
+                .rib
+                .digest(cold.attrs)
+                .map(|digest| digest.origin_as)
+                .filter(|asn| *asn != 0),
+        },
+    })
+}
+
+/// The state of a route as it is announced, or was announced last.
+fn rov(net: &NetState, rib: &Rib, nlri: &Nlri, cold: &Cold) -> Option<&'static str> {
+    if !net.vrps.is_usable() || nlri.safi != Safi::Unicast {
+        return None;
     }
-    let mut rows: Vec<(u32, u64, PrefixRow)> = best.into_values().collect();
-    rows.sort_by(|a, b| (b.0, b.1, a.2.prefix, a.2.peer).cmp(&(a.0, a.1, b.2.prefix, b.2.peer)));
-    rows.truncate(top);
-    rows.into_iter().map(|(_, _, row)| row).collect()
+    let session = net.sessions.get(rib.session)?;
+    let sender = session.ends[rib.sender & 1].asn;
+    let current = rib.current(cold);
+    let attrs = if current.is_some() {
+        current
+    } else {
+        cold.before
+    };
+    let origin = crate::state::rov::origin(net.rib.digest(attrs)?, sender)?;
+    Some(net.vrps.validate(&nlri.prefix, origin).as_str())
 }
 
 fn period(times: &[Timestamp]) -> Option<f64> {
@@ -138,7 +177,14 @@ pub struct SessionRow {
 
 /// All sessions in the order in which they were first seen, at most `top`. `perspective` tells which end is the host's own.
 pub fn sessions(net: &NetState, perspective: &Perspective, top: usize) -> Vec<SessionRow> {
-    let row = |(id, session): (SessionId, &crate::state::sessions::Session)| {
+    let row = |(id, _)| session(net, perspective, id);
+    net.sessions.iter().take(top).filter_map(row).collect()
+}
+
+/// One session.
+pub fn session(net: &NetState, perspective: &Perspective, id: SessionId) -> Option<SessionRow> {
+    let session = net.sessions.get(id)?;
+    Some({
         let far = perspective.far_end(&net.sessions, session);
         let (remote, local) = (&session.ends[far], &session.ends[1 - far]);
         let known = |asn: u32| (asn != 0).then_some(asn);
@@ -191,6 +237,5 @@ pub fn sessions(net: &NetState, perspective: &Perspective, top: usize) -> Vec<Se
             prefixes_sent: held(1 - far),
             observers: session.observers(),
         }
-    };
-    net.sessions.iter().take(top).map(row).collect()
+    })
 }

@@ -6,31 +6,36 @@ use crate::event::source::Unit;
 use crate::event::{InputId, Locator, SourceId};
 use crate::state::Changes;
 
-struct Lab {
-    net: NetState,
+pub(super) struct Lab {
+    pub(super) net: NetState,
     detector: Box<dyn Detector>,
-    board: Board,
+    pub(super) board: Board,
     changes: Changes,
     number: u64,
 }
 
 /// A path, a MED and prefixes.
-type Route<'a> = (&'a [u32], Option<u32>, &'a [&'a str]);
+pub(super) type Route<'a> = (&'a [u32], Option<u32>, &'a [&'a str]);
 
 impl Lab {
     fn new() -> Lab {
+        Lab::of(0, &Settings::default())
+    }
+
+    /// With one of this family's detectors.
+    pub(super) fn of(index: usize, settings: &Settings) -> Lab {
         let mut detectors = Vec::new();
-        register(&Settings::default(), &mut detectors);
+        register(settings, &mut detectors);
         Lab {
             net: NetState::default(),
-            detector: detectors.remove(0),
+            detector: detectors.remove(index),
             board: Board::default(),
             changes: Changes::default(),
             number: 0,
         }
     }
 
-    fn fire(&mut self, to: Timestamp) {
+    pub(super) fn fire(&mut self, to: Timestamp) {
         loop {
             let model = self.net.next_deadline().filter(|at| *at <= to);
             let detector = self.detector.next_deadline().filter(|at| *at <= to);
@@ -51,7 +56,7 @@ impl Lab {
     }
 
     /// An UPDATE of peer 192.0.2.`peer`.
-    fn update(&mut self, ms: i64, peer: u8, announced: Route<'_>, withdrawn: &[&str]) {
+    pub(super) fn update(&mut self, ms: i64, peer: u8, announced: Route<'_>, withdrawn: &[&str]) {
         self.send(ms, peer, announced, withdrawn, &[]);
     }
 
@@ -124,8 +129,8 @@ impl Lab {
     }
 }
 
-const P: &str = "198.51.100.0/24";
-const NONE: Route<'static> = (&[], None, &[]);
+pub(super) const P: &str = "198.51.100.0/24";
+pub(super) const NONE: Route<'static> = (&[], None, &[]);
 
 #[test]
 fn one_flap_seen_on_two_peers_is_one_finding_and_is_not_added_up() {
@@ -354,4 +359,69 @@ fn a_small_table_that_goes_again_and_again_flaps() {
         lab.update(round * 4000 + 2000, 1, NONE, &prefixes);
     }
     assert_eq!(lab.done(), [(Kind::PrefixFlap, 5)]);
+}
+
+#[test]
+fn foreign_prefixes_of_the_internet_are_weather_from_the_first_second_and_own_ones_are_not() {
+    let settings = Settings {
+        own_as: vec![64999],
+        ..Settings::default()
+    };
+    let mut lab = Lab::of(0, &settings);
+    let prefixes = many(130);
+    for (n, prefix) in prefixes.iter().enumerate() {
+        // Public origins: a second's worth of a collector's updates.
+        lab.update(
+            n as i64,
+            1,
+            (&[64501, 1000 + n as u32], None, &[prefix]),
+            &[],
+        );
+    }
+    for n in 0..5 {
+        lab.update(
+            2000 + n * 2000,
+            1,
+            (&[64501, 1000], None, &["198.51.100.0/24"]),
+            &[],
+        );
+        lab.update(2500 + n * 2000, 1, NONE, &["198.51.100.0/24"]);
+        lab.update(
+            2000 + n * 2000,
+            1,
+            (&[64501, 64999], None, &["203.0.113.0/24"]),
+            &[],
+        );
+        lab.update(2500 + n * 2000, 1, NONE, &["203.0.113.0/24"]);
+    }
+    lab.done();
+    let loud: Vec<_> = lab
+        .board
+        .of_kind(Kind::PrefixFlap)
+        .map(|(_, f)| (f.subjects[0].to_string(), f.severity))
+        .collect();
+    assert!(
+        loud.contains(&("prefix:198.51.100.0/24".to_owned(), Severity::Info)),
+        "{loud:?}"
+    );
+    assert!(
+        loud.contains(&("prefix:203.0.113.0/24".to_owned(), Severity::Warning)),
+        "{loud:?}"
+    );
+}
+
+#[test]
+fn withdrawals_of_routes_announced_before_we_looked_count_in_full() {
+    let mut lab = Lab::new();
+    lab.update(0, 1, (&[64501], None, &[P]), &[]);
+    let prefixes = many(200);
+    let gone: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    lab.update(1000, 1, NONE, &gone);
+    lab.done();
+    let (_, mass) = lab
+        .board
+        .of_kind(Kind::PrefixMassWithdrawal)
+        .next()
+        .unwrap();
+    assert_eq!(mass.affected.prefixes.len(), 200);
 }

@@ -27,21 +27,25 @@ impl Weather {
         }
     }
 
-    /// How loud instability of `prefix` (originated by `origin`, 0 where unknown) is.
-    pub fn severity(&self, net: &NetState, prefix: Prefix, origin: u32) -> Severity {
-        let ours = prefix.is_default()
-            || prefix.len()
-                > if prefix.is_ipv6() {
-                    LONGEST_V6
-                } else {
-                    LONGEST_V4
-                }
+    /// Whether a prefix is the operator's own: declared, or longer than what crosses operators' borders. A default route is everybody's.
+    pub fn is_ours(&self, prefix: Prefix, origin: u32) -> bool {
+        let longest = if prefix.is_ipv6() {
+            LONGEST_V6
+        } else {
+            LONGEST_V4
+        };
+        prefix.is_default()
+            || prefix.len() > longest
             || self.own_as.contains(&origin)
             || self
                 .own
                 .iter()
-                .any(|own| own.covers(&prefix) || prefix.covers(own));
-        if ours || !net.rib.is_internet() {
+                .any(|own| own.covers(&prefix) || prefix.covers(own))
+    }
+
+    /// How loud instability of `prefix` (originated by `origin`, 0 where unknown) is.
+    pub fn severity(&self, net: &NetState, prefix: Prefix, origin: u32) -> Severity {
+        if !net.rib.is_internet() || self.is_ours(prefix, origin) {
             Severity::Warning
         } else {
             Severity::Info

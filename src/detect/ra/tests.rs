@@ -339,6 +339,40 @@ fn a_newcomer_that_takes_over_is_rogue_and_one_that_agrees_is_a_note() {
 }
 
 #[test]
+fn a_router_that_the_host_had_not_learned_is_new_however_soon_it_is_heard() {
+    use crate::event::netlink::{Action, DumpDone, Dumped};
+    let foreign = RouterAdvertisement {
+        prefixes: vec![pio("2001:db8:bad::/64")],
+        ..ra(1800)
+    };
+    let run = |known: bool| {
+        let mut rig = Rig::default();
+        if known {
+            let EventKind::Route(mut route) = learned(Action::New, 0) else {
+                panic!("a route")
+            };
+            route.meta.dump = true;
+            rig.event(0.5, EventKind::Route(route));
+            rig.event(
+                0.6,
+                EventKind::DumpDone(DumpDone {
+                    what: Dumped::Routes,
+                    seq: 0,
+                    family: None,
+                }),
+            );
+        }
+        rig.advertise(2.0, OTHER, OTHER_MAC, foreign.clone());
+        rig.advertise(4.0, ROUTER, REAL, ra(1800));
+        rig.advertise(6.0, OTHER, OTHER_MAC, foreign.clone());
+        rig.found()
+    };
+    assert_eq!(run(true), [(Kind::RaRogueRouter, Severity::Warning, 1)]);
+    // Without the host's routes nobody can say who was there first.
+    assert_eq!(run(false), []);
+}
+
+#[test]
 fn routers_heard_while_learning_are_the_links_own() {
     let mut rig = Rig::default();
     for round in 0..5 {

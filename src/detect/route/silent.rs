@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::detect::link::kernel::{interfaces, list, placed, quoted, times};
+use crate::detect::link::kernel::{interfaces, is_container, list, placed, quoted, times};
 use crate::detect::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
 };
@@ -139,6 +139,8 @@ impl SilentDetector {
         }
         let at = waiting.event.at;
         let name = net.links.name(ifindex);
+        // The routes of a container that ended go with it; it comes back elsewhere, under another interface.
+        let pod = is_container(&name);
         let known = self
             .watched
             .get(&ifindex)
@@ -152,7 +154,12 @@ impl SilentDetector {
             None => {
                 let subject = Subject::Link(name.clone());
                 let kind = Kind::RouteSilentLoss;
-                let mut finding = Finding::new(kind, Severity::Warning, subject, &waiting.event);
+                let severity = if pod {
+                    Severity::Info
+                } else {
+                    Severity::Warning
+                };
+                let mut finding = Finding::new(kind, severity, subject, &waiting.event);
                 finding.fidelity = Fidelity::Inferred;
                 board.raise(finding)
             }
@@ -177,8 +184,8 @@ impl SilentDetector {
                 finding.touch(touch.clone());
             }
             finding.touch(Touch::Interface(name.clone()));
-            finding.broken.subject = true;
-            finding.broken.last_path = unreachable;
+            finding.broken.subject = !pod;
+            finding.broken.last_path = unreachable && !pod;
             finding.actor = Some("the kernel, without a notification".to_owned());
             finding.explain = format!(
                 "{total} {} of {} vanished without a notification {}: {} ({}).",

@@ -25,6 +25,8 @@ pub mod link {
     pub const SLL: u16 = 113;
     pub const IPV4: u16 = 228;
     pub const IPV6: u16 = 229;
+    /// Exported PDUs: annotations in recordings.
+    pub const UPPER_PDU: u16 = crate::event::annotation::LINK_TYPE;
     pub const NETLINK: u16 = 253;
     pub const SLL2: u16 = 276;
 }
@@ -67,6 +69,7 @@ pub fn is_known_link(link_type: u16) -> bool {
             | SLL
             | IPV4
             | IPV6
+            | UPPER_PDU
             | NETLINK
             | SLL2
     )
@@ -107,7 +110,7 @@ impl Prefilter {
                 };
                 self.ppp(data.get(at..).unwrap_or_default())
             }
-            link::NETLINK => true,
+            link::NETLINK | link::UPPER_PDU => true,
             _ => false,
         }
     }

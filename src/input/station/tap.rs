@@ -40,6 +40,27 @@ impl Tap {
         Ok(tap)
     }
 
+    /// Tells of a connection that came to nothing, and why. Returns the source's last record number.
+    pub async fn refused(
+        (remote, local): (SocketAddr, SocketAddr),
+        source: SourceId,
+        number: u64,
+        at: Timestamp,
+        out: LiveSender,
+        why: &str,
+    ) -> Result<u64, Gone> {
+        let (connection, _) = Connection::open(remote, local, at);
+        let mut tap = Tap {
+            connection,
+            source,
+            number,
+            out,
+        };
+        let packets = Connection::refused(remote, local, at, why);
+        tap.send(at, packets).await?;
+        Ok(tap.number)
+    }
+
     /// Octets that one side sent.
     pub async fn data(&mut self, at: Timestamp, from: Sender, octets: &[u8]) -> Result<(), Gone> {
         let packets = self.connection.data(from, octets);

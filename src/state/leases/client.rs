@@ -27,6 +27,9 @@ const MAX_EXCHANGES: usize = 4;
 /// Servers whose configuration is remembered of one client.
 const MAX_CONFIGS: usize = 4;
 
+/// RFC 8415 §7.6: HOP_COUNT_LIMIT.
+const MAX_RELAYS: usize = 8;
+
 /// Messages with one transaction id.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -70,6 +73,16 @@ pub struct Client {
     pub fingerprint: SmallVec<[u16; 16]>,
     pub circuit_id: Option<WireText>,
     pub remote_id: Option<WireText>,
+    /// Relays that its last message passed, the one next to it first: DHCPv4's giaddr, DHCPv6's link addresses.
+    pub relays: SmallVec<[IpAddr; 1]>,
+    /// Option 61, or DUID and IAID, where it says more than [`Client::id`].
+    pub identity: Option<ClientId>,
+    /// It speaks DHCPv6.
+    pub v6: bool,
+    /// What it asked last, and for which address.
+    pub asked: Option<(Verb, Option<IpAddr>)>,
+    /// What it was answered last.
+    pub got: Option<Verb>,
     pub first: Timestamp,
     pub last: Timestamp,
     pub counts: Counts,
@@ -186,6 +199,21 @@ impl Clients {
         self.known.get_mut(&(scope, id.clone()))
     }
 
+    /// Number of clients.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// All clients in no order: for whoever sorts by a key of theirs.
+    pub fn unordered(&self) -> impl Iterator<Item = &Client> {
+        self.known.values()
+    }
+
     /// All clients in the order of their ids.
     pub fn sorted(&self) -> Vec<&Client> {
         let mut all: Vec<&Client> = self.known.values().collect();
@@ -206,6 +234,11 @@ impl Client {
             fingerprint: SmallVec::new(),
             circuit_id: None,
             remote_id: None,
+            relays: SmallVec::new(),
+            identity: None,
+            v6: message.v6,
+            asked: None,
+            got: None,
             first: at,
             last: at,
             counts: Counts::default(),
@@ -236,10 +269,15 @@ impl Client {
             Verb::Other => return,
         } += 1;
         if message.verb.is_answer() {
+            self.got = Some(message.verb);
             if let EventKind::Dhcp4(m) = &event.kind {
                 self.v6_only |= m.ipv6_only_wait.is_some();
             }
             return;
+        }
+        self.asked = Some((message.verb, message.wanted));
+        if message.identity.is_some() && message.identity.as_ref() != Some(&self.id) {
+            self.identity.clone_from(&message.identity);
         }
         self.on_link |= message.is_direct() && message.frame.eth_src == self.mac;
         match &event.kind {
@@ -250,6 +288,13 @@ impl Client {
                 if !m.requested.is_empty() {
                     self.fingerprint = m.requested.iter().copied().take(255).collect();
                 }
+                self.relays = m
+                    .relays
+                    .iter()
+                    .rev()
+                    .take(MAX_RELAYS)
+                    .map(|relay| IpAddr::V6(relay.link_address))
+                    .collect();
                 if let Some(relay) = m.relays.last() {
                     keep(&mut self.circuit_id, &relay.interface_id);
                     keep(&mut self.remote_id, &relay.remote_id);
@@ -271,6 +316,11 @@ impl Client {
                 .take(255)
                 .collect();
         }
+        self.relays = m
+            .is_relayed()
+            .then_some(IpAddr::V4(m.giaddr))
+            .into_iter()
+            .collect();
         if let Some(agent) = &m.relay_agent {
             keep(&mut self.circuit_id, &agent.circuit_id);
             keep(&mut self.remote_id, &agent.remote_id);

@@ -87,6 +87,33 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// The message as its RFC names it, with the state where one message has several meanings (RFC 2131 §4.3.2).
+    pub const fn name(self, v6: bool) -> &'static str {
+        match (self, v6) {
+            (Verb::Discover, false) => "DISCOVER",
+            (Verb::Discover, true) => "SOLICIT",
+            (Verb::Offer, false) => "OFFER",
+            (Verb::Offer, true) => "ADVERTISE",
+            (Verb::Select, false) => "REQUEST (selecting)",
+            (Verb::Select, true) => "REQUEST",
+            (Verb::Reboot, false) => "REQUEST (init-reboot)",
+            (Verb::Reboot, true) => "CONFIRM",
+            (Verb::Renew, false) => "REQUEST (renewing)",
+            (Verb::Renew, true) => "RENEW",
+            (Verb::Rebind, false) => "REQUEST (rebinding)",
+            (Verb::Rebind, true) => "REBIND",
+            (Verb::Ack, false) => "ACK",
+            (Verb::Ack, true) => "REPLY",
+            (Verb::Nak, false) => "NAK",
+            (Verb::Nak, true) => "refusal",
+            (Verb::Decline, _) => "DECLINE",
+            (Verb::Release, _) => "RELEASE",
+            (Verb::Inform, false) => "INFORM",
+            (Verb::Inform, true) => "INFORMATION-REQUEST",
+            (Verb::Other, _) => "another message",
+        }
+    }
+
     /// Whether only servers say it.
     pub fn is_answer(self) -> bool {
         matches!(self, Verb::Offer | Verb::Ack | Verb::Nak)

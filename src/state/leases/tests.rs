@@ -105,6 +105,13 @@ pub fn renewal(client: Mac, xid: u32, to: u8, addr: u8) -> Dhcp4 {
     m
 }
 
+/// A client's broadcast from T2 on.
+pub fn rebinding(client: Mac, xid: u32, addr: u8) -> Dhcp4 {
+    let mut m = renewal(client, xid, 0, addr);
+    m.frame.ip_dst = Some(Ipv4Addr::BROADCAST.into());
+    m
+}
+
 /// A client's choice of an offer.
 pub fn select(client: Mac, xid: u32, from: u8, addr: u8) -> Dhcp4 {
     let mut m = message(MessageType::Request, client, xid);
@@ -381,4 +388,29 @@ fn dhcpv6_exchanges_make_leases_like_dhcpv4() {
         hear(&mut leases, 21, refusal).as_slice(),
         [LeaseDelta::Naked { .. }]
     ));
+}
+
+#[test]
+fn a_lease_from_behind_a_relay_lives_by_the_renewals_that_pass_the_relay_by() {
+    let mut lan = Lan::default();
+    let relayed = |mut m: Dhcp4| {
+        m.giaddr = "192.0.2.126".parse().unwrap();
+        m
+    };
+    let client = Mac([2, 0, 0, 0, 0, 7]);
+    lan.hear(0, relayed(message(MessageType::Discover, client, 1)));
+    lan.hear(
+        1,
+        relayed(answer(MessageType::Offer, client, 1, 1, 101, 20)),
+    );
+    lan.hear(2, relayed(select(client, 1, 1, 101)));
+    lan.hear(3, relayed(answer(MessageType::Ack, client, 1, 1, 101, 20)));
+    for round in 1..4_i64 {
+        lan.hear(round * 10_000, renewal(client, 2, 1, 101));
+        let found = lan.hear(
+            round * 10_000 + 1,
+            answer(MessageType::Ack, client, 2, 1, 101, 20),
+        );
+        assert!(matches!(found, [LeaseDelta::Renewed { .. }]), "{found:?}");
+    }
 }

@@ -165,6 +165,17 @@ pub struct AttributeStore {
     free: Vec<u32>,
     hasher: foldhash::quality::RandomState,
     live_after_sweep: usize,
+    /// Public AS numbers that originate routes, until there are [`PUBLIC_ORIGINS`].
+    origins: std::collections::BTreeSet<u32>,
+}
+
+/// So many public origins are the Internet's: an operator's own network has one, and its customers' a few dozen. RIS and RouteViews show them
+/// within a second; laboratories and private networks use private numbers.
+pub const PUBLIC_ORIGINS: usize = 128;
+
+/// Whether an AS number is not private (RFC 6996), for documentation (RFC 5398), reserved (RFC 7300, RFC 7607) or AS_TRANS (RFC 6793).
+pub fn is_public(asn: u32) -> bool {
+    !matches!(asn, 0 | 23_456 | 64_496..=65_551 | 4_200_000_000..)
 }
 
 impl AttributeStore {
@@ -188,6 +199,9 @@ impl AttributeStore {
             self.hashes.push(0);
         }
         let digest = Digest::of(attributes, &self.hasher);
+        if self.origins.len() < PUBLIC_ORIGINS && is_public(digest.origin_as) {
+            self.origins.insert(digest.origin_as);
+        }
         let at = match self.free.pop() {
             Some(at) => {
                 self.sets[at as usize] = attributes.clone();
@@ -224,6 +238,11 @@ impl AttributeStore {
         } else {
             None
         }
+    }
+
+    /// Whether as many public AS numbers originate routes as only the Internet has.
+    pub fn is_public(&self) -> bool {
+        self.origins.len() >= PUBLIC_ORIGINS
     }
 
     /// Sets stored now.

@@ -154,6 +154,11 @@ impl Hot {
         }
     }
 
+    /// `ln(penalty) + λt`: greater is less stable, at any time, as all penalties shrink alike.
+    pub fn rank(&self) -> f64 {
+        self.rank
+    }
+
     /// The last withdrawals, oldest first.
     pub fn times(&self) -> &[Timestamp] {
         &self.times[..usize::from(self.times_len).min(TIMES)]

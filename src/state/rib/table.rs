@@ -232,6 +232,21 @@ impl Table {
         v4.chain(v6).chain(other)
     }
 
+    /// At most `most` records in the order of [`Table::iter`], from the `from`th on, at the cost of those.
+    pub fn part(&self, from: usize, most: usize) -> impl Iterator<Item = (Slot, &Cold)> {
+        let (v4, v6) = (self.v4.rows.len(), self.v6.rows.len());
+        (from..self.len().min(from.saturating_add(most))).filter_map(move |at| {
+            let slot = if at < v4 {
+                Slot(at as u32)
+            } else if at < v4 + v6 {
+                Slot((at - v4) as u32 | 1 << SLAB_SHIFT)
+            } else {
+                Slot((at - v4 - v6) as u32 | 2 << SLAB_SHIFT)
+            };
+            Some((slot, self.cold(slot)?))
+        })
+    }
+
     /// Keys ever seen.
     pub fn len(&self) -> usize {
         self.v4.rows.len() + self.v6.rows.len() + self.other.rows.len()

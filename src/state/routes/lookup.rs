@@ -78,6 +78,18 @@ impl Routes {
             .take_while(move |(key, _)| key.table == TABLE_MAIN && prefix.covers(&key.prefix))
     }
 
+    /// One route.
+    pub fn get(&self, key: &RouteKey) -> Option<&Route> {
+        self.routes.get(key)
+    }
+
+    /// The routes behind `after` (all of them for `None`), in the order of table and prefix.
+    pub fn behind(&self, after: Option<RouteKey>) -> impl Iterator<Item = (&RouteKey, &Route)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.routes
+            .range((after.map_or(Unbounded, Excluded), Unbounded))
+    }
+
     /// All routes, in the order of table and prefix.
     pub fn iter(&self) -> impl Iterator<Item = (&RouteKey, &Route)> {
         self.routes.iter()
@@ -96,6 +108,11 @@ impl Routes {
     /// A nexthop object.
     pub fn nexthop_object(&self, id: u32) -> Option<&Nexthop> {
         self.nexthops.get(id)
+    }
+
+    /// Whether a dump of this family is known: what is not in the table is not in the kernel.
+    pub fn has_baseline(&self, v6: bool) -> bool {
+        self.baseline[usize::from(v6)]
     }
 
     /// Number of routes.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::detect::finding::MAX_PREFIXES;
-use crate::detect::{Board, FindingKey, Kind, Subject, Touch};
+use crate::detect::{Board, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::attributes::AttrId;
@@ -158,6 +158,13 @@ impl Masses {
             None => {
                 let mut finding = about(Kind::PrefixMassWithdrawal, scene, since);
                 finding.evidence.add(locator);
+                // Of a collector's updates without its table nobody knows how much of the table that is: the Internet's weather.
+                if scene.net.rib.is_internet()
+                    && scene.rib.kind == RibKind::Mrt
+                    && !scene.rib.complete
+                {
+                    finding.severity = Severity::Info;
+                }
                 let at = self.next;
                 self.next += 1;
                 let mass = Mass {

@@ -1,0 +1,460 @@
+//! `flapscope analyze --tui FILE…`: the screen over files. The same engine runs over the same bytes, up to the moment that is looked at; going
+//! back is running again from the begin, so what is shown as of a time is what the engine knew then, to the byte.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::mpsc::error::TryRecvError;
+
+use super::evidence::{self, Bundle, Finder, Listener};
+use super::inputs;
+use super::screen::Screen;
+use crate::cli::AnalyzeOptions;
+use crate::config::Config;
+use crate::detect::Settings;
+use crate::engine::Engine;
+use crate::engine::rooms::{Rooms, ToldIn};
+use crate::engine::snapshot::{self, Mode};
+use crate::event::{Event, Timestamp};
+use crate::input::Item;
+use crate::input::file::OpenOptions;
+use crate::input::merge::InputSet;
+use crate::output::log::Log;
+use crate::tui::Tui;
+use crate::tui::link::{Reply, Request, link};
+use crate::tui::model::Control;
+
+/// Between two pictures while reading or playing.
+const PICTURE: Duration = Duration::from_millis(100);
+/// Between two looks at the clock while playing: below a frame of the eye.
+const TURN: Duration = Duration::from_millis(20);
+/// Records between two looks at the questions while reading fast: at 5 M records a second and below, under a millisecond.
+const STRIDE: u32 = 2_048;
+
+/// Shows the files. The terminal is taken only after all of them could be opened.
+pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
+    let opening = super::open_options(&options.cut)?;
+    let settings = Config::load(&options.mine)?.settings(&options.mine);
+    let first = Run::open(files, &opening, &settings)?;
+    let (publisher, requests, link) = link();
+    let tui = Tui::start(link, super::live::look()).context("cannot use the terminal")?;
+    let mut replay = Replay {
+        files,
+        opening,
+        settings,
+        run: first,
+        screen: Screen::new(publisher, requests),
+        speed: 1.0,
+        to: None,
+        plays: None,
+        pictured: now(),
+        leaves: false,
+    };
+    let shown = replay.show();
+    replay.screen.publisher.end();
+    tui.join()?;
+    shown?;
+    Ok(0)
+}
+
+/// The files run through an engine, as far as they were.
+struct Run {
+    inputs: InputSet,
+    rooms: Rooms,
+    told: Vec<ToldIn>,
+    /// All was read, and concluded.
+    ended: bool,
+}
+
+impl Run {
+    fn open(files: &[PathBuf], opening: &OpenOptions, settings: &Settings) -> anyhow::Result<Run> {
+        Ok(Run {
+            inputs: InputSet::open(files, opening)?,
+            rooms: Rooms::new(settings),
+            told: Vec::new(),
+            ended: false,
+        })
+    }
+
+    /// Takes the next record, unless it is later than `until`; whether there was one.
+    fn step(&mut self, until: Timestamp, log: &mut Log) -> bool {
+        if self.ended {
+            return false;
+        }
+        // The screen reads incidents off the engines; what is told in passing is for machines.
+        self.told.clear();
+        if self.inputs.next_at().is_some_and(|at| at > until) {
+            self.rooms.advance(until, &mut self.told);
+            return false;
+        }
+        let mut seen = |event: &Event, engine: &Engine| log.keep(event, engine);
+        match self.inputs.next() {
+            Some(item) => self.rooms.item_seen(&item, &mut self.told, &mut seen),
+            None => {
+                let until = self.inputs.watched_until();
+                self.rooms.conclude_seen(until, &mut self.told, &mut seen);
+                self.ended = true;
+            }
+        }
+        !self.ended
+    }
+
+    fn engines(&self) -> impl Iterator<Item = &Engine> {
+        self.rooms.all().iter().map(|room| &room.engine)
+    }
+
+    /// Time of the last event, whichever room had it.
+    fn now(&self) -> Timestamp {
+        self.engines().map(Engine::now).max().unwrap_or_default()
+    }
+
+    fn from(&self) -> Option<Timestamp> {
+        self.engines().filter_map(Engine::from).min()
+    }
+
+    fn events(&self) -> u64 {
+        self.engines().map(|engine| engine.counts().events).sum()
+    }
+}
+
+/// What playing began with: the recording's time and ours.
+#[derive(Copy, Clone)]
+struct Playing {
+    from: Timestamp,
+    since: Instant,
+}
+
+struct Replay<'a> {
+    files: &'a [PathBuf],
+    opening: OpenOptions,
+    settings: Settings,
+    run: Run,
+    screen: Screen,
+    speed: f64,
+    /// Time of the end, once it is known.
+    to: Option<Timestamp>,
+    plays: Option<Playing>,
+    pictured: Instant,
+    /// The reader has left.
+    leaves: bool,
+}
+
+/// How far to go.
+#[derive(Copy, Clone, PartialEq, Debug)]
+enum Goal {
+    Until(Timestamp),
+    /// So many events in all.
+    Events(u64),
+}
+
+impl Replay<'_> {
+    fn show(&mut self) -> anyhow::Result<()> {
+        self.go(Goal::Until(Timestamp::MAX))?;
+        inputs::check_readable(&self.run.inputs)?;
+        while !self.leaves {
+            if self.plays.is_some() {
+                self.play()?;
+                self.questions()?;
+                rest();
+            } else {
+                match self.screen.requests.blocking_recv() {
+                    Some(request) => self.ask(request)?,
+                    None => return Ok(()),
+                }
+                self.questions()?;
+            }
+            self.search();
+        }
+        Ok(())
+    }
+
+    fn rewinds(&self) -> bool {
+        self.files.iter().all(|file| file.as_os_str() != "-")
+    }
+
+    fn restart(&mut self) -> anyhow::Result<()> {
+        self.run = Run::open(self.files, &self.opening, &self.settings)?;
+        self.screen.log.clear();
+        Ok(())
+    }
+
+    /// Runs to a goal, from the begin if it lies behind us. New questions are answered on the way; a new goal replaces the old one.
+    fn go(&mut self, goal: Goal) -> anyhow::Result<()> {
+        let behind = match goal {
+            Goal::Until(at) => at < self.run.now(),
+            Goal::Events(count) => count < self.run.events(),
+        };
+        if behind {
+            if !self.rewinds() {
+                let text = "standard input cannot be read twice: there is no way back".to_owned();
+                self.screen.publisher.reply(Reply::Said(text));
+                return Ok(());
+            }
+            self.restart()?;
+        }
+        let until = match goal {
+            Goal::Until(at) => at,
+            Goal::Events(_) => Timestamp::MAX,
+        };
+        let mut left = STRIDE;
+        loop {
+            if let Goal::Events(count) = goal
+                && self.run.events() >= count
+            {
+                break;
+            }
+            if !self.run.step(until, &mut self.screen.log) {
+                break;
+            }
+            left -= 1;
+            if left == 0 {
+                left = STRIDE;
+                self.screen.log.turn();
+                if now() - self.pictured >= PICTURE {
+                    self.picture(true, false);
+                    // A wish that came meanwhile is more urgent than this one.
+                    if self.questions()? {
+                        return Ok(());
+                    }
+                }
+                if self.leaves {
+                    return Ok(());
+                }
+            }
+        }
+        if self.run.ended {
+            self.to = Some(self.run.now());
+        }
+        self.screen.log.turn();
+        self.picture(false, true);
+        Ok(())
+    }
+
+    fn picture(&mut self, reading: bool, thorough: bool) {
+        self.pictured = now();
+        let infos = self.run.inputs.inputs();
+        let mut picture = self.screen.shoot(&self.run.rooms.engines(), thorough);
+        picture.notes = infos
+            .iter()
+            .flat_map(|input| input.notes.iter().map(move |note| (&input.name, note)))
+            .map(|(name, note)| crate::event::text::sanitized(&format!("{name}: {note}")))
+            .collect();
+        picture.watched = infos
+            .iter()
+            .map(|input| {
+                let name = crate::event::text::sanitized(&input.name);
+                format!("{name}: {}, input {}", input.kind, input.id.0)
+            })
+            .collect();
+        picture.mode = Mode::Replay(snapshot::Replay {
+            files: infos
+                .iter()
+                .map(|input| crate::event::text::sanitized(&input.name))
+                .collect(),
+            from: self.run.from(),
+            to: self.to,
+            playing: self.plays.is_some(),
+            speed: self.speed,
+            reading: (reading && self.to.is_none()).then(|| {
+                (
+                    self.run.inputs.octets_read(),
+                    self.run.inputs.octets_total(),
+                )
+            }),
+            rewinds: self.rewinds(),
+        });
+        self.screen.publisher.publish(picture);
+    }
+
+    /// Goes on as far as the clock says.
+    fn play(&mut self) -> anyhow::Result<()> {
+        let Some(playing) = self.plays else {
+            return Ok(());
+        };
+        let passed = now().duration_since(playing.since).as_secs_f64() * self.speed;
+        let target = Timestamp(playing.from.0.saturating_add((passed * 1e9) as i64));
+        self.screen.log.turn();
+        let begun = now();
+        while self.run.step(target, &mut self.screen.log) {
+            // Faster than we can is as fast as we can, and keys go first.
+            if now() - begun > TURN {
+                break;
+            }
+        }
+        if self.run.ended {
+            self.plays = None;
+            self.picture(false, true);
+        } else if now() - self.pictured >= PICTURE {
+            self.picture(false, true);
+        }
+        Ok(())
+    }
+
+    /// Answers what was asked meanwhile; whether the reader wants to be elsewhere.
+    fn questions(&mut self) -> anyhow::Result<bool> {
+        let mut elsewhere = false;
+        loop {
+            match self.screen.requests.try_recv() {
+                Ok(request) => {
+                    elsewhere |= matches!(request, Request::Control(_));
+                    self.ask(request)?;
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.leaves = true;
+                    break;
+                }
+            }
+        }
+        self.search();
+        Ok(elsewhere)
+    }
+
+    /// Finishes searches: nothing has to be taken meanwhile.
+    fn search(&mut self) {
+        while self.screen.is_busy() {
+            self.screen.slice(&self.run.rooms.engines());
+        }
+    }
+
+    fn ask(&mut self, request: Request) -> anyhow::Result<()> {
+        let Some(request) = self.screen.answer(request, &self.run.rooms.engines()) else {
+            return Ok(());
+        };
+        match request {
+            Request::Control(control) => self.control(control)?,
+            Request::Bytes { id, places } => {
+                let mut finder = Finder::new(places);
+                self.again(&mut |item| finder.item(item))?;
+                let found = finder.finish();
+                self.screen.publisher.reply(Reply::Bytes { id, found });
+            }
+            Request::Exchange {
+                id,
+                exchange,
+                around,
+            } => {
+                let mut listener = Listener::new(exchange, around);
+                self.again(&mut |item| listener.item(item))?;
+                let rungs = listener.finish();
+                self.screen.publisher.reply(Reply::Exchange { id, rungs });
+            }
+            Request::Bundle { id } => {
+                let said = self.bundle(&id)?;
+                self.screen.publisher.reply(Reply::Said(said));
+            }
+            Request::Page { .. } | Request::Log { .. } | Request::Alert { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Reads the files anew, until `done` says so. Standard input cannot be: then nothing is found.
+    fn again(&self, done: &mut dyn FnMut(&Item<'_>) -> bool) -> anyhow::Result<()> {
+        if !self.rewinds() {
+            return Ok(());
+        }
+        let mut inputs = InputSet::open(self.files, &self.opening)?;
+        while let Some(item) = inputs.next() {
+            if done(&item) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn bundle(&self, id: &str) -> anyhow::Result<String> {
+        if !self.rewinds() {
+            return Ok("standard input cannot be read twice: there is no slice of it".to_owned());
+        }
+        let Some((room, incident)) = evidence::incident(&self.run.rooms.engines(), id) else {
+            return Ok(format!("{id} is not known at this moment"));
+        };
+        let host = inputs::host_name(&self.run.inputs);
+        let place = std::path::Path::new(".");
+        let begun = Bundle::begin(place, &incident, room.as_deref(), host.as_deref());
+        let mut bundle = match begun {
+            Ok(bundle) => bundle,
+            Err(error) => return Ok(format!("cannot write the bundle here: {error}")),
+        };
+        self.again(&mut |item| {
+            bundle.item(item);
+            matches!(item, Item::Record(record) if record.at > bundle.until())
+        })?;
+        Ok(bundle.finish())
+    }
+
+    fn control(&mut self, control: Control) -> anyhow::Result<()> {
+        match control {
+            Control::Play => {
+                if self.run.ended {
+                    if !self.rewinds() {
+                        return self.go(Goal::Events(0));
+                    }
+                    self.restart()?;
+                }
+                // The first record says when it begins.
+                self.run.step(Timestamp::MAX, &mut self.screen.log);
+                self.begin();
+                self.picture(false, true);
+            }
+            Control::Pause => {
+                self.plays = None;
+                self.picture(false, true);
+            }
+            Control::Speed(speed) => {
+                self.speed = speed;
+                if self.plays.is_some() {
+                    self.begin();
+                }
+                self.picture(false, false);
+            }
+            Control::Seek(at) => {
+                let at = match self.run.from() {
+                    Some(from) => at.max(from),
+                    None => at,
+                };
+                self.go(Goal::Until(at))?;
+                if self.plays.is_some() {
+                    self.begin();
+                }
+            }
+            Control::Step(by) => {
+                self.plays = None;
+                let count = i64::try_from(self.run.events()).unwrap_or(i64::MAX);
+                let count = count.saturating_add(by).max(1);
+                self.go(Goal::Events(u64::try_from(count).unwrap_or(1)))?;
+            }
+            Control::End => {
+                self.plays = None;
+                self.go(Goal::Until(Timestamp::MAX))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        self.plays = Some(Playing {
+            from: self.run.now(),
+            since: now(),
+        });
+    }
+}
+
+/// Until the next look at the clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a replay plays as fast as the reader's clock goes"
+)]
+fn rest() {
+    thread::sleep(TURN);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a replay plays as fast as the reader's clock goes"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

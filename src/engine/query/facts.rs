@@ -1,0 +1,109 @@
+//! Rows of the big tables as something to filter: those of the report by its facts, kernel routes and BFD sessions by their own.
+
+use std::net::IpAddr;
+
+use super::At;
+use crate::detect::prefix::rows;
+use crate::engine::Engine;
+use crate::event::netlink::protocol_name;
+use crate::filter::{Fact, Facts, Filter, Key};
+use crate::state::leases::rows::ServerRow;
+use crate::state::routes::{Route, RouteKey};
+use crate::state::sessions::bfd::BfdSession;
+
+type Test<'t> = dyn FnMut(Fact<'_>) -> bool + 't;
+
+/// Whether the filter leaves a row.
+pub(super) fn matches(engine: &Engine, at: &At, filter: &Filter) -> bool {
+    let net = engine.net();
+    match at {
+        At::Prefix(rib, slot) => {
+            rows::prefix(net, *rib, *slot, engine.now()).is_some_and(|row| filter.matches(&row))
+        }
+        At::Session(id) => {
+            rows::session(net, engine.perspective(), *id).is_some_and(|row| filter.matches(&row))
+        }
+        At::Server(scope, id) => net
+            .leases
+            .servers
+            .get(*scope, id)
+            .is_some_and(|server| filter.matches(&ServerRow::of(server))),
+        At::Client(scope, id) => net
+            .leases
+            .clients
+            .get(*scope, id)
+            .is_some_and(|client| filter.matches(&net.leases.client_row(client))),
+        At::Route(key) => net
+            .routes
+            .get(key)
+            .is_some_and(|route| filter.matches(&KernelRoute { engine, key, route })),
+        At::Bfd(a, b) => net.sessions.bfd().get(*a, *b).is_some_and(|session| {
+            filter.matches(&Bfd {
+                ends: [*a, *b],
+                session,
+            })
+        }),
+    }
+}
+
+struct KernelRoute<'a> {
+    engine: &'a Engine,
+    key: &'a RouteKey,
+    route: &'a Route,
+}
+
+impl Facts for KernelRoute<'_> {
+    fn any(&self, key: Key, test: &mut Test<'_>) -> bool {
+        match key {
+            Key::Prefix => test(Fact::Prefix(self.key.prefix)),
+            Key::Subject => test(Fact::Shown(&format_args!("prefix:{}", self.key.prefix))),
+            Key::Peer => self
+                .route
+                .gateways()
+                .any(|gateway| test(Fact::Address(gateway))),
+            Key::If => self.route.hops.iter().any(|hop| {
+                hop.ifindex
+                    .is_some_and(|index| test(Fact::Word(&self.engine.net().links.name(index))))
+            }),
+            Key::Src => test(Fact::Word(&protocol_name(self.route.protocol))),
+            _ => false,
+        }
+    }
+
+    fn text(&self, test: &mut Test<'_>) -> bool {
+        [Key::Prefix, Key::Peer, Key::If, Key::Src]
+            .into_iter()
+            .any(|key| self.any(key, test))
+    }
+
+    fn has(&self, key: Key) -> bool {
+        !matches!(key, Key::Sev | Key::Kind | Key::State | Key::Asn | Key::Mac)
+    }
+}
+
+struct Bfd<'a> {
+    ends: [IpAddr; 2],
+    session: &'a BfdSession,
+}
+
+impl Facts for Bfd<'_> {
+    fn any(&self, key: Key, test: &mut Test<'_>) -> bool {
+        match key {
+            Key::Peer => self.ends.into_iter().any(|end| test(Fact::Address(end))),
+            Key::Subject => self
+                .ends
+                .into_iter()
+                .any(|end| test(Fact::Shown(&format_args!("peer:{end}")))),
+            Key::State => test(Fact::Word(if self.session.up { "up" } else { "down" })),
+            _ => false,
+        }
+    }
+
+    fn text(&self, test: &mut Test<'_>) -> bool {
+        self.any(Key::Peer, test) || self.any(Key::State, test)
+    }
+
+    fn has(&self, key: Key) -> bool {
+        matches!(key, Key::Peer | Key::Subject | Key::State)
+    }
+}

@@ -1,0 +1,264 @@
+//! The matrix kind × input × family: what the catalogue claims is proven by a capture that shows it from that input alone, or told as unproven.
+//!
+//! `BLESS=1 cargo test --test matrix` looks for proofs anew and writes `src/detect/catalogue/proofs.txt`; without it every proof that stands
+//! there must hold, and every unit test that stands in for a capture must exist.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends here
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::Path;
+
+use flapscope::decode::Decoder;
+use flapscope::detect::catalogue::matrix::{self, Family};
+use flapscope::detect::catalogue::{self, Seen};
+use flapscope::detect::{Finding, Kind, Settings, Subject, Touch};
+use flapscope::engine::Engine;
+use flapscope::event::{Event, EventKind, SourceId, SourceKind};
+use flapscope::input::file::OpenOptions;
+use flapscope::input::merge::InputSet;
+
+/// Which kind of input an event belongs to; what announces sources and losses belongs to all.
+fn input_of(event: &Event, mrt: &BTreeSet<SourceId>) -> Option<Seen> {
+    Some(match &event.kind {
+        EventKind::Source(_) | EventKind::Gap(_) | EventKind::Deadline => return None,
+        EventKind::Link(_)
+        | EventKind::Address(_)
+        | EventKind::Neighbor(_)
+        | EventKind::Route(_)
+        | EventKind::Rule(_)
+        | EventKind::Nexthop(_)
+        | EventKind::DumpDone(_)
+        | EventKind::Actor(_) => Seen::Netlink,
+        EventKind::Bmp(_) => Seen::Bmp,
+        _ if mrt.contains(&event.source) => Seen::Mrt,
+        _ => Seen::Packets,
+    })
+}
+
+fn events(directory: &Path) -> Vec<Event> {
+    let readers = support::inputs_of(directory)
+        .into_iter()
+        .map(|(name, bytes)| {
+            let reader: Box<dyn std::io::Read + Send> = Box::new(std::io::Cursor::new(bytes));
+            (name, reader)
+        })
+        .collect();
+    let mut inputs = InputSet::from_readers(readers, &OpenOptions::default()).unwrap();
+    let (mut decoder, mut events) = (Decoder::new(), Vec::new());
+    while let Some(item) = inputs.next() {
+        decoder.item(&item, &mut |event| events.push(event.clone()));
+    }
+    decoder.finish(&mut |event| events.push(event.clone()));
+    events
+}
+
+/// Families that a finding is about: its subjects', else those of the addresses and servers it touches.
+fn families(finding: &Finding) -> BTreeSet<Family> {
+    let family = |addr: IpAddr| {
+        if addr.is_ipv6() {
+            Family::Ipv6
+        } else {
+            Family::Ipv4
+        }
+    };
+    let named: BTreeSet<Family> = finding
+        .subjects
+        .iter()
+        .filter_map(|subject| match subject {
+            Subject::Address(a)
+            | Subject::Neighbor(a)
+            | Subject::Nexthop(a)
+            | Subject::Router(a)
+            | Subject::Server(a)
+            | Subject::Peer(a, _) => Some(*a),
+            Subject::Prefix(prefix) => Some(prefix.addr()),
+            _ => None,
+        })
+        .map(family)
+        .collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let touched = finding.touches.iter().filter_map(|touch| match touch {
+        Touch::Server(a) | Touch::Address(a) | Touch::Peer(a) => Some(*a),
+        Touch::Prefix(prefix) => Some(prefix.addr()),
+        _ => None,
+    });
+    let affected = finding
+        .affected
+        .prefixes
+        .iter()
+        .chain(&finding.affected.routes)
+        .map(|p| p.addr());
+    touched.chain(affected).map(family).collect()
+}
+
+/// What the engine finds in some of the events: kind and family.
+fn found<'a>(events: impl Iterator<Item = &'a Event>) -> BTreeSet<(Kind, Option<Family>)> {
+    let (mut engine, mut told) = (Engine::new(&Settings::default()), Vec::new());
+    for event in events {
+        engine.handle(event, &mut told);
+    }
+    engine.finish(&mut told);
+    let mut found = BTreeSet::new();
+    for (_, finding, _) in engine.findings() {
+        if matrix::families(finding.kind).is_empty() {
+            found.insert((finding.kind, None));
+        } else {
+            found.extend(
+                families(finding)
+                    .into_iter()
+                    .map(|family| (finding.kind, Some(family))),
+            );
+        }
+    }
+    found
+}
+
+/// The cells that a capture shows: from one kind of input alone, or from several and not without this one.
+fn shown(directory: &Path) -> BTreeSet<String> {
+    let events = events(directory);
+    let mrt: BTreeSet<SourceId> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::Source(info) if info.kind == SourceKind::Mrt => Some(info.id),
+            _ => None,
+        })
+        .collect();
+    let whole = found(events.iter());
+    let mut cells = BTreeSet::new();
+    for seen in Seen::ALL {
+        let of = |event: &&Event| input_of(event, &mrt).is_none_or(|own| own == seen);
+        let not_of = |event: &&Event| input_of(event, &mrt) != Some(seen);
+        if !events
+            .iter()
+            .any(|event| input_of(event, &mrt) == Some(seen))
+        {
+            continue;
+        }
+        let without = found(events.iter().filter(not_of));
+        let needed = whole.difference(&without).copied();
+        for (kind, family) in found(events.iter().filter(of)).into_iter().chain(needed) {
+            cells.insert(matrix::key(kind, seen, family));
+        }
+    }
+    cells
+}
+
+/// The cells that the catalogue claims.
+fn claimed() -> BTreeSet<String> {
+    catalogue::rows()
+        .flat_map(|row| {
+            matrix::cells(row).map(|(seen, family)| matrix::key(row.kind, seen, family))
+        })
+        .collect()
+}
+
+#[test]
+fn what_a_capture_proves_it_still_shows() {
+    if std::env::var_os("BLESS").is_some() {
+        bless();
+        return;
+    }
+    let mut by_capture: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for line in matrix::proofs() {
+        let (cell, capture) = line.trim_end().rsplit_once(' ').unwrap();
+        by_capture
+            .entry(capture)
+            .or_default()
+            .push(format!("{cell} "));
+    }
+    let claimed = claimed();
+    let mut wrong = Vec::new();
+    for (capture, cells) in by_capture {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("captures")
+            .join(capture);
+        let shown = if directory.is_dir() {
+            shown(&directory)
+        } else {
+            BTreeSet::new()
+        };
+        for cell in cells {
+            if !shown.contains(&cell) {
+                wrong.push(format!("{cell}is not shown by {capture}"));
+            }
+            if !claimed.contains(&cell) {
+                wrong.push(format!(
+                    "{cell}is shown by {capture} and not claimed by the catalogue"
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "BLESS=1 cargo test --test matrix looks for other proofs:\n  {}",
+        wrong.join("\n  ")
+    );
+}
+
+fn bless() {
+    let claimed = claimed();
+    let mut proofs: BTreeMap<String, String> = BTreeMap::new();
+    let mut more: BTreeMap<String, String> = BTreeMap::new();
+    for directory in support::own_scenarios() {
+        let name = directory
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        for cell in shown(&directory) {
+            let table = if claimed.contains(&cell) {
+                &mut proofs
+            } else {
+                &mut more
+            };
+            table.entry(cell).or_insert_with(|| name.clone());
+        }
+    }
+    let mut text = String::from(
+        "# kind, input, family, capture: written by BLESS=1 cargo test --test matrix\n",
+    );
+    for (cell, capture) in &proofs {
+        text.push_str(&format!("{cell}{capture}\n"));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/detect/catalogue/proofs.txt");
+    std::fs::write(path, text).unwrap();
+    for (cell, capture) in &more {
+        println!("not claimed by the catalogue: {cell}({capture})");
+    }
+    for cell in claimed.iter().filter(|cell| !proofs.contains_key(*cell)) {
+        println!("unproven: {cell}");
+    }
+}
+
+#[test]
+fn unit_tests_that_stand_for_captures_exist() {
+    fn sources(at: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, text);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    for folder in ["src", "tests"] {
+        sources(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+            &mut text,
+        );
+    }
+    for stand_in in matrix::UNIT_TESTS {
+        assert!(
+            text.contains(&format!("fn {}()", stand_in.test)),
+            "{}",
+            stand_in.test
+        );
+    }
+}
