@@ -212,6 +212,7 @@ impl Pending {
 #[derive(Default)]
 pub struct Routes {
     routes: BTreeMap<RouteKey, Route>,
+    lengths: lookup::Lengths,
     hops: HopSets,
     nexthops: Nexthops,
     pending: BTreeMap<RouteKey, Pending>,
@@ -339,6 +340,7 @@ impl Routes {
             Entry::Occupied(mut entry) => Some(entry.insert(route.clone())),
             Entry::Vacant(entry) => {
                 entry.insert(route.clone());
+                self.lengths.add(key.prefix);
                 waiting
             }
         };

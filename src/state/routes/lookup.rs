@@ -8,6 +8,25 @@ use std::net::IpAddr;
 use super::{Nexthop, Route, RouteKey, Routes, TABLE_MAIN};
 use crate::event::Prefix;
 
+/// The prefix lengths that any route ever had, by family (true is IPv6): a longest match need not ask for others. None is ever taken away:
+/// one too many costs a question, not an answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lengths([u128; 2]);
+
+impl Lengths {
+    pub(super) fn add(&mut self, prefix: Prefix) {
+        if let Some(bit) = 1u128.checked_shl(prefix.len().into()) {
+            self.0[usize::from(prefix.is_ipv6())] |= bit;
+        }
+    }
+
+    /// An IPv6 host route, of length 128, covers nothing: it is never asked for.
+    fn has(&self, ipv6: bool, length: u8) -> bool {
+        let bit = 1u128.checked_shl(length.into());
+        bit.is_none_or(|bit| self.0[usize::from(ipv6)] & bit != 0)
+    }
+}
+
 impl Routes {
     /// The best route of exactly this prefix in the main table.
     pub fn best(&self, prefix: Prefix) -> Option<(&RouteKey, &Route)> {
@@ -45,8 +64,10 @@ impl Routes {
 
     /// The best routes of the main table that cover `prefix` with a shorter length, longest first.
     pub fn covering(&self, prefix: Prefix) -> impl Iterator<Item = (&RouteKey, &Route)> {
+        let lengths = &self.lengths;
         (0..prefix.len())
             .rev()
+            .filter(move |len| lengths.has(prefix.is_ipv6(), *len))
             .filter_map(move |len| self.best(Prefix::new(prefix.addr(), len)))
     }
 
