@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     dead_code
 )] // a test's helpers fail loudly; a real program is waited for
 

@@ -3,7 +3,12 @@
 //! `BLESS=1 cargo test --test matrix` looks for proofs anew and writes `src/detect/catalogue/proofs.txt`; without it every proof that stands
 //! there must hold, and every unit test that stands in for a capture must exist.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends here
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)] // a test that cannot go on ends here; a blessing tells what is unproven
 
 mod support;
 
