@@ -11,6 +11,7 @@ pub(crate) mod lab;
 mod prefixes;
 mod shadow;
 mod silent;
+mod writers;
 
 use super::{Detector, Settings};
 

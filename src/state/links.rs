@@ -269,6 +269,11 @@ impl Links {
         }
     }
 
+    /// Names of the links there are.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.links.values().map(|link| &*link.name)
+    }
+
     /// An interface by name.
     pub fn by_name(&self, name: &str) -> Option<&Link> {
         self.links.values().find(|link| &*link.name == name)

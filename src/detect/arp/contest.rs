@@ -133,6 +133,17 @@ impl Contest {
         flipped
     }
 
+    /// Whether caches that knew the owner were told of its successor: by an announcement, or, for IPv4, by anything that all hear. ARP
+    /// updates what a cache has from every packet's sender (RFC 826); a neighbor solicitation reaches one solicited-node group only.
+    pub(super) fn told_everybody(&self, ipv6: bool) -> bool {
+        let heard = || {
+            self.heard
+                .iter()
+                .any(|(audience, mac)| *audience == Audience::Everybody && *mac != self.owner)
+        };
+        self.announced || (!ipv6 && heard())
+    }
+
     fn answers(&mut self, at: Timestamp, delta: &HostDelta) {
         if delta.proof != Proof::Answer {
             return;

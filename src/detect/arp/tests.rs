@@ -301,6 +301,51 @@ fn an_own_address_that_another_host_announces_has_moved() {
     assert_eq!(late.found(), []);
 }
 
+#[test]
+fn a_move_without_an_announcement_says_so_and_one_that_all_heard_does_not() {
+    let silent = |finding: &Finding| {
+        finding
+            .explanations
+            .iter()
+            .any(|text| text.contains("gratuitous ARP"))
+    };
+    let mut rig = Rig::default();
+    rig.ask(0);
+    rig.answer(1, A);
+    rig.ask(20_000);
+    rig.answer(20_001, B);
+    rig.until(Timestamp(26_000_000_000));
+    assert_eq!(rig.found(), [(Kind::AddressMoved, Severity::Info, 1)]);
+    assert!(silent(rig.only()), "{:?}", rig.only().explanations);
+
+    // The new owner announces itself, or asks everybody for its gateway: caches that know the address take that over.
+    for announces in [true, false] {
+        let mut rig = Rig::default();
+        rig.ask(0);
+        rig.answer(1, A);
+        if announces {
+            rig.announce(20_000, B);
+        } else {
+            rig.arp(20_000, 1, (B, ADDR), (Mac::BROADCAST, CLIENT_ADDR));
+        }
+        rig.ask(21_000);
+        rig.answer(21_001, B);
+        rig.until(Timestamp(27_000_000_000));
+        assert_eq!(rig.found(), [(Kind::AddressMoved, Severity::Info, 1)]);
+        assert!(!silent(rig.only()));
+    }
+
+    // The input ends before it could have come.
+    let mut rig = Rig::default();
+    rig.ask(0);
+    rig.answer(1, A);
+    rig.ask(20_000);
+    rig.answer(20_001, B);
+    rig.claims
+        .finish(Timestamp(21_000_000_000), &rig.net, &mut rig.board);
+    assert!(!silent(rig.only()));
+}
+
 fn advertisement(mac: Mac, overriding: bool, solicited: bool) -> EventKind {
     EventKind::Nd(Box::new(Nd {
         frame: Frame {

@@ -47,12 +47,33 @@ pub(super) fn moved(addr: IpAddr, contest: &Contest, truncated: bool) -> Option<
         finding
             .explanations
             .push("a planned move of the address (ElasticIP) or a fail-over".into());
+    } else if !truncated && latest.to != contest.owner && !contest.told_everybody(addr.is_ipv6()) {
+        finding.explanations.push(unannounced(addr));
     }
     finding.truncated = truncated;
     finding.ended = Some(latest.at);
     finding.also(Subject::Mac(latest.to));
     keys(&mut finding, addr, &[contest.owner, latest.to]);
     Some(finding)
+}
+
+/// A move that nobody told the caches of: the link is watched (its claims are what this was seen by), and none came while it settled.
+fn unannounced(addr: IpAddr) -> String {
+    let (announcement, caches) = if addr.is_ipv6() {
+        (
+            "unsolicited neighbor advertisement",
+            "neighbor caches keep the old MAC until they probe it",
+        )
+    } else {
+        (
+            "gratuitous ARP",
+            "ARP caches keep the old MAC until they age out, routers' for up to 4 hours",
+        )
+    };
+    format!(
+        "no {announcement} was seen on this link within {} s of the move: {caches}",
+        super::SETTLED.as_secs()
+    )
 }
 
 /// The sentence once it moves again.

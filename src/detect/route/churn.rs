@@ -429,6 +429,8 @@ fn common(
         finding.touch(Touch::Interface(name.clone()));
     }
     finding.actor = Some(actor(net, by, Some(protocol)));
+    let devices: Vec<Box<str>> = ways.interfaces.iter().cloned().collect();
+    super::writers::name_batch(finding, net, by, protocol, &devices);
     finding.advice = vec![
         format!("ip route show proto {protocol}"),
         "vtysh -c 'show bgp summary' # or birdc show protocols".to_owned(),

@@ -149,6 +149,9 @@ impl Watch {
             );
             finding.advice = advice(prefix.is_ipv6());
             finding.explanations = became_router(delta, old, net).into_iter().collect();
+            if delta.cause == Cause::Notified {
+                super::writers::name(finding, net, delta.by, old, delta.key.table);
+            }
         });
     }
 
@@ -223,6 +226,7 @@ impl Watch {
             .collect();
         board.update(key, |finding| {
             finding.actor = Some(actor(net, delta.by, Some(new.protocol)));
+            super::writers::name(finding, net, delta.by, new, delta.key.table);
             touch(finding, delta, old, net);
             touch(finding, delta, new, net);
             finding.recovered(delta.at);

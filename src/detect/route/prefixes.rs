@@ -395,6 +395,7 @@ impl Prefixes {
             finding.support(&event);
             finding.count = writes;
             finding.actor = Some(actor(net, delta.by, Some(new.protocol)));
+            super::writers::name(finding, net, delta.by, new, delta.key.table);
             finding.explain = format!(
                 "Route {} of {} was written {writes} times within a minute without a change.",
                 delta.key.prefix,
@@ -472,6 +473,7 @@ fn describe(finding: &mut Finding, delta: &RouteDelta, route: &Route, net: &NetS
         finding.touch(Touch::Interface(name));
     }
     finding.actor = Some(actor(net, delta.by, Some(route.protocol)));
+    super::writers::name(finding, net, delta.by, route, delta.key.table);
     let prefix = delta.key.prefix;
     finding.affected.routes.insert(prefix);
     finding.advice = vec![

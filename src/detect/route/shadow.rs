@@ -143,6 +143,7 @@ impl ShadowDetector {
                 finding.touch(Touch::Interface(name));
             }
             finding.actor = Some(actor(net, delta.by, Some(new.protocol)));
+            super::writers::name(finding, net, delta.by, new, delta.key.table);
             finding.explain = format!(
                 "{prefix} {} of {} takes the traffic of {} {} of {}, {how}{}.",
                 way(net, new),
