@@ -245,6 +245,8 @@ pub struct Sessions {
     silent: Vec<SilentHold>,
     /// No silence before this counts: capture was lossy until then.
     blind_until: Option<Timestamp>,
+    /// When each input with sessions gave its latest event: the silence of all of it is no peer's. One for each input, of which there are few.
+    given: std::collections::BTreeMap<crate::event::InputId, Timestamp>,
     /// Sessions not tracked because the table was full.
     pub refused: u64,
 }
@@ -292,6 +294,7 @@ impl Sessions {
             self.confirm_silence(event, out);
         }
         self.bfd.confirm_silence(event, out);
+        self.given.insert(event.locator.input, event.at);
         match &event.kind {
             EventKind::Bgp(bgp) => self.bgp(event, bgp, out),
             EventKind::Bmp(bmp) => self.bmp(event, bmp, out),

@@ -61,6 +61,18 @@ impl Sessions {
                 .any(|seen| seen.input == event.locator.input);
             if alive && event.at > held.deadline {
                 self.silent.swap_remove(at);
+                if self.slept(event, held.hold) {
+                    // The session's next message tells: one of the old connection, or a new OPEN. Without one it is silent for real.
+                    self.blind_until = self.blind_until.max(Some(event.at));
+                    let due = event.at + held.hold;
+                    if let Some(session) = self.sessions.get_mut(held.id.0 as usize)
+                        && session.hold_check.is_none()
+                    {
+                        session.hold_check = Some(due);
+                        self.checks.insert((due, held.id));
+                    }
+                    continue;
+                }
                 // It spoke after all (events of one instant, or the clock of another source).
                 if session.quietest().is_some_and(|(_, last)| last > held.last) {
                     continue;
@@ -75,6 +87,14 @@ impl Sessions {
                 at += 1;
             }
         }
+    }
+
+    /// Whether nothing at all came from this event's input for so long that a hold time passes with it: the machine was suspended, its
+    /// clock was set forward, or the capture paused. A keepalive comes every third of the hold time (RFC 4271 §4.4), so two thirds of
+    /// silence on top of that are needed.
+    fn slept(&self, event: &Event, hold: Duration) -> bool {
+        let before = self.given.get(&event.locator.input);
+        before.is_some_and(|before| event.at.since(*before) >= hold * 2 / 3)
     }
 
     pub(super) fn schedule_hold(&mut self, id: SessionId) {
