@@ -319,8 +319,12 @@ impl Correlator {
         let tree = self.forest.tree(root);
         let Some(severity) = tree
             .iter()
-            .filter_map(|key| board.get(*key))
-            .map(judged_severity)
+            .filter_map(|key| {
+                Some(judged_severity(
+                    board.get(*key)?,
+                    self.is_planned(*key, board),
+                ))
+            })
             .max()
         else {
             return;
@@ -431,6 +435,25 @@ impl Correlator {
         case.silenced = silenced;
         case.changed = true;
         self.waiting.insert(number);
+    }
+
+    /// Whether a finding was planned, or surely follows from what a router announced. An address that somebody took away may have been
+    /// meant; what broke because of it was not, and a chain of guesses excuses nothing.
+    fn is_planned(&self, key: FindingKey, board: &Board) -> bool {
+        let mut at = key;
+        loop {
+            let announced = |finding: &crate::detect::Finding| {
+                finding.planned
+                    && (at == key || matches!(finding.kind.layer(), "session" | "prefix"))
+            };
+            if board.get(at).is_some_and(announced) {
+                return true;
+            }
+            match self.forest.edge(at) {
+                Some(edge) if edge.grade > rule::Grade::Possible => at = edge.cause,
+                _ => return false,
+            }
+        }
     }
 
     /// Two incidents on one content hash in one run would share an id; the later one gets a suffix.
@@ -658,9 +681,9 @@ impl Correlator {
     }
 }
 
-/// A finding's weight in its incident: what was planned counts one step less, an outage that lasts one step more.
-fn judged_severity(finding: &crate::detect::Finding) -> Severity {
-    match (finding.severity, finding.planned, finding.is_outage()) {
+/// A finding's weight in its incident: what was planned, or follows from that, counts one step less, an outage that lasts one step more.
+fn judged_severity(finding: &crate::detect::Finding, planned: bool) -> Severity {
+    match (finding.severity, planned, finding.is_outage()) {
         (severity, _, true) if severity > Severity::Info => Severity::Critical,
         (Severity::Critical, true, _) => Severity::Warning,
         (Severity::Warning, true, _) => Severity::Info,

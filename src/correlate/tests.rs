@@ -280,6 +280,29 @@ fn a_planned_shutdown_is_told_at_info() {
     assert_eq!(all[0].severity, Severity::Info);
 }
 
+/// A drained session and what falls with it.
+fn drained(effect: impl FnOnce(&mut Finding)) -> Vec<Incident> {
+    let prefix = "192.0.2.0/24".parse().unwrap();
+    let mut down = session("198.51.100.1", &[1.0], Reason::AdminShutdown);
+    down.planned = true;
+    down.affected.prefix(prefix);
+    let touches = vec![Touch::Prefix(prefix)];
+    let mut flap = finding(Kind::PrefixFlap, Subject::Prefix(prefix), &[1.3], touches);
+    effect(&mut flap);
+    incidents(vec![down, flap])
+}
+
+#[test]
+fn what_follows_a_planned_change_counts_one_step_less_but_not_a_lost_last_path() {
+    let all = drained(|_| {});
+    assert_eq!((all.len(), all[0].chain.len()), (1, 1));
+    assert_eq!(all[0].severity, Severity::Info);
+    let all = drained(|effect| effect.severity = Severity::Critical);
+    assert_eq!(all[0].severity, Severity::Warning);
+    let all = drained(|effect| effect.broken.last_path = true);
+    assert_eq!(all[0].severity, Severity::Critical);
+}
+
 #[test]
 fn a_missing_default_route_makes_the_incident_critical() {
     let mut lost = finding(

@@ -4,11 +4,13 @@
 //! (a NOTIFICATION that was stuck behind a dead path) corrects the reason in place. One finding per session, upgraded from
 //! `session.down` to `session.flap` when it happens again.
 
+pub(in crate::detect) mod drain;
 mod full_size;
 pub mod perspective;
 pub mod reason;
 mod speaker;
 mod trouble;
+mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,16 +18,16 @@ use std::time::Duration;
 use crate::event::{Classes, Event, EventKind, Locator, Prefix, Timestamp};
 use crate::state::rib::transfer::Why;
 use crate::state::rib::{RibEvent, Ribs};
-use crate::state::sessions::{DownCause, Observer, Session, SessionDelta, SessionId};
+use crate::state::sessions::{DownCause, Observer, SessionDelta, SessionId};
 use crate::state::{NetState, Observation};
 
-use super::finding::{Broken, SessionEnds};
+use super::finding::Broken;
 use super::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject,
-    Touch,
 };
 use perspective::Perspective;
 use reason::Judgement;
+use wording::{describe, rejections};
 
 /// A loss without a NOTIFICATION is judged this long after it was seen: netlink stamps lag by 100 ms, FRR's BMP by some batches, and an
 /// alert is due 2 s after the evidence.
@@ -62,6 +64,8 @@ struct Loss {
     prefixes: BTreeSet<Prefix>,
     more_prefixes: u64,
     retained: bool,
+    /// One end marked its routes with GRACEFUL_SHUTDOWN before.
+    drained: bool,
     judge_at: Option<Timestamp>,
     /// A feed that connected a moment ago listed it: if it comes back, it was the feed's gap.
     relisted: bool,
@@ -85,6 +89,7 @@ struct Track {
 #[derive(Default)]
 struct SessionLosses {
     perspective: Perspective,
+    drains: drain::Drains,
     tracks: BTreeMap<SessionId, Track>,
     judgements: BTreeSet<(Timestamp, SessionId)>,
 }
@@ -107,6 +112,12 @@ impl Detector for SessionLosses {
         if matches!(seen.event.kind, EventKind::Link(_) | EventKind::Address(_)) {
             self.perspective.observe(seen);
             return;
+        }
+        self.drains.observe(seen, net);
+        for event in &seen.changes.rib.events {
+            if let RibEvent::Lost { rib, routes, .. } = event {
+                self.drains.lost(*rib, *routes);
+            }
         }
         for delta in &seen.changes.sessions {
             match delta {
@@ -257,6 +268,7 @@ impl SessionLosses {
             prefixes: BTreeSet::new(),
             more_prefixes: 0,
             retained: false,
+            drained: self.drains.take(id, at, net),
             judge_at: None,
             relisted,
             judged: None,
@@ -396,7 +408,7 @@ impl SessionLosses {
         if verdict.reason == Reason::Collision {
             return None;
         }
-        let planned = is_planned(&verdict);
+        let planned = is_planned(&verdict) || loss.drained;
         let again = track.finding.is_some()
             && track
                 .last_loss
@@ -472,6 +484,9 @@ impl SessionLosses {
                 {
                     finding.rejected.push(rejection);
                 }
+            }
+            if loss.drained && !finding.explanations.iter().any(|e| e == drain::DRAINED) {
+                finding.explanations.push(drain::DRAINED.to_owned());
             }
             describe(finding, session, far, &interfaces, loss, &verdict);
             if let Some(over) = loss.over {
@@ -579,120 +594,6 @@ pub(in crate::detect) fn present(ribs: &Ribs, rib: crate::state::rib::RibId) -> 
         .map(|(_, nlri, _)| nlri.prefix)
         .take(super::finding::MAX_PREFIXES)
         .collect()
-}
-
-fn rejections(
-    perspective: &Perspective,
-    interfaces: &[Box<str>],
-    verdict: &Judgement,
-) -> Vec<(Kind, Option<Reason>, String)> {
-    let mut rejected = Vec::new();
-    match &verdict.link {
-        Some((name, _)) => rejected.push((
-            Kind::SessionDown,
-            Some(Reason::HoldTimerExpired),
-            format!("{name} was down when the session was lost; the timer that the wire shows ran out because of it"),
-        )),
-        None => {
-            if let Some(name) = interfaces.iter().find(|name| perspective.watches(name)) {
-                rejected.push((Kind::LinkCarrierLost, Some(Reason::Carrier), format!("{name} kept its carrier throughout")));
-            }
-        }
-    }
-    rejected
-}
-
-fn describe(
-    finding: &mut Finding,
-    session: &Session,
-    far: usize,
-    interfaces: &[Box<str>],
-    loss: &Loss,
-    verdict: &Judgement,
-) {
-    let (remote, local) = (&session.ends[far], &session.ends[1 - far]);
-    let link_local = matches!(remote.addr, std::net::IpAddr::V6(a) if a.is_unicast_link_local());
-    let scope = interfaces.first().filter(|_| link_local).cloned();
-    finding.subjects.clear();
-    finding.also(Subject::Peer(remote.addr, scope));
-    if !local.addr.is_unspecified() {
-        finding.also(Subject::Peer(local.addr, None));
-        finding.touch(Touch::Peer(local.addr));
-    }
-    finding.touch(Touch::Peer(remote.addr));
-    finding
-        .affected
-        .sessions
-        .insert(Subject::Peer(remote.addr, None));
-    if remote.router_id != 0 {
-        finding.touch(Touch::RouterId(remote.router_id));
-    }
-    if remote.asn != 0 {
-        finding.touch(Touch::As(remote.asn));
-    }
-    if let Some(mac) = remote.mac {
-        finding.touch(Touch::Mac(mac));
-    }
-    for name in interfaces {
-        finding.touch(Touch::Interface(name.clone()));
-    }
-    finding.reach = session.hold_time().filter(|hold| !hold.is_zero());
-    let restart_time = |end: &crate::state::sessions::End| {
-        let open = end.open.as_ref()?;
-        let graceful = open.graceful_restart.as_ref()?;
-        Some(Duration::from_secs(graceful.restart_time.into()))
-    };
-    if loss.retained {
-        // RFC 4724 §4.2: the receiver flushes what it kept when the restart time of the lost end is over.
-        finding.keeps = session.ends.iter().filter_map(restart_time).max();
-    }
-    let known = |asn: u32| (asn != 0).then_some(asn);
-    finding.session = Some(SessionEnds {
-        local: local.addr,
-        remote: remote.addr,
-        local_as: known(local.asn),
-        remote_as: known(remote.asn),
-        vrf: (session.vrf != 0)
-            .then(|| format!("{}:{}", session.vrf >> 32, session.vrf & 0xffff_ffff)),
-        observers: session.observers(),
-    });
-    finding.kind = if loss.retained && finding.count == 1 {
-        Kind::SessionRestarted
-    } else if finding.reason == Some(Reason::MaxPrefix) {
-        Kind::SessionMaxPrefix
-    } else if finding.count > 1 {
-        Kind::SessionFlap
-    } else {
-        Kind::SessionDown
-    };
-    let quiet = finding.count == 1 && (finding.planned || loss.retained);
-    finding.severity = if quiet {
-        Severity::Info
-    } else {
-        Severity::Warning
-    };
-    let neighbor = match known(remote.asn) {
-        Some(asn) => format!("{} (AS{asn})", remote.addr),
-        None => remote.addr.to_string(),
-    };
-    let times = match finding.count {
-        1 => "went down".to_owned(),
-        n => format!(
-            "went down {n} times in {:.1} s",
-            finding.last.since(finding.first).as_secs_f64()
-        ),
-    };
-    finding.explain = format!("The BGP session to {neighbor} {times}: {}", verdict.because);
-    finding.advice = vec![
-        format!("vtysh -c 'show bgp neighbors {}'", remote.addr),
-        "birdc show protocols all".to_owned(),
-    ];
-    if finding.reason == Some(Reason::HoldTimerExpired) {
-        finding.advice.push(format!("ping -c 3 {}", remote.addr));
-    }
-    if let Some((name, _)) = &verdict.link {
-        finding.advice.push(format!("ip -s link show dev {name}"));
-    }
 }
 
 #[cfg(test)]

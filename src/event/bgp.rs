@@ -129,6 +129,9 @@ pub struct GracefulRestart {
     pub families: Vec<(Family, bool)>,
 }
 
+/// The well-known community GRACEFUL_SHUTDOWN (RFC 8326 §4): the speaker is about to go, others shall use other paths.
+pub const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
+
 /// An UPDATE, all families and both encodings folded together.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub struct Update {

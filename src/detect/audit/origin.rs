@@ -24,9 +24,8 @@ const SERVE_WITHIN: Duration = Duration::from_secs(5);
 const ANNOUNCE_WITHIN: Duration = Duration::from_secs(30);
 /// Host routes watched at once: a hypervisor with thousands of ElasticIPs.
 const MAX_WATCHED: usize = 16_384;
-/// BLACKHOLE (RFC 7999 §5) and GRACEFUL_SHUTDOWN (RFC 8326 §4).
+/// BLACKHOLE (RFC 7999 §5).
 pub(super) const BLACKHOLE: u32 = 0xffff_029a;
-pub(super) const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
 /// `RTN_BLACKHOLE`, `RTN_UNREACHABLE`, `RTN_PROHIBIT`.
 const RTN_DROPS: std::ops::RangeInclusive<u8> = 6..=8;
 
@@ -88,7 +87,7 @@ impl Origins {
             at: event.at,
             locator: event.locator,
             withdrawn: delta.change == RouteChange::Withdrawn,
-            drained: has_community(net, delta.old, GRACEFUL_SHUTDOWN),
+            drained: crate::detect::session::drain::is_marked(net, delta.old),
         };
         match delta.change {
             RouteChange::Withdrawn if delta.old.is_some() && is_originated(net, delta.old) => {
@@ -325,7 +324,7 @@ impl Origins {
         if sign.drained {
             finding
                 .explanations
-                .push("drained with GRACEFUL_SHUTDOWN (RFC 8326) before".to_owned());
+                .push(crate::detect::session::drain::DRAINED.to_owned());
         }
         finding.explain = format!(
             "{address} has been on {name} for {:.0} s without an announcement: {what}",

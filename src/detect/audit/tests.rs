@@ -498,13 +498,7 @@ fn moved_drained_and_foreign_addresses_are_information() {
     let mut lab = Lab::new(&["203.0.113.0/24"]);
     lab.address(500, Action::New, "203.0.113.7");
     lab.announces(1000, false, "203.0.113.7/32", HOST, &[]);
-    lab.announces(
-        2000,
-        false,
-        "203.0.113.7/32",
-        HOST,
-        &[super::origin::GRACEFUL_SHUTDOWN],
-    );
+    lab.announces(2000, false, "203.0.113.7/32", HOST, &[GRACEFUL_SHUTDOWN]);
     lab.withdraws(20_000, false, "203.0.113.7/32");
     lab.until(60_000);
     assert_eq!(lab.only(Kind::AddressUnannounced).severity, Severity::Info);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::bgp::{BgpEvent, BgpMessage, Direction, Notification, Open};
+use crate::event::bgp::{BgpEvent, BgpMessage, Direction, GRACEFUL_SHUTDOWN, Notification, Open};
 use crate::event::bmp::{BmpEvent, BmpMessage, PerPeer, Rib};
 use crate::event::frame::Frame;
 use crate::event::netlink::{Action, AddressEvent, IFF_LOWER_UP, IFF_UP, LinkEvent, Meta};
@@ -265,6 +265,81 @@ fn a_planned_shutdown_is_information() {
         (lab.only().severity, lab.only().planned),
         (Severity::Info, true)
     );
+}
+
+/// An UPDATE of the neighbor's about ten /24s, or the first `n` of them.
+fn announce(n: u8, marked: bool) -> BgpMessage {
+    let mut update = crate::event::bgp::Update {
+        announced: (0..n)
+            .map(|i| crate::event::bgp::Nlri::unicast(format!("203.0.{i}.0/24").parse().unwrap()))
+            .collect(),
+        ..Default::default()
+    };
+    if marked {
+        update.attributes.communities = vec![GRACEFUL_SHUTDOWN];
+    }
+    BgpMessage::Update(Box::new(update))
+}
+
+/// The neighbor announces ten routes, then says this, and its process dies.
+fn dies_after(said: Vec<BgpMessage>) -> Lab {
+    let mut lab = Lab::settled();
+    for (n, message) in [announce(10, false)].into_iter().chain(said).enumerate() {
+        lab.bgp(8100 + n as i64, true, 4000, message);
+    }
+    lab.bgp(8500, true, 4000, notification(6, 4, None, None));
+    lab
+}
+
+#[test]
+fn a_session_that_was_drained_before_is_planned_whatever_ends_it() {
+    let withdraw = || {
+        let BgpMessage::Update(update) = announce(10, false) else {
+            unreachable!()
+        };
+        BgpMessage::Update(Box::new(crate::event::bgp::Update {
+            withdrawn: update.announced.clone(),
+            ..Default::default()
+        }))
+    };
+    for said in [
+        vec![announce(10, true)],
+        // Withdrawn after the drain, before the session goes.
+        vec![announce(10, true), withdraw()],
+    ] {
+        let mut lab = dies_after(said);
+        let only = lab.only();
+        assert_eq!((only.severity, only.planned), (Severity::Info, true));
+        assert_eq!(only.explanations, [drain::DRAINED]);
+        // It returns and falls without another drain.
+        lab.establish(9000, 4001);
+        lab.talk(10_000, 30_000, 4001);
+        lab.bgp(30_500, true, 4001, notification(6, 4, None, None));
+        let only = lab.only();
+        assert_eq!((only.severity, only.planned), (Severity::Warning, false));
+    }
+}
+
+#[test]
+fn a_session_of_which_little_was_drained_or_no_longer_is_not_planned() {
+    for said in [
+        vec![],
+        vec![announce(4, true)],
+        vec![announce(10, true), announce(10, false)],
+    ] {
+        let lab = dies_after(said);
+        let only = lab.only();
+        assert_eq!((only.severity, only.planned), (Severity::Warning, false));
+        assert!(only.explanations.is_empty());
+    }
+}
+
+#[test]
+fn routes_that_were_always_marked_are_not_drained() {
+    let mut lab = Lab::settled();
+    lab.bgp(8100, true, 4000, announce(10, true));
+    lab.bgp(8500, true, 4000, notification(6, 4, None, None));
+    assert!(!lab.only().planned);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::detect::finding::MAX_PREFIXES;
+use crate::detect::session::drain;
 use crate::detect::{Board, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
@@ -69,6 +70,8 @@ struct Mass {
     dirty: bool,
     /// What made it a mass withdrawal although it is small.
     whole: Option<Whole>,
+    /// Most of what went was marked with GRACEFUL_SHUTDOWN before.
+    drained: bool,
     /// Its prefixes flap: their own finding says more, and this one was taken back.
     flaps: bool,
 }
@@ -180,6 +183,7 @@ impl Masses {
                     recovered: None,
                     dirty: true,
                     whole,
+                    drained: false,
                     flaps: false,
                 };
                 self.open.insert(at, mass);
@@ -200,11 +204,16 @@ impl Masses {
         // What the withdrawn routes were: the record keeps it.
         let mut slots: Vec<Slot> = window.slots.drain().collect();
         slots.sort_unstable();
+        let (mut looked, mut marked) = (0usize, 0usize);
         for slot in slots.into_iter().take(PATHS) {
             if let Some(cold) = scene.rib.cold(slot) {
                 mass.path(scene, cold.before);
+                looked += 1;
+                marked += usize::from(drain::is_marked(scene.net, cold.before));
             }
         }
+        // Every peer that loses them must have been told.
+        mass.drained = marked * 2 > looked && (mass.drained || mass.ribs.len() == 1);
         let receiver = scene.receiver;
         board.update(mass.key, |finding| {
             finding.first = finding.first.min(since);
@@ -440,6 +449,12 @@ impl Mass {
                 plural(peers, "peer"),
                 self.last.since(self.first).as_secs_f64()
             );
+            finding.planned = self.drained;
+            finding.explanations = self
+                .drained
+                .then(|| drain::DRAINED.to_owned())
+                .into_iter()
+                .collect();
             finding.broken.subject = self.recovered.is_none();
             finding.broken.default_route = default && self.recovered.is_none();
             if let Some(at) = self.recovered {
