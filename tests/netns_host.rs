@@ -175,16 +175,38 @@ impl Program {
     fn threads(&self) -> BTreeMap<String, Status> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         tasks
-            .map(|task| {
-                let fields = status(&task.unwrap().path());
-                (fields["Name"].clone(), fields)
+            .filter_map(|task| {
+                // It may have ended since the folder was read.
+                let fields = status(&task.unwrap().path())?;
+                Some((fields["Name"].clone(), fields))
             })
             .collect()
     }
 
+    /// As [`Program::threads`], once these are there and each thread has no other rights than `expected` of its name: a thread names
+    /// itself when it first runs, and lets go of what it may not keep a moment later.
+    fn settled_threads(
+        &self,
+        names: &[&str],
+        expected: impl Fn(&str) -> u64,
+    ) -> BTreeMap<String, Status> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let threads = self.threads();
+            let settled = threads
+                .iter()
+                .all(|(name, status)| capabilities(&status["CapPrm"]) == expected(name));
+            if settled && names.iter().all(|name| threads.contains_key(*name)) {
+                return threads;
+            }
+            let rights: Vec<_> = threads.iter().map(|(n, s)| (n, &s["CapPrm"])).collect();
+            assert!(Instant::now() < end, "{rights:?}");
+        }
+    }
+
     /// The main thread's status.
     fn main(&self) -> Status {
-        status(Path::new(&format!("/proc/{0}/task/{0}", self.child.id())))
+        status(Path::new(&format!("/proc/{0}/task/{0}", self.child.id()))).unwrap()
     }
 }
 
@@ -198,12 +220,11 @@ impl Drop for Program {
 
 type Status = BTreeMap<String, String>;
 
-fn status(task: &Path) -> Status {
-    let text = fs::read_to_string(task.join("status")).unwrap();
-    text.lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-        .collect()
+fn status(task: &Path) -> Option<Status> {
+    let text = fs::read_to_string(task.join("status")).ok()?;
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.trim().to_owned());
+    Some(fields.map(own).collect())
 }
 
 fn capabilities(hex: &str) -> u64 {
@@ -232,26 +253,20 @@ fn a_running_watch_keeps_the_rights_that_it_names_and_no_others() {
     for word in ["no_new_privs", "cap_net_raw", "cap_sys_ptrace"] {
         assert!(told.contains(word), "{told}");
     }
-    let end = Instant::now() + PATIENCE;
-    while !live.threads().contains_key("capture up1") {
-        assert!(Instant::now() < end, "{:?}", live.threads().keys());
-    }
-    let threads = live.threads();
+    let expected = |name: &str| match name {
+        "netlink" => bits(&[SYS_PTRACE, DAC_READ_SEARCH]),
+        "capture" => bits(&[NET_RAW]),
+        _ => 0,
+    };
+    let threads = live.settled_threads(&["netlink", "capture", "capture up1"], expected);
     for (name, status) in &threads {
-        let expected = match name.as_str() {
-            "netlink" => bits(&[SYS_PTRACE, DAC_READ_SEARCH]),
-            "capture" => bits(&[NET_RAW]),
-            _ => 0,
-        };
-        assert_eq!(capabilities(&status["CapEff"]), expected, "{name}");
-        assert_eq!(capabilities(&status["CapPrm"]), expected, "{name}");
+        assert_eq!(capabilities(&status["CapEff"]), expected(name), "{name}");
         assert_eq!(capabilities(&status["CapBnd"]), 0, "{name}");
         assert_eq!(status["NoNewPrivs"], "1", "{name}");
         if told.contains(" seccomp") && !told.contains("no seccomp") {
             assert_eq!(status["Seccomp"], "2", "{name}");
         }
     }
-    assert!(threads.contains_key("netlink") && threads.contains_key("capture"));
     // Confined, it still sees, names who acted, and turns its ring.
     lab.host.far("link set up1 down");
     linkwatch();
@@ -345,11 +360,11 @@ fn with_capabilities_on_its_file_the_program_needs_no_root() {
     assert!(!handle.contains("no right"), "{handle}");
     assert!(!live.heard.iter().any(|line| line.contains("setcap")));
     assert!(live.wait_for("confined:").contains("cap_net_raw"));
-    let threads = live.threads();
-    assert_eq!(
-        capabilities(&threads["capture"]["CapPrm"]),
-        bits(&[NET_RAW])
-    );
+    let expected = |name: &str| match name {
+        "capture" => bits(&[NET_RAW]),
+        _ => 0,
+    };
+    let threads = live.settled_threads(&["netlink", "capture", "capture up1"], expected);
     assert_eq!(capabilities(&threads["netlink"]["CapPrm"]), 0);
     assert_eq!(
         threads["capture"]["Uid"].split_whitespace().next(),

@@ -67,7 +67,7 @@ fn interfaces_of_one_name_in_two_namespaces_are_told_apart_also_from_the_recordi
     let (one, two) = (format!("netns {}", one.name), format!("netns {}", two.name));
     assert_eq!(
         found,
-        [(&*one, "link.admin-down"), (&*two, "link.carrier-lost")]
+        [(&*two, "link.carrier-lost"), (&*one, "link.admin-down")]
     );
     let _ = std::fs::remove_file(&path);
 }

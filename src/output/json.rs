@@ -64,10 +64,14 @@ pub fn report(
 
 /// The reports of several network namespaces of one host as one: what is listed says in which it is.
 pub fn together(reports: Vec<(Option<String>, Report)>) -> Option<Report> {
-    reports
+    let mut all = reports
         .into_iter()
         .map(|(namespace, report)| named(report, namespace))
-        .reduce(add)
+        .reduce(add)?;
+    // Which namespace was heard first is chance: what happened is told in the order of time.
+    all.incidents
+        .sort_by(|a, b| (&a.opened_at, &a.id).cmp(&(&b.opened_at, &b.id)));
+    Some(all)
 }
 
 fn named(mut report: Report, namespace: Option<String>) -> Report {
