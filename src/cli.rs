@@ -59,6 +59,8 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
         format: LiveFormat,
     },
+    /// The screen of the running service, which bare `flapscope` shows too where there is one.
+    Attach(At),
     /// Put a change on the timeline of the running service: a possible cause of what follows.
     Annotate(Annotate),
     /// Look at the configuration file without starting anything.

@@ -35,6 +35,7 @@ use super::screen::Screen;
 use crate::cli::{Live, LiveFormat};
 use crate::config::Config;
 use crate::control::DEFAULT_SOCKET;
+use crate::control::bridge::Viewing;
 use crate::control::server::{self, Server};
 use crate::detect::baseline::Baseline;
 use crate::engine::Prepared;
@@ -181,6 +182,9 @@ impl Run<'_> {
             watched.push(format!("answering at {}", server.path().display()));
             let desk = server.run().context("cannot serve the control socket")?;
             self.desk.publish(desk.news.clone());
+            if tui.is_none() {
+                self.desk.show_on(LiveScreen::elsewhere(host_name()));
+            }
             socket = Some(desk);
         }
         let begun = self.desk.begin(&watched);
@@ -250,10 +254,13 @@ impl Run<'_> {
                 },
                 () = &mut end => return Ok(Ended::InOrder),
                 // Before the items: clients are few, a flood of items is never over.
-                Some(asked) = next(socket) => {
+                Some(call) = next(socket) => match call {
+                    Call::Asked(asked) => {
                     let answer = self.desk.answer(&asked.request, &asked.who, now());
                     let _ = asked.reply.send(answer); // it may have left
-                }
+                    }
+                    Call::Viewing(viewing) => self.desk.view(viewing),
+                },
                 received = self.items.recv_many(&mut batch, TURN) => {
                     if received == 0 {
                         // Every collector is gone.
@@ -377,10 +384,19 @@ fn control_socket(options: &Live) -> anyhow::Result<Option<Server>> {
     }
 }
 
+/// What a client of the control socket wants.
+enum Call {
+    Asked(server::Asked),
+    Viewing(Viewing),
+}
+
 /// The next request, or never.
-async fn next(socket: &mut Option<server::Desk>) -> Option<server::Asked> {
+async fn next(socket: &mut Option<server::Desk>) -> Option<Call> {
     match socket {
-        Some(desk) => desk.asked.recv().await,
+        Some(desk) => tokio::select! {
+            asked = desk.asked.recv() => asked.map(Call::Asked),
+            viewing = desk.views.recv() => viewing.map(Call::Viewing),
+        },
         None => std::future::pending().await,
     }
 }

@@ -12,6 +12,9 @@ use crate::output::log::Log;
 use crate::output::pages;
 use crate::tui::link::{Publisher, Reply, Request};
 
+/// Searches that may wait: each screen has a handful under way.
+const SCANS: usize = 32;
+
 /// Engines with the names of their network namespaces.
 pub type Rooms<'a> = [(Option<&'a str>, &'a Engine)];
 
@@ -22,7 +25,7 @@ pub struct Screen {
     /// Every event as a line.
     pub log: Log,
     camera: Camera,
-    scans: VecDeque<(u64, Scan)>,
+    scans: VecDeque<(Publisher, u64, Scan)>,
 }
 
 impl Screen {
@@ -50,19 +53,26 @@ impl Screen {
     /// Goes on with the oldest search, by one slice.
     pub fn slice(&mut self, rooms: &Rooms<'_>) {
         let engines: Vec<&Engine> = rooms.iter().map(|(_, engine)| *engine).collect();
-        if let Some((_, scan)) = self.scans.front_mut()
+        if let Some((_, _, scan)) = self.scans.front_mut()
             && scan.advance(&engines)
-            && let Some((id, scan)) = self.scans.pop_front()
+            && let Some((asker, id, scan)) = self.scans.pop_front()
         {
             let page = pages::page(scan, &engines);
-            self.publisher.reply(Reply::Page { id, page });
+            asker.reply(Reply::Page { id, page });
         }
     }
 
     /// Answers what the engines and the log know; gives back what somebody else must answer.
     pub fn answer(&mut self, request: Request, rooms: &Rooms<'_>) -> Option<Request> {
         match request {
-            Request::Page { id, query } => self.scans.push_back((id, Scan::new(query))),
+            Request::Page { .. } if self.scans.len() >= SCANS => {
+                self.publisher
+                    .reply(Reply::Said("busy; ask again".to_owned()));
+            }
+            Request::Page { id, query } => {
+                let asker = self.publisher.clone();
+                self.scans.push_back((asker, id, Scan::new(query)));
+            }
             Request::Log { id, query } => {
                 let page = self.log.page(&query);
                 self.publisher.reply(Reply::Log { id, page });

@@ -72,6 +72,17 @@ impl Client {
         Ok(answer)
     }
 
+    /// The next line; an error when none comes within `patience`.
+    pub fn next_within(&mut self, patience: Duration) -> anyhow::Result<Option<String>> {
+        self.stream.get_ref().set_read_timeout(Some(patience))?;
+        self.line()
+    }
+
+    /// Another handle of the connection, for who asks while somebody else waits for answers.
+    pub fn handle(&self) -> io::Result<UnixStream> {
+        self.stream.get_ref().try_clone()
+    }
+
     /// The next line of a subscription; waits for as long as it takes.
     pub fn following(&mut self) -> anyhow::Result<Option<String>> {
         self.stream.get_ref().set_read_timeout(None)?;

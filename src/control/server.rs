@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
+use super::bridge::{self, Viewing};
 use super::protocol::{Answer, MAX_REQUEST, Request};
 use crate::correlate::incident::Incident;
 use crate::filter::Filter;
@@ -54,6 +55,7 @@ pub struct Server {
 /// The run's side of the socket.
 pub struct Desk {
     pub asked: mpsc::Receiver<Asked>,
+    pub views: mpsc::Receiver<Viewing>,
     pub news: broadcast::Sender<News>,
     path: PathBuf,
 }
@@ -101,6 +103,7 @@ impl Server {
     pub fn run(self) -> io::Result<Desk> {
         let listener = tokio::net::UnixListener::from_std(self.listener)?;
         let (asks, asked) = mpsc::channel(QUEUE);
+        let (looks, views) = mpsc::channel(QUEUE);
         let (news, _) = broadcast::channel(BEHIND);
         let feed = news.clone();
         tokio::spawn(async move {
@@ -114,16 +117,17 @@ impl Server {
                     tokio::task::yield_now().await;
                     continue;
                 };
-                let (asks, feed) = (asks.clone(), feed.clone());
+                let (asks, looks, feed) = (asks.clone(), looks.clone(), feed.clone());
                 tokio::spawn(async move {
                     let _place = place;
                     // A client that goes away in mid-sentence needs no obituary.
-                    let _ = serve(stream, asks, feed).await;
+                    let _ = serve(stream, asks, looks, feed).await;
                 });
             }
         });
         Ok(Desk {
             asked,
+            views,
             news,
             path: self.path,
         })
@@ -134,6 +138,7 @@ impl Server {
 async fn serve(
     stream: tokio::net::UnixStream,
     asks: mpsc::Sender<Asked>,
+    looks: mpsc::Sender<Viewing>,
     news: broadcast::Sender<News>,
 ) -> io::Result<()> {
     let who = stream.peer_cred().map_or_else(
@@ -172,6 +177,9 @@ async fn serve(
                     .await
                 }
             };
+        }
+        if let Request::Attach { screen } = request {
+            return bridge::serve(&mut lines, &mut write, &looks, screen).await;
         }
         let (reply, answer) = oneshot::channel();
         let asked = Asked {
@@ -228,7 +236,10 @@ async fn follow(
     }
 }
 
-async fn send(write: &mut tokio::net::unix::OwnedWriteHalf, line: &str) -> io::Result<()> {
+pub(super) async fn send(
+    write: &mut tokio::net::unix::OwnedWriteHalf,
+    line: &str,
+) -> io::Result<()> {
     match tokio::time::timeout(PATIENCE, write.write_all(line.as_bytes())).await {
         Ok(written) => written,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),

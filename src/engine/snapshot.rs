@@ -50,6 +50,8 @@ pub enum Mode {
     /// This host, now.
     #[default]
     Live,
+    /// The host of a service that the screen is attached to, at this socket.
+    Attached(String),
     /// Files.
     Replay(Replay),
 }

@@ -262,7 +262,7 @@ fn speed(model: &Model, factor: f64) -> Vec<Effect> {
         Mode::Replay(replay) => control(Control::Speed(
             (replay.speed * factor).clamp(SPEEDS.0, SPEEDS.1),
         )),
-        Mode::Live => Vec::new(),
+        Mode::Live | Mode::Attached(_) => Vec::new(),
     }
 }
 

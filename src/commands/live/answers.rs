@@ -54,7 +54,7 @@ impl Office {
             }
             Request::Show { id, width } => show(rooms, id, *width),
             Request::Sources => self.sources(rooms),
-            Request::Annotate { .. } | Request::Subscribe { .. } => {
+            Request::Annotate { .. } | Request::Attach { .. } | Request::Subscribe { .. } => {
                 Answer::wrong("this is not a question")
             }
         }

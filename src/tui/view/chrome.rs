@@ -15,6 +15,9 @@ use crate::tui::theme::Role;
 /// Name of the program, at the left of the tabs.
 const NAME: &str = " flapscope ";
 
+/// Characters of a service's socket in the first line.
+const SOCKET: usize = 32;
+
 /// The names of the views with their columns.
 fn tabs(model: &Model) -> Vec<(View, u16, String)> {
     let right: usize = state(model).iter().map(|s| width(&s.content)).sum();
@@ -134,8 +137,11 @@ fn state(model: &Model) -> Vec<Span<'static>> {
         )];
     }
     match &model.snapshot.mode {
-        Mode::Live if model.snapshot.seq == 0 => vec![span(look, Role::Muted, "starting")],
+        Mode::Live | Mode::Attached(_) if model.snapshot.seq == 0 => {
+            vec![span(look, Role::Muted, "starting")]
+        }
         Mode::Live => vec![span(look, Role::Ok, "● LIVE")],
+        Mode::Attached(socket) => attached(model, socket),
         Mode::Replay(replay) => {
             if let Some((read, total)) = replay.reading {
                 let part = total
@@ -160,6 +166,18 @@ fn state(model: &Model) -> Vec<Span<'static>> {
             ]
         }
     }
+}
+
+/// That a service watches, and which; its socket's path where there is room.
+fn attached(model: &Model, socket: &str) -> Vec<Span<'static>> {
+    let mut spans = vec![span(model.look, Role::Ok, "● ATTACHED")];
+    if model.size.0 >= 100 {
+        // Its end tells sockets apart.
+        let skip = socket.chars().count().saturating_sub(SOCKET);
+        let end: String = socket.chars().skip(skip).collect();
+        spans.push(span(model.look, Role::Muted, format!(" {end}")));
+    }
+    spans
 }
 
 /// The moment of a replay, with milliseconds where there is room.
