@@ -71,10 +71,16 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         None if !cli.read.is_empty() => analyze::run(&cli.read, &cli.analyze),
         // Bare: the service that watches this host, else this host, as it is.
         None => {
-            if let Some(attached) = attach::found() {
-                return attached.show();
-            }
+            let found = match cli.no_attach {
+                true => attach::Found::Nobody(None),
+                false => attach::found()?,
+            };
+            let note = match found {
+                attach::Found::Service(service) => return service.show(),
+                attach::Found::Nobody(note) => note,
+            };
             let live = Live {
+                notes: note.into_iter().collect(),
                 netlink_buffer: crate::input::netlink::BUFFER,
                 ..Live::default()
             };

@@ -8,6 +8,7 @@
 mod answers;
 mod confine;
 mod desk;
+mod fair;
 mod open;
 mod recent;
 mod screen;
@@ -25,6 +26,7 @@ use tokio::time::MissedTickBehavior;
 
 use self::answers::Office;
 use self::desk::Desk;
+use self::fair::Fair;
 use self::open::{Collectors, Confined, Opened};
 use self::screen::LiveScreen;
 use self::service::Service;
@@ -111,7 +113,8 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let service = Service::of_environment();
     let opened = Opened::open(options)?;
     let office = Office::new(host_name(), collectors.ids.clone());
-    let mut watched = known;
+    let mut watched = options.notes.clone();
+    watched.extend(known);
     let confined = opened.confine(options, &collectors, &mut watched)?;
     // Its threads are born with the rights that are left.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -244,7 +247,9 @@ impl Run<'_> {
         let end = tokio::time::sleep_until(end_of(self.options.duration));
         tokio::pin!(end);
         let mut batch = Vec::with_capacity(TURN);
+        let mut fair = Fair::default();
         loop {
+            let free = self.items.is_empty() || fair.allows();
             tokio::select! {
                 biased;
                 asked = signals.recv() => match asked {
@@ -253,14 +258,14 @@ impl Run<'_> {
                     Some(Asked::End { interrupt: false }) | None => return Ok(Ended::InOrder),
                 },
                 () = &mut end => return Ok(Ended::InOrder),
-                // Before the items: clients are few, a flood of items is never over.
-                Some(call) = next(socket) => match call {
+                // Before the items, as a flood of items is never over; but only for its share of the time.
+                Some(call) = next(socket), if free => fair.serve(|| match call {
                     Call::Asked(asked) => {
-                    let answer = self.desk.answer(&asked.request, &asked.who, now());
-                    let _ = asked.reply.send(answer); // it may have left
+                        let answer = self.desk.answer(&asked.request, &asked.who, now());
+                        let _ = asked.reply.send(answer); // it may have left
                     }
                     Call::Viewing(viewing) => self.desk.view(viewing),
-                },
+                }),
                 received = self.items.recv_many(&mut batch, TURN) => {
                     if received == 0 {
                         // Every collector is gone.
@@ -268,7 +273,7 @@ impl Run<'_> {
                     }
                 }
                 request = self.desk.asked() => match request {
-                    Some(request) => self.desk.ask(request),
+                    Some(request) => fair.serve(|| self.desk.ask(request)),
                     // The screen was left.
                     None => return Ok(Ended::InOrder),
                 },
@@ -278,6 +283,9 @@ impl Run<'_> {
             }
             self.desk.take(&mut batch)?;
             self.desk.judge(now())?;
+            if self.desk.is_busy() && (self.items.is_empty() || fair.allows()) {
+                fair.serve(|| self.desk.search());
+            }
             self.desk.show(now());
         }
     }

@@ -12,8 +12,8 @@ use crate::output::log::Log;
 use crate::output::pages;
 use crate::tui::link::{Publisher, Reply, Request};
 
-/// Searches that may wait: each screen has a handful under way.
-const SCANS: usize = 32;
+/// Searches of one screen that may wait: it has one of each table under way, and there are six.
+const SCANS: usize = 8;
 
 /// Engines with the names of their network namespaces.
 pub type Rooms<'a> = [(Option<&'a str>, &'a Engine)];
@@ -50,24 +50,34 @@ impl Screen {
         !self.scans.is_empty()
     }
 
-    /// Goes on with the oldest search, by one slice.
+    /// Goes on with the search that waits longest, by one slice: several screens take turns.
     pub fn slice(&mut self, rooms: &Rooms<'_>) {
+        self.scans.retain(|(asker, ..)| !asker.is_left());
         let engines: Vec<&Engine> = rooms.iter().map(|(_, engine)| *engine).collect();
-        if let Some((_, _, scan)) = self.scans.front_mut()
-            && scan.advance(&engines)
-            && let Some((asker, id, scan)) = self.scans.pop_front()
-        {
+        let Some((asker, id, mut scan)) = self.scans.pop_front() else {
+            return;
+        };
+        if scan.advance(&engines) {
             let page = pages::page(scan, &engines);
             asker.reply(Reply::Page { id, page });
+        } else {
+            self.scans.push_back((asker, id, scan));
         }
     }
 
     /// Answers what the engines and the log know; gives back what somebody else must answer.
     pub fn answer(&mut self, request: Request, rooms: &Rooms<'_>) -> Option<Request> {
         match request {
-            Request::Page { .. } if self.scans.len() >= SCANS => {
-                self.publisher
-                    .reply(Reply::Said("busy; ask again".to_owned()));
+            Request::Page { .. }
+                if self
+                    .scans
+                    .iter()
+                    .filter(|(asker, ..)| asker.is(&self.publisher))
+                    .count()
+                    >= SCANS =>
+            {
+                let text = "too many searches at once".to_owned();
+                self.publisher.reply(Reply::Said(text));
             }
             Request::Page { id, query } => {
                 let asker = self.publisher.clone();

@@ -62,6 +62,9 @@ pub enum Said {
         /// Of the program.
         version: &'static str,
         host: Option<String>,
+        pid: u32,
+        /// When it began to watch.
+        since: String,
     },
     Incidents {
         /// Of how many.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
@@ -27,6 +28,8 @@ const QUEUE: usize = 8;
 const BEHIND: usize = 256;
 /// Who does not take an answer within this is cut off.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Who asks nothing for so long is cut off: a script that forgot its connection takes the place of one that needs it.
+const IDLE: Duration = Duration::from_secs(60);
 /// Owner and group, as the socket's folder allows.
 const MODE: u32 = 0o660;
 
@@ -85,7 +88,11 @@ impl Server {
             }
             fs::remove_file(path)?;
         }
-        let listener = UnixListener::bind(path)?;
+        // Nobody else may slip in before the mode is set: the mask is the whole process's, which has one thread so early.
+        let mask = umask(Mode::from_bits_truncate(0o777 & !MODE));
+        let bound = UnixListener::bind(path);
+        umask(mask);
+        let listener = bound?;
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
         listener.set_nonblocking(true)?;
         Ok(Server {
@@ -151,8 +158,12 @@ async fn serve(
     loop {
         line.clear();
         let most = MAX_REQUEST as u64 + 1;
-        let got = (&mut lines).take(most).read_until(b'\n', &mut line).await?;
-        if got == 0 {
+        let mut limited = (&mut lines).take(most);
+        let asked = limited.read_until(b'\n', &mut line);
+        let Ok(got) = tokio::time::timeout(IDLE, asked).await else {
+            return Ok(());
+        };
+        if got? == 0 {
             return Ok(());
         }
         if line.len() > MAX_REQUEST {

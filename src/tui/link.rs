@@ -46,6 +46,19 @@ pub enum Request {
     Control(Control),
 }
 
+impl Request {
+    /// The number by which its answer is known, where it has one.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Request::Page { id, .. }
+            | Request::Log { id, .. }
+            | Request::Bytes { id, .. }
+            | Request::Exchange { id, .. } => Some(*id),
+            Request::Alert { .. } | Request::Bundle { .. } | Request::Control(_) => None,
+        }
+    }
+}
+
 /// What it answers.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,8 +84,36 @@ pub enum Reply {
         id: u64,
         rungs: Vec<Entry>,
     },
+    /// An incident's bundle, for a screen elsewhere to write where it is.
+    Parcel(Parcel),
     /// A sentence about what was done or could not be done.
     Said(String),
+}
+
+impl Reply {
+    /// The number of what it answers, where that had one.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Reply::Page { id, .. }
+            | Reply::Log { id, .. }
+            | Reply::Bytes { id, .. }
+            | Reply::Exchange { id, .. } => Some(*id),
+            Reply::Alert { .. } | Reply::Parcel(_) | Reply::Said(_) => None,
+        }
+    }
+}
+
+/// Everything about an incident, not yet written anywhere.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Parcel {
+    /// Of the incident.
+    pub id: String,
+    pub rev: u64,
+    pub alert: String,
+    pub story: String,
+    /// Its slice as pcapng, in base64.
+    pub packets: String,
+    pub frames: u64,
 }
 
 /// A frame or message: what it says, its fields and its octets.
@@ -220,6 +261,11 @@ impl Publisher {
             .left
     }
 
+    /// Whether both speak to the same screen.
+    pub fn is(&self, other: &Publisher) -> bool {
+        Arc::ptr_eq(&self.slot, &other.slot)
+    }
+
     /// Shows what is known now.
     pub fn publish(&self, snapshot: Snapshot) {
         self.share(Arc::new(snapshot));
@@ -277,8 +323,12 @@ impl Link {
         snapshot.into_iter().chain(replies).collect()
     }
 
-    /// Asks; false when too much is asked already, or nobody is there to answer.
-    pub fn ask(&self, request: Request) -> bool {
-        self.requests.try_send(request).is_ok()
+    /// Asks; gives the question back when too much is asked already, or nobody is there to answer.
+    pub fn ask(&self, request: Request) -> Result<(), Box<Request>> {
+        self.requests.try_send(request).map_err(|error| {
+            let (mpsc::error::TrySendError::Full(request)
+            | mpsc::error::TrySendError::Closed(request)) = error;
+            Box::new(request)
+        })
     }
 }

@@ -195,6 +195,13 @@ impl Desk {
         self.teller.screen = Some(screen);
     }
 
+    /// Goes on with a search of a screen's.
+    pub fn search(&mut self) {
+        if let (Some(screen), Some(rooms)) = (&mut self.teller.screen, &self.rooms) {
+            screen.screen.slice(&rooms.engines());
+        }
+    }
+
     /// Serves the screen, if there is one.
     pub fn show(&mut self, now: Timestamp) {
         if let (Some(screen), Some(rooms)) = (&mut self.teller.screen, &self.rooms) {
@@ -214,10 +221,7 @@ impl Desk {
         match (viewing, &mut self.teller.screen, &self.rooms) {
             (Viewing::Enter { publisher, reply }, Some(screen), Some(_)) => {
                 let answer = match screen.enter(publisher) {
-                    Ok(()) => Answer::of(Said::Hello {
-                        version: env!("CARGO_PKG_VERSION"),
-                        host: self.office.host.clone(),
-                    }),
+                    Ok(()) => self.office.hello(),
                     Err(error) => Answer::wrong(error),
                 };
                 let _ = reply.send(answer); // it may have left

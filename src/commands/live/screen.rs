@@ -7,7 +7,7 @@ use crate::commands::evidence::{self, Bundle, Finder};
 use crate::commands::screen::Screen;
 use crate::engine::Engine;
 use crate::engine::rooms::Rooms;
-use crate::event::{Event, EventKind, Timestamp};
+use crate::event::{Event, Timestamp};
 use crate::input::live::LiveItem;
 use crate::tui::link::{Publisher, Reply, Request, link};
 
@@ -39,8 +39,6 @@ pub struct LiveScreen {
     pub here: bool,
     /// Screens elsewhere, attached over the control socket.
     viewers: Vec<Publisher>,
-    /// Somebody looks, or has looked: only then lines and bytes are kept.
-    awake: bool,
 }
 
 impl LiveScreen {
@@ -58,18 +56,19 @@ impl LiveScreen {
             recent: Recent::default(),
             here: true,
             viewers: Vec::new(),
-            awake: true,
         }
     }
 
-    /// For screens elsewhere only. It sleeps until the first of them comes: a service that nobody looks at pays nothing for screens.
+    /// For screens elsewhere only. Until the first of them comes it keeps less: whoever comes after an incident finds its frames and
+    /// lines all the same, and a service that nobody looks at pays little for screens.
     pub fn elsewhere(host: Option<String>) -> LiveScreen {
         let (publisher, requests, _) = link();
-        LiveScreen {
+        let mut screen = LiveScreen {
             here: false,
-            awake: false,
             ..LiveScreen::new(Screen::new(publisher, requests), host)
-        }
+        };
+        screen.sleep(true);
+        screen
     }
 
     /// Lets a screen elsewhere look on, or says why not.
@@ -79,25 +78,26 @@ impl LiveScreen {
             return Err(format!("{VIEWERS} screens are attached already"));
         }
         self.viewers.push(viewer);
-        self.awake = true;
+        self.sleep(false);
         // It is shown something at once.
         self.pictured = Timestamp::MIN;
         self.told = true;
         Ok(())
     }
 
+    fn sleep(&mut self, asleep: bool) {
+        self.screen.log.asleep = asleep;
+        self.recent.asleep = asleep;
+    }
+
     /// An event that was judged, for the log.
     pub fn keep(&mut self, event: &Event, engine: &Engine) {
-        if self.awake || matches!(event.kind, EventKind::Source(_)) {
-            self.screen.log.keep(event, engine);
-        }
+        self.screen.log.keep(event, engine);
     }
 
     /// An item that was judged, for its bytes.
     pub fn push(&mut self, item: LiveItem) {
-        if self.awake || matches!(item, LiveItem::Source(_)) {
-            self.recent.push(item);
-        }
+        self.recent.push(item);
     }
 
     /// Nothing more will come.
@@ -135,12 +135,10 @@ impl LiveScreen {
     pub fn turn(&mut self, rooms: &Rooms, now: Timestamp) {
         self.screen.log.turn();
         let engines = rooms.engines();
-        if self.screen.is_busy() {
-            self.screen.slice(&engines);
-        }
         let events = engines.iter().map(|(_, e)| e.counts().events).sum();
         self.viewers.retain(|viewer| !viewer.is_left());
         if self.everybody().next().is_none() {
+            self.sleep(true);
             return;
         }
         let since = now.minus(self.pictured);
@@ -166,11 +164,8 @@ impl LiveScreen {
     /// Answers a question of a screen elsewhere.
     pub fn ask_from(&mut self, viewer: Publisher, request: Request, rooms: &Rooms) {
         if let Request::Bundle { id } = &request {
-            // It would be written where, and with the rights with which, the service runs.
-            let text = format!(
-                "attached: the service writes no files for a screen; `flapscope show {id} --format json` prints the incident"
-            );
-            return viewer.reply(Reply::Said(text));
+            // Written here it would be with our rights; so the screen writes it, with those of who looks.
+            return viewer.reply(self.parcel(id, rooms));
         }
         let here = std::mem::replace(&mut self.screen.publisher, viewer);
         self.ask(request, rooms);
@@ -207,6 +202,17 @@ impl LiveScreen {
                 self.screen.publisher.reply(Reply::Said(said));
             }
             Some(Request::Page { .. } | Request::Log { .. } | Request::Alert { .. }) => {}
+        }
+    }
+
+    fn parcel(&self, id: &str, rooms: &Rooms) -> Reply {
+        let Some((room, incident)) = evidence::incident(&rooms.engines(), id) else {
+            return Reply::Said(format!("{id} is not known any more"));
+        };
+        let items = self.recent.items();
+        match evidence::parcel(&incident, room.as_deref(), self.host.as_deref(), items) {
+            Ok(parcel) => Reply::Parcel(parcel),
+            Err(error) => Reply::Said(format!("the service cannot make a bundle: {error}")),
         }
     }
 

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::{line, span};
-use crate::engine::snapshot::Mode;
+use crate::engine::snapshot::{Attached, Mode};
 use crate::output::report::{clock, grouped};
 use crate::tui::keymap::{self, Action, BINDINGS};
 use crate::tui::model::{Edit, Model, View};
@@ -117,6 +117,15 @@ pub fn head(model: &Model, area: Rect, buffer: &mut Buffer) {
 /// Live, frozen, looking back, playing …
 fn state(model: &Model) -> Vec<Span<'static>> {
     let look = model.look;
+    // Whatever else is shown: it is old news.
+    let newest = model.frozen.as_ref().unwrap_or(&model.snapshot);
+    if let Mode::Attached(Attached {
+        away: Some(away), ..
+    }) = &newest.mode
+    {
+        let text = format!(" SERVICE {} {}s · retrying ", away.how.to_uppercase(), away.seconds);
+        return vec![span(look, Role::Critical, text)];
+    }
     if let Some(latest) = &model.frozen {
         let behind = latest.at.minus(model.snapshot.at);
         let new = latest
@@ -141,7 +150,7 @@ fn state(model: &Model) -> Vec<Span<'static>> {
             vec![span(look, Role::Muted, "starting")]
         }
         Mode::Live => vec![span(look, Role::Ok, "● LIVE")],
-        Mode::Attached(socket) => attached(model, socket),
+        Mode::Attached(service) => attached(model, &service.socket),
         Mode::Replay(replay) => {
             if let Some((read, total)) = replay.reading {
                 let part = total
