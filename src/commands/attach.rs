@@ -106,6 +106,14 @@ fn has_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
+/// A time to the second.
+fn moment(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => time.to_owned(),
+    }
+}
+
 impl Attached {
     fn to(path: &Path) -> Result<Attached, Missed> {
         let mut client = Client::connect(path).map_err(Missed::Away)?;
@@ -127,7 +135,7 @@ impl Attached {
         let who = format!(
             "attached to the service flapscope {version}{pid} of {}, watching since {}, at {name}",
             says("host"),
-            says("since"),
+            moment(&says("since")),
         );
         Ok(Attached {
             client,

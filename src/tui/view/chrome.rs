@@ -123,7 +123,11 @@ fn state(model: &Model) -> Vec<Span<'static>> {
         away: Some(away), ..
     }) = &newest.mode
     {
-        let text = format!(" SERVICE {} {}s · retrying ", away.how.to_uppercase(), away.seconds);
+        let text = format!(
+            " SERVICE {} FOR {}s ",
+            away.how.to_uppercase(),
+            away.seconds
+        );
         return vec![span(look, Role::Critical, text)];
     }
     if let Some(latest) = &model.frozen {
