@@ -52,7 +52,7 @@ impl Told {
 }
 
 /// An incident's own record, by number in the order of opening.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Case {
     id: String,
     rev: u32,
@@ -78,7 +78,7 @@ struct Case {
 }
 
 /// The correlator.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Correlator {
     forest: Forest,
     paths: path::PathLosses,

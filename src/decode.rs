@@ -104,7 +104,7 @@ pub(crate) fn malformed(protocol: Protocol, why: &str, bytes: &[u8]) -> Malforme
 }
 
 /// What is remembered of one source. Each kind is made when it is first needed: a capture may mix link types.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SourceDecoder {
     netlink: Option<Box<NetlinkDecoder>>,
     mrt: Option<Box<MrtDecoder>>,
@@ -112,7 +112,7 @@ struct SourceDecoder {
 }
 
 /// Turns records into events.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Decoder {
     /// As many as the inputs have.
     sources: BTreeMap<SourceId, SourceDecoder>,

@@ -71,7 +71,7 @@ pub fn head(bytes: &[u8]) -> Result<(u8, usize), Option<usize>> {
 }
 
 /// Decodes the messages of one BMP connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BmpDecoder {
     /// Looked up only, never listed.
     peers: HashMap<PeerKey, Peer, RandomState>,
@@ -82,7 +82,7 @@ pub struct BmpDecoder {
 type PeerKey = (u8, u64, IpAddr);
 
 /// How routes of a peer are written: those it sent, and those sent to it (Adj-RIB-Out).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Peer {
     received: Encoding,
     sent: Encoding,

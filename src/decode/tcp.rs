@@ -94,6 +94,7 @@ impl FlowKey {
 }
 
 /// What a connection carries.
+#[derive(Clone)]
 enum App {
     /// Made at the first payload.
     Bgp(Option<Box<BgpConnection>>),
@@ -111,6 +112,7 @@ enum App {
     },
 }
 
+#[derive(Clone)]
 struct Flow {
     key: FlowKey,
     connection: Connection,
@@ -270,7 +272,7 @@ fn feed_lost(
 }
 
 /// All connections.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct TcpStreams {
     flows: HashMap<FlowKey, Flow, RandomState>,
     /// Holes by the time at which they are given up; one entry for each flow with a hole.

@@ -381,7 +381,7 @@ pub fn content_hash(value: &impl Hash) -> u64 {
 pub struct FindingKey(pub u32);
 
 /// All findings of a run that still matter. Detectors write, the correlator reads what changed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Board {
     findings: BTreeMap<FindingKey, Finding>,
     next: u32,

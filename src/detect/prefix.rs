@@ -67,6 +67,7 @@ pub(super) struct Scene<'a> {
     pub receiver: IpAddr,
 }
 
+#[derive(Clone)]
 struct Prefixes {
     flaps: Book,
     paths: Book,

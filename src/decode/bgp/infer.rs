@@ -20,7 +20,7 @@ const KNOWN_PREFIXES: usize = 1024;
 const OVERTURN: u8 = 3;
 
 /// Remembers what one direction's messages have shown.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Inference {
     as4: Option<bool>,
     as4_contradictions: u8,

@@ -12,13 +12,13 @@ use crate::event::frame::Frame;
 use crate::event::{Event, EventKind, Timestamp};
 
 /// A BGP connection between `a` and `b`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BgpConnection {
     /// From a, from b.
     halves: [Half; 2],
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Half {
     direction: Direction,
     splitter: Splitter,
@@ -184,6 +184,7 @@ fn negotiate(one: &mut Half, two: &mut Half) {
     two.encoding = Encoding::negotiated(two.offer.as_ref(), one.offer.as_ref());
 }
 
+#[derive(Clone)]
 struct BgpRules {
     max: usize,
 }

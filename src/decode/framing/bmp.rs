@@ -16,7 +16,7 @@ use crate::event::{Event, EventKind, Timestamp, WireText};
 const CHAIN: usize = 2;
 
 /// One connection of a router to a BMP station.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BmpStream {
     router: Option<SocketAddr>,
     connection: u32,
@@ -202,6 +202,7 @@ fn consistent(kind: u8, bytes: &[u8]) -> bool {
         .all(|octet| *octet == 0xff)
 }
 
+#[derive(Clone)]
 struct BmpRules;
 
 impl Rules for BmpRules {

@@ -53,7 +53,7 @@ impl Sight {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Watch {
     withdrawn: Option<Sight>,
     announced: Option<Sight>,
@@ -64,6 +64,7 @@ struct Watch {
 }
 
 /// `prefix.moved`, `prefix.move-flap`.
+#[derive(Clone)]
 pub(super) struct Moves {
     weather: Weather,
     watched: BTreeMap<Prefix, Watch>,

@@ -45,6 +45,7 @@ struct Known {
 }
 
 /// `prefix.origin-conflict`, `prefix.more-specific`.
+#[derive(Clone)]
 pub(super) struct Origins {
     index: HashTable<u32>,
     rows: Vec<Known>,
