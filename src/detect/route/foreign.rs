@@ -120,6 +120,12 @@ impl ForeignDetector {
             }
             None => return,
         };
+        // Of several installers the latest number stands for all: they are one daemon's, before and after a restart.
+        let installer = self
+            .writers
+            .get(&owner)
+            .and_then(|pids| pids.last().copied())
+            .unwrap_or(0);
         let prefixes: BTreeSet<Prefix> = sweep.deletions.iter().map(|d| d.key.prefix).collect();
         board.update(key, |finding| {
             for prefix in &prefixes {
@@ -129,7 +135,9 @@ impl ForeignDetector {
                 }
                 finding.affected.routes.insert(*prefix);
             }
+            super::writers::manager(finding, net, delta.by);
             for route in delta.old.iter() {
+                super::writers::name(finding, net, installer, route, delta.key.table);
                 route.gateways().for_each(|gateway| finding.touch(Touch::Gateway(gateway)));
                 for name in interfaces(net, route) {
                     finding.touch(Touch::Interface(name));

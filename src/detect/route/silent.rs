@@ -186,6 +186,9 @@ impl SilentDetector {
                 finding.touch(touch.clone());
             }
             finding.touch(Touch::Interface(name.clone()));
+            for owner in &waiting.owners {
+                super::writers::name_batch(finding, net, 0, *owner, std::slice::from_ref(&name));
+            }
             finding.broken.subject = !pod;
             finding.broken.last_path = unreachable && !pod;
             finding.actor = Some("the kernel, without a notification".to_owned());

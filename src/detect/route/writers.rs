@@ -39,6 +39,36 @@ const NODE: [&str; 6] = [
     "cali",
 ];
 
+/// Programs that remove routes and addresses which they did not make when they start, reload or renew a lease, unless told otherwise: what
+/// systemd-networkd does since version 243 (ManageForeignRoutes=, its issues 25451 and 29716), NetworkManager on devices that it manages,
+/// and dhcpcd on a lease that goes. A process's name has 15 characters at most.
+const MANAGERS: [(&str, &str); 3] = [
+    (
+        "systemd-network",
+        "systemd-networkd removes what it did not make when it starts, reloads or renews a lease: ManageForeignRoutes=no, ManageForeignNextHops=no and \
+         ManageForeignRoutingPolicyRules=no in networkd.conf, KeepConfiguration= for addresses",
+    ),
+    (
+        "NetworkManager",
+        "NetworkManager takes over what it finds on a device that it manages: set the device unmanaged (unmanaged-devices= in its [keyfile] section)",
+    ),
+    (
+        "dhcpcd",
+        "dhcpcd removes what it finds on an interface whose lease changes: denyinterfaces in dhcpcd.conf",
+    ),
+];
+
+/// Adds why a network manager removes what others made, once.
+pub(in crate::detect) fn manager(finding: &mut Finding, net: &NetState, by: u32) {
+    let process = net.actors.name(by).unwrap_or_default();
+    let known = MANAGERS.iter().find(|(name, _)| *name == process);
+    if let Some((_, text)) = known
+        && !finding.explanations.iter().any(|known| known == text)
+    {
+        finding.explanations.push((*text).to_owned());
+    }
+}
+
 /// A program that writes routes on Kubernetes nodes.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 enum Writer {
@@ -76,7 +106,7 @@ impl Writer {
 }
 
 /// Adds who writes this route on a Kubernetes node, once, where that can be told.
-pub(super) fn name(finding: &mut Finding, net: &NetState, by: u32, route: &Route, table: u32) {
+pub(in crate::detect) fn name(finding: &mut Finding, net: &NetState, by: u32, route: &Route, table: u32) {
     let devices = route
         .hops
         .iter()
@@ -87,7 +117,7 @@ pub(super) fn name(finding: &mut Finding, net: &NetState, by: u32, route: &Route
 }
 
 /// The same for many routes of one owner, by the interfaces that they leave through.
-pub(super) fn name_batch(
+pub(in crate::detect) fn name_batch(
     finding: &mut Finding,
     net: &NetState,
     by: u32,
