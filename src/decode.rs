@@ -129,6 +129,12 @@ impl Decoder {
         Decoder::default()
     }
 
+    /// Octets that a copy of it takes, roughly: for who keeps copies.
+    pub fn weight(&self) -> usize {
+        let streams = self.sources.values().filter_map(|source| source.bmp.as_ref());
+        streams.fold(self.packets.tcp.weight(), |sum, stream| sum + stream.weight())
+    }
+
     /// What was done so far.
     pub fn stats(&self) -> &DecodeStats {
         &self.stats

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::bgp::infer::Inference;
+use super::bgp::infer::{INFERENCE_WEIGHT, Inference};
 use super::bgp::{self, Cursor, Encoding, FamilySet, Offer, damaged};
 use crate::event::bgp::{BgpMessage, Notification, Open, Update};
 use crate::event::bmp::{BmpMessage, PerPeer, Rib};
@@ -90,6 +90,13 @@ struct Peer {
 }
 
 impl BmpDecoder {
+    /// Octets that a copy takes, roughly.
+    pub fn weight(&self) -> usize {
+        /// A peer's key and its encodings.
+        const PEER: usize = 200;
+        self.peers.len() * PEER + self.inferred * INFERENCE_WEIGHT
+    }
+
     /// The table of peers was full when another came.
     pub fn is_full(&self) -> bool {
         self.full

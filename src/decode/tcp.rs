@@ -306,6 +306,20 @@ impl TcpStreams {
         self.own.contains_key(&source)
     }
 
+    /// Octets that a copy takes, roughly.
+    pub fn weight(&self) -> usize {
+        /// A flow without what it carries.
+        const FLOW: usize = 1 << 10;
+        let flows = self.flows.values().map(|flow| {
+            FLOW + match &flow.app {
+                App::Bgp(connection) => connection.as_ref().map_or(0, |c| c.weight()),
+                App::Bmp { stream, .. } => stream.weight(),
+                App::Rtr { .. } => 0,
+            }
+        });
+        flows.fold(self.held, |sum, weight| sum + weight)
+    }
+
     /// Ports that the prefilter must let pass.
     pub fn known_ports(&self) -> &Ports {
         &self.known_ports

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::splitter::{Begin, Found, Head, Rules, Splitter};
 use super::tcp_gap;
-use crate::decode::bgp::infer::Inference;
+use crate::decode::bgp::infer::{INFERENCE_WEIGHT, Inference};
 use crate::decode::bgp::{self, Encoding, HEADER, MAX_EXTENDED, MAX_MESSAGE, Offer};
 use crate::decode::{Emit, Stamp};
 use crate::event::bgp::{BgpEvent, BgpMessage, Direction};
@@ -131,6 +131,12 @@ impl BgpConnection {
             }
         });
         sender.splitter = splitter;
+    }
+
+    /// Octets that a copy takes, roughly.
+    pub fn weight(&self) -> usize {
+        let inferring = |half: &&Half| half.inference.is_some();
+        2 * MAX_MESSAGE + self.halves.iter().filter(inferring).count() * INFERENCE_WEIGHT
     }
 
     /// Octets of one direction are missing.

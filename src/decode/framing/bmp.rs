@@ -30,6 +30,11 @@ pub struct BmpStream {
 }
 
 impl BmpStream {
+    /// Octets that a copy takes, roughly.
+    pub fn weight(&self) -> usize {
+        self.decoder.weight()
+    }
+
     /// `connection` counts the connections of this router from 1.
     pub fn new(router: Option<SocketAddr>, connection: u32) -> BmpStream {
         BmpStream {
