@@ -106,7 +106,13 @@ impl Writer {
 }
 
 /// Adds who writes this route on a Kubernetes node, once, where that can be told.
-pub(in crate::detect) fn name(finding: &mut Finding, net: &NetState, by: u32, route: &Route, table: u32) {
+pub(in crate::detect) fn name(
+    finding: &mut Finding,
+    net: &NetState,
+    by: u32,
+    route: &Route,
+    table: u32,
+) {
     let devices = route
         .hops
         .iter()
