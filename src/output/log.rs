@@ -21,6 +21,8 @@ use crate::filter::{Fact, Facts, Filter, Key};
 pub const MAX_LINES: usize = 20_000;
 /// Events written out of one turn ([`Log::turn`], ten or twenty a second): 0.5 µs–3 µs each, so at most a tenth of a core in a flood.
 pub const MAX_PER_TURN: u32 = 2_000;
+/// The same while nobody looks: all of a quiet host, and under a hundredth of a core in a flood.
+const ASLEEP_PER_TURN: u32 = 100;
 /// Sources whose kind and host can be asked for; a feed that opens more connections is known by its lines.
 const MAX_SOURCES: usize = 4096;
 /// Longest line kept, in octets: an UPDATE shows eight prefixes, a DHCP packet all its options.
@@ -134,6 +136,8 @@ pub struct Log {
     number: u64,
     this_turn: u32,
     skipped: u64,
+    /// Nobody looks: less is written out.
+    pub asleep: bool,
 }
 
 impl Log {
@@ -154,7 +158,12 @@ impl Log {
         }
         self.number += 1;
         // Losses are always told.
-        if self.this_turn >= MAX_PER_TURN && !matches!(event.kind, EventKind::Gap(_)) {
+        let most = if self.asleep {
+            ASLEEP_PER_TURN
+        } else {
+            MAX_PER_TURN
+        };
+        if self.this_turn >= most && !matches!(event.kind, EventKind::Gap(_)) {
             self.skipped += 1;
             return;
         }

@@ -9,6 +9,8 @@ use crate::input::live::LiveItem;
 
 /// Octets kept: with the engine's own 64 MB at rest this leaves a small host enough, and holds minutes of a router's control traffic.
 const MAX_OCTETS: usize = 32 << 20;
+/// The same while nobody looks.
+const ASLEEP_OCTETS: usize = 16 << 20;
 /// What an item costs beside its bytes.
 const OVERHEAD: usize = 96;
 
@@ -18,6 +20,8 @@ pub struct Recent {
     sources: BTreeMap<SourceId, SourceInfo>,
     items: VecDeque<LiveItem>,
     octets: usize,
+    /// Nobody looks: less is kept.
+    pub asleep: bool,
 }
 
 fn cost(item: &LiveItem) -> usize {
@@ -38,7 +42,12 @@ impl Recent {
             LiveItem::Record(_) | LiveItem::Gap { .. } => {
                 self.octets += cost(&item);
                 self.items.push_back(item);
-                while self.octets > MAX_OCTETS
+                let most = if self.asleep {
+                    ASLEEP_OCTETS
+                } else {
+                    MAX_OCTETS
+                };
+                while self.octets > most
                     && let Some(old) = self.items.pop_front()
                 {
                     self.octets -= cost(&old);

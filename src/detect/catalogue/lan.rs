@@ -191,18 +191,19 @@ pub(super) const ROWS: &[Row] = &[
     ),
     detected(
         Kind::NeighborUnreachable,
-        &[Netlink],
+        &[Packets, Netlink],
         [
-            "The kernel's entry of a route's gateway or of a BGP peer becomes FAILED.",
-            "RFC 4861 §7.3, Linux NUD states.",
+            "The kernel's entry of a route's gateway or of a BGP peer becomes FAILED. Without netlink: 3 questions for a gateway that DHCP or router \
+             advertisements hand out, or for a BGP peer, stay unanswered for 5 s, by whom this capture saw answered before.",
+            "RFC 4861 §7.3, Linux NUD states; survey A7.",
             "Other hosts may be switched off. FAILED entries with a pid are an operator's flush. Within 10 s of the link's return, failing is \
-             part of its recovery.",
+             part of its recovery. Where answers were never seen (a mirror of one direction), or the capture ends or lost packets, silence proves nothing.",
         ],
         NEIGHBOR,
     ),
     detected(
         Kind::NeighborFlap,
-        &[Netlink],
+        &[Packets, Netlink],
         [
             "3 failures of a gateway or BGP peer within 300 s.",
             "Linux NUD states; one probe cycle takes 3 s.",

@@ -29,6 +29,16 @@ pub enum Audience {
     One(IpAddr),
 }
 
+impl Audience {
+    /// The one host that it tells.
+    pub fn one(self) -> Option<IpAddr> {
+        match self {
+            Audience::One(addr) => Some(addr),
+            Audience::Everybody => None,
+        }
+    }
+}
+
 /// A message that makes receivers write an address and a MAC into their caches.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Claim {
