@@ -269,13 +269,16 @@ fn a_service_of_another_version_is_named_in_one_line() {
             BufReader::new(stream.try_clone().unwrap())
                 .read_line(&mut line)
                 .unwrap();
-            let hello = "{\"v\":1,\"ok\":true,\"version\":\"99.1.0\",\"host\":\"\\u001b]0;x\\u0007h\"}\n";
+            let hello =
+                "{\"v\":1,\"ok\":true,\"version\":\"99.1.0\",\"host\":\"\\u001b]0;x\\u0007h\"}\n";
             let _ = stream.write_all(hello.as_bytes());
         }
     });
     let terminal = Terminal::new("att-foreign", 200, 24);
     terminal.run(&format!("FLAPSCOPE_SOCKET={} {PROGRAM}", socket.display()));
-    let text = terminal.until("the two versions", |text| text.contains("restart the service"));
+    let text = terminal.until("the two versions", |text| {
+        text.contains("restart the service")
+    });
     assert!(text.contains("is flapscope 99.1.0 and this is"), "{text}");
     assert!(text.contains("--no-attach"), "{text}");
     assert!(!terminal.alternate());
