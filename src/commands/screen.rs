@@ -8,9 +8,10 @@ use crate::engine::Engine;
 use crate::engine::query::Scan;
 use crate::engine::snapshot::{Camera, Snapshot};
 use crate::output::alert::IncidentView;
-use crate::output::log::Log;
-use crate::output::pages;
+use crate::output::log::{Log, LogQuery};
+use crate::output::{cards, pages};
 use crate::tui::link::{Publisher, Reply, Request};
+use crate::tui::select;
 
 /// Engines with the names of their network namespaces.
 pub type Rooms<'a> = [(Option<&'a str>, &'a Engine)];
@@ -63,6 +64,17 @@ impl Screen {
     pub fn answer(&mut self, request: Request, rooms: &Rooms<'_>) -> Option<Request> {
         match request {
             Request::Page { id, query } => self.scans.push_back((id, Scan::new(query))),
+            Request::Card { id, subject } => {
+                let mut card = cards::card(&subject, rooms);
+                let page = self.log.page(&LogQuery {
+                    filter: select::of_subject(&subject),
+                    limit: cards::HISTORY,
+                    ..LogQuery::default()
+                });
+                cards::history(&mut card, &page);
+                let card = Box::new(card);
+                self.publisher.reply(Reply::Card { id, card });
+            }
             Request::Log { id, query } => {
                 let page = self.log.page(&query);
                 self.publisher.reply(Reply::Log { id, page });

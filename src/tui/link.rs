@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::model::{Control, Message};
+use crate::engine::query::card::Card;
 use crate::engine::query::{Page, Query};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::case::Place;
@@ -24,6 +25,8 @@ const KEYS: usize = 256;
 pub enum Request {
     /// A page of a big table.
     Page { id: u64, query: Query },
+    /// Everything about one subject.
+    Card { id: u64, subject: String },
     /// A page of the event log.
     Log { id: u64, query: LogQuery },
     /// The incident as the alert that machines get.
@@ -48,6 +51,10 @@ pub enum Reply {
     Page {
         id: u64,
         page: Page,
+    },
+    Card {
+        id: u64,
+        card: Box<Card>,
     },
     Log {
         id: u64,
