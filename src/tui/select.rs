@@ -9,7 +9,7 @@ use crate::event::frame::Mac;
 use crate::filter::Filter;
 use crate::output::log::Entry;
 
-/// Incidents that are shown: open ones first, then the worst, then the newest.
+/// Incidents that are shown: open ones first, then the worst, then what still lasts, then what hit most, then the newest.
 pub fn shown(model: &Model) -> Vec<&Arc<Case>> {
     let now = model.now();
     let about = about(model);
@@ -35,6 +35,10 @@ pub fn shown(model: &Model) -> Vec<&Arc<Case>> {
         (
             !case.open,
             severity,
+            // What still lasts comes before what is over, what hit many before what hit few: by powers of ten, so that rows do not hop about
+            // while counts grow.
+            case.still_down() == 0,
+            std::cmp::Reverse(case.affected.most().checked_ilog10().map_or(0, |n| n + 1)),
             std::cmp::Reverse(case.root.first),
             case.id.clone(),
         )

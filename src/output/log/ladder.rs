@@ -188,7 +188,11 @@ fn bgp_message(bgp: &BgpEvent) -> Rung {
         BgpMessage::Notification(said) => {
             let text = said.text.as_ref().map(|text| format!(" \"{text}\""));
             let (code, subcode) = said.cause();
-            let hard = if said.inner.is_some() { "hard reset, " } else { "" };
+            let hard = if said.inner.is_some() {
+                "hard reset, "
+            } else {
+                ""
+            };
             let meaning = said.meaning();
             let space = if meaning.is_empty() { "" } else { " " };
             let note = format!(

@@ -57,7 +57,8 @@ pub fn step(model: &mut Model, by: i64) -> Vec<Effect> {
         }
         View::Sources => {
             let feeds = model.snapshot.feeds.len();
-            model.sources.step(by, feeds, feeds);
+            let rows = view::source_rows(model);
+            model.sources.step(by, feeds, rows);
         }
         View::Routes | View::Dhcp | View::Bgp => {
             let Some(table) = model.table() else {
