@@ -461,8 +461,8 @@ fn keys_do_what_the_table_says() {
             &["SESSION  ", "hold time", "from remote", "LOSSES"],
             &["BGP SESSIONS"],
         ),
-        ("4\n\n", &["exchange", "KEEPALIVE"], &["BGP SESSIONS"]),
-        ("4\n\n\u{1b}", &["SESSION  "], &["exchange ("]),
+        ("4\n\n", &["⏎ frames", "KEEPALIVE"], &["BGP SESSIONS"]),
+        ("4\n\n\u{1b}", &["SESSION  "], &["⏎ frames"]),
         (
             "3",
             &[

@@ -213,7 +213,7 @@ pub fn source_rows(model: &Model) -> usize {
 
 /// Lines of events on the screen.
 pub fn log_rows(model: &Model) -> usize {
-    usize::from(areas(model).body.height.saturating_sub(1))
+    usize::from(events::rows(areas(model).body))
 }
 
 /// The first line that the chain could begin with.

@@ -78,7 +78,7 @@ pub fn step(model: &mut Model, by: i64) -> Vec<Effect> {
 /// Pages up or down.
 pub fn page(model: &mut Model, by: i64) -> Vec<Effect> {
     let rows = match model.view {
-        _ if model.card.open => view::log_rows(model),
+        _ if model.card.open => usize::from(model.size.1.saturating_sub(4)),
         View::Incidents if model.pane == 0 => view::case_rows(model),
         View::Events => view::log_rows(model),
         View::Routes | View::Dhcp | View::Bgp => model

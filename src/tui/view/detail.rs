@@ -18,15 +18,13 @@ const SILENCE: i64 = 1_500_000_000;
 /// Paints it.
 pub fn paint(model: &Model, detail: &Detail, area: Rect, buffer: &mut Buffer) {
     let depth = match detail.depth {
-        _ if detail.ladder.is_some() => "exchange (⏎ frames)",
-        Depth::Sentence => "sentence",
-        Depth::Fields => "fields",
-        Depth::Bytes => "octets",
+        _ if detail.ladder.is_some() => "⏎ frames · Y text · esc back",
+        Depth::Sentence => "sentence · x deeper · esc back",
+        Depth::Fields => "fields · x deeper · esc back",
+        Depth::Bytes => "octets · x sentence · esc back",
     };
-    let title = format!(
-        "{} · {depth} (x) · esc back",
-        cut(&detail.title, usize::from(area.width) / 2)
-    );
+    let room = usize::from(area.width).saturating_sub(width(depth) + 6);
+    let title = format!("{} · {depth}", cut(&detail.title, room));
     let head = rule(model.look, &title, usize::from(area.width), true);
     let all = lines(detail, model.look, area.width)
         .into_iter()
