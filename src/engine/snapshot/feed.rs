@@ -83,7 +83,7 @@ impl Feed {
 }
 
 /// Counts by source.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Feeds(Vec<Option<Feed>>);
 
 impl Feeds {
