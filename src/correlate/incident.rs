@@ -62,6 +62,8 @@ pub struct Incident {
     pub advice: Vec<String>,
     /// Announced changes that it may follow from, nearest first.
     pub changes: Vec<super::changes::Change>,
+    /// Other roots that it keeps following though no rule connects them: possible causes, nothing more.
+    pub cooccurring: Vec<super::cooccurrence::Cooccurrence>,
     /// The maintenance window (or annotation) that keeps it at `info`.
     pub silenced: Option<String>,
 }
@@ -89,6 +91,7 @@ impl Incident {
             blind: Vec::new(),
             advice: Vec::new(),
             changes: Vec::new(),
+            cooccurring: Vec::new(),
             silenced: None,
         }
     }
