@@ -56,7 +56,7 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
 type Key = (Scope, Ipv6Addr);
 
 /// What is followed of one router.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Track {
     identity: Identity,
     role: Role,
@@ -89,13 +89,14 @@ impl Track {
 }
 
 /// What is followed of one link.
+#[derive(Clone)]
 struct Link {
     flood: Flood,
     strangers: Strangers,
 }
 
 /// The detector of router advertisements.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Advertisements {
     expected: strangers::Expected,
     tracks: BTreeMap<Key, Track>,

@@ -50,8 +50,30 @@ pub enum Mode {
     /// This host, now.
     #[default]
     Live,
+    /// The host of a service that the screen is attached to.
+    Attached(Attached),
     /// Files.
     Replay(Replay),
+}
+
+/// The service that a screen looks at.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Attached {
+    /// Where it listens.
+    pub socket: String,
+    /// Who it is, as a sentence: program, process, since when.
+    pub who: String,
+    /// Why there is no news of it, where there is none.
+    pub away: Option<Away>,
+}
+
+/// A service that says nothing: what the screen shows is what it said last.
+#[derive(Clone, Eq, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Away {
+    /// `gone`, `ended`, `silent`.
+    pub how: String,
+    /// For how long, in seconds.
+    pub seconds: u64,
 }
 
 /// Where a replay stands.

@@ -165,7 +165,7 @@ pub struct Seen {
 }
 
 /// The tables.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Leases {
     scopes: Scopes,
     pub servers: Servers,

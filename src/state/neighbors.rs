@@ -62,7 +62,7 @@ struct Entry {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Neighbors {
     entries: BTreeMap<(u32, IpAddr), Entry>,
     generation: u32,

@@ -113,7 +113,7 @@ impl Router {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Routers {
     routers: BTreeMap<(Scope, Ipv6Addr), Router>,
     /// Advertisements that were not tracked because the table is full of established routers.

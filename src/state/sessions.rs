@@ -228,7 +228,7 @@ impl Session {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sessions {
     sessions: Vec<Session>,
     by_key: HashMap<(IpAddr, IpAddr, u64), SessionId, foldhash::fast::RandomState>,
@@ -247,6 +247,8 @@ pub struct Sessions {
     blind_until: Option<Timestamp>,
     /// When each input with sessions gave its latest event: the silence of all of it is no peer's. One for each input, of which there are few.
     given: std::collections::BTreeMap<crate::event::InputId, Timestamp>,
+    /// When each of them gave its first.
+    began: std::collections::BTreeMap<InputId, Timestamp>,
     /// Sessions not tracked because the table was full.
     pub refused: u64,
 }
@@ -295,6 +297,7 @@ impl Sessions {
         }
         self.bfd.confirm_silence(event, out);
         self.given.insert(event.locator.input, event.at);
+        self.began.entry(event.locator.input).or_insert(event.at);
         match &event.kind {
             EventKind::Bgp(bgp) => self.bgp(event, bgp, out),
             EventKind::Bmp(bmp) => self.bmp(event, bmp, out),

@@ -94,6 +94,8 @@ fn reply(model: &mut Model, reply: Reply) -> Vec<Effect> {
                 detail.ladder = Some(rungs);
             }
         }
+        // Whoever hands answers on to a screen elsewhere has written it.
+        Reply::Parcel(_) => {}
         Reply::Said(text) => model.status = Some(text),
     }
     Vec::new()
@@ -262,7 +264,7 @@ fn speed(model: &Model, factor: f64) -> Vec<Effect> {
         Mode::Replay(replay) => control(Control::Speed(
             (replay.speed * factor).clamp(SPEEDS.0, SPEEDS.1),
         )),
-        Mode::Live => Vec::new(),
+        Mode::Live | Mode::Attached(_) => Vec::new(),
     }
 }
 

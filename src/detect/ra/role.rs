@@ -33,7 +33,7 @@ struct Withdrawal {
 }
 
 /// The role of one router.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Role {
     withdrawals: VecDeque<Withdrawal>,
     withdrawn: Option<FindingKey>,

@@ -183,6 +183,7 @@ impl Hot {
 }
 
 /// The records.
+#[derive(Clone)]
 pub struct HotStore {
     rows: Vec<Hot>,
     hand: usize,
@@ -200,6 +201,7 @@ impl Default for HotStore {
 }
 
 /// A change as the hot record needs it.
+#[derive(Clone)]
 pub(super) struct Stroke {
     pub change: RouteChange,
     pub at: Timestamp,
@@ -215,6 +217,12 @@ impl HotStore {
     /// A record.
     pub fn get(&self, at: u32) -> Option<&Hot> {
         self.rows.get(at as usize)
+    }
+
+    /// Records, those no longer used too.
+    #[allow(clippy::len_without_is_empty)] // a size, not a question
+    pub fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// All records.

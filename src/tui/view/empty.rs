@@ -67,7 +67,7 @@ pub fn incidents(model: &Model, area: Rect, buffer: &mut Buffer) {
     let mut texts = Vec::new();
     match &snapshot.mode {
         _ if snapshot.seq == 0 => texts.push((Role::Muted, "Opening the sources …".to_owned())),
-        Mode::Live => {
+        Mode::Live | Mode::Attached(_) => {
             let watching = format!(
                 "Watching {}, {}, {}.",
                 counted(tally.links, "link", "links"),
