@@ -131,8 +131,13 @@ impl Decoder {
 
     /// Octets that a copy of it takes, roughly: for who keeps copies.
     pub fn weight(&self) -> usize {
-        let streams = self.sources.values().filter_map(|source| source.bmp.as_ref());
-        streams.fold(self.packets.tcp.weight(), |sum, stream| sum + stream.weight())
+        let streams = self
+            .sources
+            .values()
+            .filter_map(|source| source.bmp.as_ref());
+        streams.fold(self.packets.tcp.weight(), |sum, stream| {
+            sum + stream.weight()
+        })
     }
 
     /// What was done so far.

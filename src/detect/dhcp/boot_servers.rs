@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_secs(600);
 const MAX_ANSWERS: usize = 4;
 
 /// Answers to one question.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Question {
     xid: u32,
     at: Timestamp,
@@ -32,6 +32,7 @@ struct Question {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct BootServers {
     questions: Watched<(ScopeId, ClientId), Question>,
     pairs: Watched<(ScopeId, ServerId, ServerId), Option<FindingKey>>,

@@ -25,6 +25,7 @@ const STORM: u64 = 1000;
 const QUIET: Duration = Duration::from_secs(120);
 
 /// The detector.
+#[derive(Clone)]
 pub struct LeaseQuery {
     relays: Vec<IpAddr>,
     askers: Watched<(ScopeId, IpAddr), Hits>,

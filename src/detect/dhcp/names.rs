@@ -77,7 +77,7 @@ struct Lease {
     locator: Locator,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Name {
     leases: SmallVec<[Lease; 2]>,
     /// Two of them were in use at the same time: several machines.
@@ -85,7 +85,7 @@ struct Name {
     key: Option<FindingKey>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Faces {
     known: SmallVec<[u64; 2]>,
     since: Timestamp,
@@ -94,6 +94,7 @@ struct Faces {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct Names {
     names: Watched<(ScopeId, Vec<u8>), Name>,
     faces: Watched<(ScopeId, ClientId), Faces>,

@@ -24,7 +24,7 @@ const COVERING: u8 = 3;
 const MAX_NAMED: usize = 3;
 
 /// The statements of one router.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Changes {
     recent: VecDeque<Timestamp>,
     open: Option<Open>,

@@ -19,7 +19,7 @@ use crate::state::routers::Router;
 const REDIRECTS: u64 = 2;
 
 /// What was seen of one router.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Inside {
     /// Its last neighbor advertisement's router flag.
     flag: Option<bool>,
