@@ -121,6 +121,13 @@ pub struct Routers {
 }
 
 impl Routers {
+    /// All routers with their links.
+    pub fn all(&self) -> impl Iterator<Item = (Scope, Ipv6Addr, &Router)> {
+        self.routers
+            .iter()
+            .map(|((scope, router), known)| (*scope, *router, known))
+    }
+
     /// All routers, by link and address.
     pub fn iter(&self) -> impl Iterator<Item = (Ipv6Addr, &Router)> {
         self.routers

@@ -69,6 +69,7 @@ fn an_update_whose_open_is_no_longer_kept_is_read_as_its_session_agreed() {
         kind: SourceKind::Packets,
         interface: None,
         host: None,
+        role: None,
     };
     recent.push(LiveItem::Source(info), &Decoder::new());
     let remote = "192.0.2.2:40000".parse().unwrap();
