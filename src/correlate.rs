@@ -24,7 +24,9 @@ use crate::detect::{Board, FindingKey, Severity};
 use crate::event::Timestamp;
 use explain::Surroundings;
 use forest::Forest;
-use incident::{Effect, GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST};
+use incident::{
+    AffectedTotals, Effect, GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
+};
 
 #[cfg(test)]
 mod tests;
@@ -52,7 +54,7 @@ impl Told {
 }
 
 /// An incident's own record, by number in the order of opening.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Case {
     id: String,
     rev: u32,
@@ -78,7 +80,7 @@ struct Case {
 }
 
 /// The correlator.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Correlator {
     forest: Forest,
     paths: path::PathLosses,
@@ -711,11 +713,11 @@ impl Correlator {
             };
             let level = depth.get(&edge.cause).copied().unwrap_or(0) + 1;
             depth.insert(*key, level);
-            incident.affected.add(finding);
             incident
                 .chain
                 .push(Effect::new(finding, edge, cause, level));
         }
+        incident.affected = AffectedTotals::of(incident.findings());
         Some(incident)
     }
 }

@@ -57,6 +57,7 @@ pub struct Prepared {
     pub known: Vec<String>,
 }
 
+#[derive(Clone)]
 struct Slot {
     wants: Classes,
     detector: Box<dyn Detector>,
@@ -64,6 +65,7 @@ struct Slot {
 }
 
 /// Model, detectors and correlator behind one call.
+#[derive(Clone)]
 pub struct Engine {
     net: NetState,
     slots: Vec<Slot>,
@@ -159,6 +161,28 @@ impl Engine {
             }
             self.now = to;
         }
+    }
+
+    /// Octets that a copy of it takes, roughly: for who keeps copies. Of each table that can grow big, what an entry of it takes with
+    /// the detectors' notes about it.
+    pub fn weight(&self) -> usize {
+        /// Everything else: empty tables of fixed size, sessions, links.
+        const BASE: usize = 2 << 20;
+        let net = &self.net;
+        let entries = [
+            // The bar of design §8 for a pair of peer and prefix, and the attributes that pairs share.
+            (net.rib.len(), 120),
+            (net.rib.hot_records().len(), 600),
+            (net.routes.len(), 500),
+            (net.leases.clients.len(), 2_000),
+            (net.hosts.len(), 500),
+            (net.neighbors.len(), 300),
+            (net.vrps.len(), 60),
+            (self.board.len(), 4_000),
+        ];
+        entries.into_iter().fold(BASE, |sum, (count, each)| {
+            sum.saturating_add(count.saturating_mul(each))
+        })
     }
 
     /// The next time at which something would happen without an event.

@@ -117,6 +117,7 @@ fn empty(message_type: u8, context: &UdpContext) -> Dhcp6 {
         status: Vec::new(),
         requested: Vec::new(),
         vendor_class: None,
+        enterprise: None,
         fqdn: None,
         rapid_commit: false,
         preference: None,

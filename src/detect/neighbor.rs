@@ -36,7 +36,7 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(NeighborDetector::default()));
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Watch {
     mac: Option<Mac>,
     /// Changes: when, where, from which address.
@@ -48,7 +48,7 @@ struct Watch {
     touched: Timestamp,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct NeighborDetector {
     watched: BTreeMap<(u32, IpAddr), Watch>,
 }

@@ -122,14 +122,12 @@ impl Facts for ClientRow {
     }
 
     fn text(&self, test: &mut Test<'_>) -> bool {
-        let wire = [
-            &self.hostname,
-            &self.vendor_class,
-            &self.circuit_id,
-            &self.remote_id,
-        ];
+        let wire = [&self.hostname, &self.vendor_class, &self.user_class];
+        let port = [&self.circuit_id, &self.remote_id];
         test(Fact::Word(&self.id))
             || test(Fact::Word(&self.fingerprint))
+            || port.into_iter().flatten().any(|id| test(Fact::Word(id)))
+            || self.class.is_some_and(|class| test(Fact::Word(class)))
             || wire
                 .into_iter()
                 .flatten()

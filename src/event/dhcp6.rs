@@ -52,6 +52,8 @@ pub struct Dhcp6 {
     /// Option request option: the client's fingerprint.
     pub requested: Vec<u16>,
     pub vendor_class: Option<WireText>,
+    /// The enterprise number in front of the vendor class.
+    pub enterprise: Option<u32>,
     pub fqdn: Option<WireText>,
     pub rapid_commit: bool,
     pub preference: Option<u8>,

@@ -123,7 +123,7 @@ impl Host {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Hosts {
     hosts: BTreeMap<(Scope, IpAddr), Host>,
     tentative: Tentative,

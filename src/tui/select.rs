@@ -73,6 +73,19 @@ pub fn log_entry(model: &Model) -> Option<&Entry> {
     model.log.page.entries.last()
 }
 
+/// Incidents that name a subject, as [`shown`] orders them but whatever the filter.
+pub fn naming<'m>(model: &'m Model, subject: &str) -> Vec<&'m Arc<Case>> {
+    let about: Filter = of_subject(subject).parse().unwrap_or_default();
+    let mut all: Vec<&Arc<Case>> = model
+        .snapshot
+        .cases
+        .iter()
+        .filter(|case| case.merged_into.is_none() && about.matches(case.as_ref()))
+        .collect();
+    all.sort_by_key(|case| (!case.open, std::cmp::Reverse(case.root.first)));
+    all
+}
+
 /// The filter that the subject is.
 fn about(model: &Model) -> Option<Filter> {
     let subject = model.subject.as_deref()?;
@@ -80,7 +93,7 @@ fn about(model: &Model) -> Option<Filter> {
 }
 
 /// The filter that leaves what is about a subject, in every table: an interface, prefix, address, peer, AS or client.
-fn of_subject(subject: &str) -> String {
+pub fn of_subject(subject: &str) -> String {
     let (kind, value) = subject.split_once(':').unwrap_or(("", subject));
     match kind {
         "link" => format!("if:\"{value}\""),

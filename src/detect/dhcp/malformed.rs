@@ -27,7 +27,7 @@ const QUIET: Duration = Duration::from_secs(120);
 /// Payloads that were no DHCP at all have no sender; behind a sender's broken packets they are taken for its own.
 const NEARBY: Duration = Duration::from_secs(5);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Sender {
     grave: BTreeSet<String>,
     lesser: BTreeSet<String>,
@@ -38,6 +38,7 @@ struct Sender {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct Malformed {
     senders: Watched<(Option<Mac>, SourceId), Sender>,
     /// The finding that was told last on each source.

@@ -38,7 +38,7 @@ enum Hand {
     Forged,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Known {
     key: Option<FindingKey>,
     /// Whose it is, as far as it is told.
@@ -46,6 +46,7 @@ struct Known {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct Starvation {
     surges: Surges,
     known: Watched<ScopeId, Known>,

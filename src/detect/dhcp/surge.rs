@@ -33,6 +33,7 @@ const FLOOD: usize = 64;
 const NEAR_END: usize = 64;
 
 /// A client that spoke for the first time.
+#[derive(Clone)]
 pub struct Newcomer {
     pub at: Timestamp,
     pub locator: Locator,
@@ -53,7 +54,7 @@ pub struct Newcomer {
 }
 
 /// Newcomers of one scope, oldest first.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Surge {
     pub newcomers: VecDeque<Newcomer>,
     granted: usize,
@@ -66,6 +67,7 @@ pub struct Surge {
 }
 
 /// Newcomers of all scopes.
+#[derive(Clone)]
 pub struct Surges {
     pub scopes: Watched<ScopeId, Surge>,
 }

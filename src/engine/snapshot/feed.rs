@@ -29,7 +29,7 @@ pub struct Feed {
 }
 
 /// Counts by source.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Feeds(Vec<Option<Feed>>);
 
 impl Feeds {
