@@ -314,7 +314,10 @@ impl Replay {
                 let said = self.bundle(&id)?;
                 self.screen.publisher.reply(Reply::Said(said));
             }
-            Request::Page { .. } | Request::Log { .. } | Request::Alert { .. } => {}
+            Request::Page { .. }
+            | Request::Card { .. }
+            | Request::Log { .. }
+            | Request::Alert { .. } => {}
         }
         Ok(())
     }

@@ -211,6 +211,14 @@ impl Leases {
         self.seen.as_deref()
     }
 
+    /// All leases held, the one that ends first first.
+    pub fn held(&self) -> impl Iterator<Item = (ScopeId, Prefix, &Lease)> {
+        let ends = self.ends.iter();
+        ends.filter_map(|(_, scope, prefix)| {
+            Some((*scope, *prefix, self.leases.get(&(*scope, *prefix))?))
+        })
+    }
+
     /// The lease of an address or prefix.
     pub fn lease(&self, scope: ScopeId, prefix: Prefix) -> Option<&Lease> {
         self.leases.get(&(scope, prefix))

@@ -6,6 +6,7 @@
 //! table is transferred, the first announcement of each prefix is no churn.
 
 pub mod attributes;
+pub mod churn;
 pub mod damping;
 pub mod hot;
 pub mod table;

@@ -204,7 +204,12 @@ impl LiveScreen {
                 let said = self.bundle(&id, rooms);
                 self.screen.publisher.reply(Reply::Said(said));
             }
-            Some(Request::Page { .. } | Request::Log { .. } | Request::Alert { .. }) => {}
+            Some(
+                Request::Page { .. }
+                | Request::Card { .. }
+                | Request::Log { .. }
+                | Request::Alert { .. },
+            ) => {}
         }
     }
 

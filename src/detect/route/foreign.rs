@@ -136,6 +136,7 @@ impl ForeignDetector {
                 finding.affected.routes.insert(*prefix);
             }
             super::writers::manager(finding, net, delta.by);
+            super::writers::renewal(finding, net, finding.first);
             for route in delta.old.iter() {
                 super::writers::name(finding, net, installer, route, delta.key.table);
                 route.gateways().for_each(|gateway| finding.touch(Touch::Gateway(gateway)));

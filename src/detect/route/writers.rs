@@ -3,9 +3,13 @@
 //!
 //! A name is said only where it follows: BIRD or FRR on a plain router stay BIRD and FRR. Sources: the projects' defaults, beside each rule.
 
+use std::time::Duration;
+
 use crate::detect::Finding;
+use crate::event::Timestamp;
 use crate::event::netlink::RTPROT_KERNEL;
 use crate::state::NetState;
+use crate::state::leases::message::Verb;
 use crate::state::routes::Route;
 
 /// `RTPROT_BOOT`: Felix leaves it on the host routes of its pods (`DeviceRouteProtocol` of Calico's FelixConfiguration).
@@ -57,6 +61,41 @@ const MANAGERS: [(&str, &str); 3] = [
         "dhcpcd removes what it finds on an interface whose lease changes: denyinterfaces in dhcpcd.conf",
     ),
 ];
+
+/// C25: what a network manager prunes after a renewal goes within this (systemd issue 12050, keepalived issue 1268).
+const AFTER_RENEWAL: Duration = Duration::from_secs(3);
+
+/// Adds that a lease of this host was renewed right before somebody took away what is not his, once.
+pub(in crate::detect) fn renewal(finding: &mut Finding, net: &NetState, at: Timestamp) {
+    let renewed = net
+        .leases
+        .clients
+        .unordered()
+        .filter(|client| client.got == Some(Verb::Ack))
+        .filter_map(|client| {
+            let lease = client.lease?;
+            let ifindex = net.addresses.owner(lease)?;
+            let answered = client.exchanges.iter().filter_map(|e| e.answered).max()?;
+            let right_before = answered <= at && at.since(answered) <= AFTER_RENEWAL;
+            right_before.then_some((answered, lease, ifindex))
+        })
+        .max();
+    let Some((answered, lease, ifindex)) = renewed else {
+        return;
+    };
+    const RENEWED: &str = "the DHCP lease of ";
+    if !finding
+        .explanations
+        .iter()
+        .any(|known| known.starts_with(RENEWED))
+    {
+        finding.explanations.push(format!(
+            "{RENEWED}{lease} on {} was acknowledged {:.1} s before: network managers remove what they did not make when a lease renews",
+            net.links.name(ifindex),
+            at.since(answered).as_secs_f64()
+        ));
+    }
+}
 
 /// Adds why a network manager removes what others made, once.
 pub(in crate::detect) fn manager(finding: &mut Finding, net: &NetState, by: u32) {
