@@ -405,15 +405,18 @@ fn a_terminal_that_takes_nothing_slows_neither_alerts_nor_the_recording() {
         }
     };
     soon("the socket", &mut || socket.exists());
-    // Redrawn until the pipe, the terminal and the screen's thread are full.
+    // Redrawn until the pipe is full; then nothing takes keys any more either, and what happens fills the terminal.
     for _ in 0..60 {
-        terminal.press(b"5\x0c1\x0c");
+        terminal.press(b"1\x0c5\x0c");
         std::thread::sleep(Duration::from_millis(30));
     }
     let process = std::fs::read_to_string(&pid).unwrap();
     let tasks = format!("/proc/{}/task", process.trim());
     // Where the kernel has the thread that paints: asleep in a write to the terminal.
+    let mut number = 0;
     soon("a screen that is stuck", &mut || {
+        number += 1;
+        host.ip(&format!("route add 198.51.100.{number}/32 via 192.0.2.9"));
         std::fs::read_dir(&tasks).unwrap().flatten().any(|task| {
             let read = |file: &str| std::fs::read_to_string(task.path().join(file));
             read("comm").is_ok_and(|name| name.trim() == "screen")
