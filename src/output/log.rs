@@ -269,7 +269,7 @@ impl Log {
         for entry in self.entries.iter().rev().filter(|entry| names(entry)) {
             page.matched += 1;
             if page.entries.len() < usize::from(limit) {
-                page.entries.push(entry.clone());
+                page.entries.push(Entry::clone(entry));
             }
         }
         page.entries.reverse();
