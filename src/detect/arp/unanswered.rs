@@ -269,6 +269,7 @@ impl Unanswered {
             if f.count >= FLAPS {
                 f.kind = Kind::NeighborFlap;
             }
+            crate::detect::neighbor::beside_scan(f, event.at, net);
             f.touch(Touch::Address(addr));
             f.touch(Touch::Peer(addr));
             if role == "Gateway" {

@@ -457,6 +457,7 @@ fn tail(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
             }
         }
     };
+    section("MAYBE", Role::Text, case.maybe.clone());
     let rejected = case.rejected.iter().map(|rejected| {
         let reason = rejected
             .reason
