@@ -125,7 +125,7 @@ impl Beside {
         for when in waiting {
             self.looks.remove(&(when, lost));
         }
-        let when = (at + FIRST_LOOK).max(seen.event.at);
+        let when = at.max(seen.event.at) + FIRST_LOOK;
         self.looks.insert((when, lost), at);
     }
 }
@@ -145,17 +145,18 @@ fn session(
         return false;
     };
     let ends = &lost.ends;
-    let beside = net
+    let bfd = net
         .sessions
         .bfd()
         .get(ends[0].addr, ends[1].addr)
-        .is_some_and(|bfd| {
-            bfd.up
-                && bfd
-                    .ends
-                    .iter()
-                    .all(|end| end.last.is_some_and(|last| last > at + SKEW))
-        });
+        .filter(|bfd| bfd.up);
+    let beside = bfd.is_some_and(|bfd| {
+        bfd.ends
+            .iter()
+            .all(|end| end.last.is_some_and(|last| last > at + SKEW))
+    });
+    // Its next packets may be on their way still.
+    let waits = bfd.is_some() && !beside && now.since(at) <= LOOK_AGAIN * 2;
     if beside {
         board.update(key, |finding| {
             if matches!(
@@ -173,7 +174,7 @@ fn session(
         .iter()
         .map(|(_, other)| other)
         .find(|other| is_twin(lost, other));
-    let Some(twin) = twin else { return false };
+    let Some(twin) = twin else { return waits };
     let hold = twin.hold_time().unwrap_or(DEFAULT_HOLD);
     let waited = now.since(at) > hold + LOOK_AGAIN;
     let up = stayed_up(twin, at);
@@ -198,7 +199,7 @@ fn session(
                 .retain(|known| !known.starts_with(OTHER_FAMILY));
         }
     });
-    up && !held && !waited
+    waits || up && !held && !waited
 }
 
 fn bfd(pair: BfdPair, at: Timestamp, now: Timestamp, net: &NetState, board: &mut Board) -> bool {
