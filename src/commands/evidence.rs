@@ -48,8 +48,13 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// For these places.
+    /// For these places, in items from the begin.
     pub fn new(wanted: Vec<Place>) -> Finder {
+        Finder::with(Decoder::new(), wanted)
+    }
+
+    /// For these places, in items from where this decoder stands.
+    pub fn with(decoder: Decoder, wanted: Vec<Place>) -> Finder {
         let found = wanted.iter().map(|place| Bytes {
             place: Some(*place),
             missing: Some("not found: these bytes are not kept".to_owned()),
@@ -58,7 +63,7 @@ impl Finder {
         Finder {
             found: found.collect(),
             wanted,
-            decoder: Decoder::new(),
+            decoder,
             lines: Lines::default(),
         }
     }

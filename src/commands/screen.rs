@@ -9,8 +9,9 @@ use crate::engine::query::Scan;
 use crate::engine::snapshot::{Camera, Snapshot};
 use crate::output::alert::IncidentView;
 use crate::output::log::Log;
-use crate::output::pages;
+use crate::output::{cards, pages};
 use crate::tui::link::{Publisher, Reply, Request};
+use crate::tui::select;
 
 /// Searches of one screen that may wait: it has one of each table under way, and there are six.
 const SCANS: usize = 8;
@@ -82,6 +83,15 @@ impl Screen {
             Request::Page { id, query } => {
                 let asker = self.publisher.clone();
                 self.scans.push_back((asker, id, Scan::new(query)));
+            }
+            Request::Card { id, subject } => {
+                let mut card = cards::card(&subject, rooms);
+                let about = select::of_subject(&subject).parse().unwrap_or_default();
+                let exact = select::exact(&subject);
+                let page = self.log.history(&about, exact, cards::HISTORY);
+                cards::history(&mut card, &page);
+                let card = Box::new(card);
+                self.publisher.reply(Reply::Card { id, card });
             }
             Request::Log { id, query } => {
                 let page = self.log.page(&query);

@@ -30,7 +30,7 @@ impl Edge {
 }
 
 /// Causal links between the findings on the board, kept up to date as findings change.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Forest {
     book: Book,
     edges: BTreeMap<FindingKey, Edge>,

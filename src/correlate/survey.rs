@@ -4,7 +4,7 @@
 //! list every number is accounted for, which a test checks.
 
 /// A link of the survey without a row.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Link {
     pub number: &'static str,
     pub link: &'static str,

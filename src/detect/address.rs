@@ -30,19 +30,21 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(AddressDetector::default()));
 }
 
+#[derive(Clone)]
 struct Watch {
     key: FindingKey,
     last: Timestamp,
 }
 
 /// A removal that may still turn out to be half of a change.
+#[derive(Clone)]
 struct Waiting {
     delta: AddressDelta,
     event: Event,
     touches: Vec<Touch>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct AddressDetector {
     waiting: BTreeMap<(Timestamp, IpAddr), Waiting>,
     watched: BTreeMap<IpAddr, Watch>,

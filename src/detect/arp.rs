@@ -78,7 +78,7 @@ struct Departed {
 type Key = (Scope, IpAddr);
 
 /// The detector of claims to addresses.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Claims {
     contests: BTreeMap<Key, Contest>,
     open: BTreeMap<Party, Open>,

@@ -36,7 +36,7 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(BfdLosses::default()));
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Track {
     finding: Option<FindingKey>,
     last: Option<Timestamp>,
@@ -48,7 +48,7 @@ struct Track {
 }
 
 /// `bfd.down`, `bfd.flap`, `bfd.near-miss`, `bfd.mismatch`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct BfdLosses {
     perspective: Perspective,
     tracks: BTreeMap<BfdPair, Track>,

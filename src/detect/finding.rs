@@ -388,7 +388,7 @@ impl FindingKey {
 }
 
 /// All findings of a run that still matter. Detectors write, the correlator reads what changed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Board {
     findings: BTreeMap<FindingKey, Finding>,
     next: u32,

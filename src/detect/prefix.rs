@@ -70,6 +70,7 @@ pub(super) struct Scene<'a> {
     pub receiver: IpAddr,
 }
 
+#[derive(Clone)]
 struct Prefixes {
     flaps: Book,
     paths: Book,

@@ -6,6 +6,7 @@
 pub mod case;
 pub mod feed;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -114,7 +115,7 @@ pub struct Tally {
     pub clients: u64,
     /// (Peer, prefix) pairs tracked.
     pub prefixes: u64,
-    /// Of these, pairs that the first damping profile would suppress.
+    /// Prefixes that the first damping profile would suppress.
     pub suppressed: u64,
     /// Pairs with a history.
     pub unstable: u64,
@@ -148,12 +149,18 @@ impl Tally {
         self.prefixes += net.rib.len() as u64;
         let store = net.rib.hot_records();
         let now = engine.now();
+        let [profile, ..] = store.profiles();
+        // Several peers (and copies of what one says) may tell of one prefix.
+        let mut suppressed = BTreeSet::new();
         for hot in store.iter() {
             self.unstable += 1;
             let [penalty, ..] = &hot.penalties;
-            let [profile, ..] = store.profiles();
-            self.suppressed += u64::from(penalty.suppressed(profile, now));
+            if penalty.suppressed(profile, now) {
+                let rib = net.rib.get(hot.rib);
+                suppressed.extend(rib.and_then(|rib| rib.prefix(hot.slot)));
+            }
         }
+        self.suppressed += suppressed.len() as u64;
     }
 }
 

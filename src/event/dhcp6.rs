@@ -146,6 +146,8 @@ pub enum Dhcp6Flaw {
     BadLifetimes,
     /// Unknown message type.
     UnknownMessageType,
+    /// A RECONFIGURE without authentication (RFC 8415 §16.11): clients drop it.
+    NotAuthenticated,
     /// DUID of length 0 or over 130 octets (RFC 8415 §11.1).
     BadDuid,
 }

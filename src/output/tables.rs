@@ -210,7 +210,8 @@ fn clients(engine: &Engine, selection: &Selection) -> Table {
 }
 
 /// The relays on the way, the one next to the client first, and the port that the first one names.
-fn via(client: &ClientRow) -> String {
+/// The relays and the port that a client's messages passed.
+pub fn via(client: &ClientRow) -> String {
     let port = client.circuit_id.as_ref().or(client.remote_id.as_ref());
     match (joined(&client.relays), port) {
         (relays, None) => relays,
@@ -266,7 +267,8 @@ fn joined(items: &[impl ToString]) -> String {
         .join(",")
 }
 
-fn lease(seconds: u32) -> String {
+/// A lease time in few columns.
+pub fn lease(seconds: u32) -> String {
     match seconds {
         u32::MAX => "forever".to_owned(),
         s if s < 600 => format!("{s} s"),

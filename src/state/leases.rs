@@ -165,7 +165,7 @@ pub struct Seen {
 }
 
 /// The tables.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Leases {
     scopes: Scopes,
     pub servers: Servers,
@@ -209,6 +209,14 @@ impl Leases {
     /// The DHCP message that was applied last, in common form.
     pub fn seen(&self) -> Option<&Seen> {
         self.seen.as_deref()
+    }
+
+    /// All leases held, the one that ends first first.
+    pub fn held(&self) -> impl Iterator<Item = (ScopeId, Prefix, &Lease)> {
+        let ends = self.ends.iter();
+        ends.filter_map(|(_, scope, prefix)| {
+            Some((*scope, *prefix, self.leases.get(&(*scope, *prefix))?))
+        })
     }
 
     /// The lease of an address or prefix.

@@ -228,7 +228,7 @@ impl Session {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sessions {
     sessions: Vec<Session>,
     by_key: HashMap<(IpAddr, IpAddr, u64), SessionId, foldhash::fast::RandomState>,

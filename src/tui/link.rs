@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc};
 
 use super::model::{Control, Message};
+use crate::engine::query::card::Card;
 use crate::engine::query::{Page, Query};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::case::Place;
@@ -28,6 +29,8 @@ const REPLIES: usize = 64;
 pub enum Request {
     /// A page of a big table.
     Page { id: u64, query: Query },
+    /// Everything about one subject.
+    Card { id: u64, subject: String },
     /// A page of the event log.
     Log { id: u64, query: LogQuery },
     /// The incident as the alert that machines get.
@@ -51,6 +54,7 @@ impl Request {
     pub fn number(&self) -> Option<u64> {
         match self {
             Request::Page { id, .. }
+            | Request::Card { id, .. }
             | Request::Log { id, .. }
             | Request::Bytes { id, .. }
             | Request::Exchange { id, .. } => Some(*id),
@@ -66,6 +70,10 @@ pub enum Reply {
     Page {
         id: u64,
         page: Page,
+    },
+    Card {
+        id: u64,
+        card: Box<Card>,
     },
     Log {
         id: u64,
@@ -95,6 +103,7 @@ impl Reply {
     pub fn number(&self) -> Option<u64> {
         match self {
             Reply::Page { id, .. }
+            | Reply::Card { id, .. }
             | Reply::Log { id, .. }
             | Reply::Bytes { id, .. }
             | Reply::Exchange { id, .. } => Some(*id),

@@ -156,8 +156,12 @@ impl Desk {
                 }
             });
         }
-        if let Some(screen) = &mut self.teller.screen {
-            screen.push(item);
+        // Packets, and what routers send, belong to the first room.
+        if let (Some(screen), Some(room)) = (
+            &mut self.teller.screen,
+            self.rooms.as_ref().and_then(|rooms| rooms.all().first()),
+        ) {
+            screen.push(item, &room.decoder);
         }
         self.tell()
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::recent::Recent;
 use crate::commands::evidence::{self, Bundle, Finder};
 use crate::commands::screen::Screen;
+use crate::decode::Decoder;
 use crate::engine::Engine;
 use crate::engine::rooms::Rooms;
 use crate::event::{Event, Timestamp};
@@ -96,8 +97,8 @@ impl LiveScreen {
     }
 
     /// An item that was judged, for its bytes.
-    pub fn push(&mut self, item: LiveItem) {
-        self.recent.push(item);
+    pub fn push(&mut self, item: LiveItem, decoder: &Decoder) {
+        self.recent.push(item, decoder);
     }
 
     /// Nothing more will come.
@@ -181,8 +182,10 @@ impl LiveScreen {
                 self.screen.publisher.reply(Reply::Said(text));
             }
             Some(Request::Bytes { id, places }) => {
-                let mut finder = Finder::new(places);
-                let _ = self.recent.items().any(|item| finder.item(&item));
+                let (decoder, mut items) = self.recent.around(&places);
+                let mut finder = Finder::with(decoder, places.clone());
+                let _ = items.any(|item| finder.item(&item));
+                drop(items);
                 let found = finder.finish();
                 self.screen.publisher.reply(Reply::Bytes { id, found });
             }
@@ -201,7 +204,12 @@ impl LiveScreen {
                 let said = self.bundle(&id, rooms);
                 self.screen.publisher.reply(Reply::Said(said));
             }
-            Some(Request::Page { .. } | Request::Log { .. } | Request::Alert { .. }) => {}
+            Some(
+                Request::Page { .. }
+                | Request::Card { .. }
+                | Request::Log { .. }
+                | Request::Alert { .. },
+            ) => {}
         }
     }
 

@@ -40,7 +40,7 @@ const PURGE_EVERY: Duration = Duration::from_secs(1);
 type Key = (Scope, IpAddr);
 
 /// One address.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Watch {
     /// Whom its answers were seen to reach, and when last.
     reached: SmallVec<[(IpAddr, Timestamp); 2]>,
@@ -56,7 +56,7 @@ struct Watch {
 }
 
 /// The detector.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Unanswered {
     declared: Vec<IpAddr>,
     watched: BTreeMap<Key, Watch>,
@@ -269,6 +269,7 @@ impl Unanswered {
             if f.count >= FLAPS {
                 f.kind = Kind::NeighborFlap;
             }
+            crate::detect::neighbor::beside_scan(f, event.at, net);
             f.touch(Touch::Address(addr));
             f.touch(Touch::Peer(addr));
             if role == "Gateway" {

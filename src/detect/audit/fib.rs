@@ -69,13 +69,13 @@ struct SessionLoss {
 }
 
 /// One of the two findings, and the prefixes it is about.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Open {
     key: Option<FindingKey>,
     prefixes: BTreeSet<Prefix>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Fib {
     questions: BTreeMap<Timestamp, VecDeque<Question>>,
     open_questions: usize,

@@ -48,6 +48,7 @@ struct Sign {
 }
 
 /// The detector's books.
+#[derive(Clone)]
 pub(super) struct Origins {
     own: Vec<Prefix>,
     questions: BTreeMap<(Timestamp, Prefix, Question), Sign>,

@@ -40,7 +40,7 @@ impl Sight {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Watch {
     withdrawn: Option<Sight>,
     announced: Option<Sight>,
@@ -51,6 +51,7 @@ struct Watch {
 }
 
 /// `prefix.moved`, `prefix.move-flap`.
+#[derive(Clone)]
 pub(super) struct Moves {
     weather: Weather,
     watched: BTreeMap<Prefix, Watch>,

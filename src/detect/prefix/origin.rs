@@ -69,6 +69,7 @@ struct Sight {
 }
 
 /// `prefix.origin-conflict`, `prefix.more-specific`.
+#[derive(Clone)]
 pub(super) struct Origins {
     index: HashTable<u32>,
     rows: Vec<Known>,

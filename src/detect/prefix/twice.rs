@@ -37,6 +37,7 @@ const MAX_OPEN: usize = 256;
 const HABIT: usize = 256;
 const LOOKED_AT: usize = 4096;
 
+#[derive(Clone)]
 struct Claim {
     host: Speaker,
     since: Timestamp,
@@ -44,6 +45,7 @@ struct Claim {
     drained: bool,
 }
 
+#[derive(Clone)]
 struct Sign {
     at: Timestamp,
     locator: Locator,
@@ -51,6 +53,7 @@ struct Sign {
 }
 
 /// `prefix.origin-conflict` of one host route that two hosts announce.
+#[derive(Clone)]
 pub(super) struct Twice {
     own: Vec<Prefix>,
     weather: Weather,

@@ -25,7 +25,7 @@ const MAX_WRITERS: usize = 4;
 /// Prefixes named.
 const MAX_SUBJECTS: usize = 16;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct ForeignDetector {
     /// Processes that installed routes of each protocol.
     writers: BTreeMap<u8, BTreeSet<u32>>,
@@ -33,6 +33,7 @@ pub(super) struct ForeignDetector {
     last_link: Option<Timestamp>,
 }
 
+#[derive(Clone)]
 struct Sweep {
     deletions: Vec<RouteDelta>,
     key: Option<FindingKey>,

@@ -25,7 +25,7 @@ const MAX_RIBS: usize = 1024;
 /// Routes remembered of one RIB; a table of which so many are marked is under drain.
 const MAX_SLOTS: usize = 65_536;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Drain {
     /// Marked routes. Never iterated.
     slots: hashbrown::HashSet<Slot, foldhash::fast::RandomState>,
@@ -33,7 +33,7 @@ struct Drain {
 }
 
 /// RIBs whose sender drains itself.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Drains {
     ribs: BTreeMap<RibId, Drain>,
 }

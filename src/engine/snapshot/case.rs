@@ -64,6 +64,19 @@ pub struct Affected {
     pub clients: u64,
 }
 
+impl Affected {
+    /// The largest of the counts.
+    pub fn most(&self) -> u64 {
+        let Affected {
+            prefixes,
+            routes,
+            sessions,
+            clients,
+        } = *self;
+        prefixes.max(routes).max(sessions).max(clients)
+    }
+}
+
 /// A finding in the chain.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Step {

@@ -185,7 +185,7 @@ pub(super) struct Asked {
 }
 
 /// Questions that may still be answered: the last one of a plain asker and of a prober for each address.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Questions {
     asked: BTreeMap<(Scope, IpAddr), [Option<Asked>; 2]>,
     order: std::collections::VecDeque<(Timestamp, (Scope, IpAddr))>,

@@ -106,7 +106,7 @@ pub struct Client {
 }
 
 /// The clients, by scope.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Clients {
     known: HashMap<(ScopeId, ClientId), Client, RandomState>,
     tentative: VecDeque<(ScopeId, ClientId)>,

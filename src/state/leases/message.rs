@@ -323,7 +323,7 @@ impl Message {
                 && m.yiaddr.is_unspecified()
                 && verb != Verb::Nak
                 && (class.starts_with(b"PXEClient") || class.starts_with(b"HTTPClient")),
-            flawed: !m.flaws.is_empty(),
+            flawed: m.flaws.iter().any(|flaw| !flaw.is_readable()),
             options: m.options.len(),
             frame: m.frame,
         }

@@ -98,7 +98,7 @@ pub enum BfdChange {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BfdTable {
     sessions: BTreeMap<BfdPair, BfdSession>,
     checks: BTreeSet<(Timestamp, BfdPair)>,
