@@ -4,6 +4,7 @@
 //! of causes, and gives every tree that matters an incident. It owns no detector logic: kinds, joins and windows are in `rules`.
 
 pub mod changes;
+pub mod cooccurrence;
 pub mod explain;
 mod facts;
 pub mod forest;
@@ -11,6 +12,7 @@ pub mod incident;
 pub mod join;
 pub mod maintenance;
 pub mod path;
+mod picture;
 pub mod rule;
 pub mod rules;
 pub mod survey;
@@ -24,9 +26,7 @@ use crate::detect::{Board, FindingKey, Severity};
 use crate::event::Timestamp;
 use explain::Surroundings;
 use forest::Forest;
-use incident::{
-    AffectedTotals, Effect, GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST,
-};
+use incident::{GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST};
 
 #[cfg(test)]
 mod tests;
@@ -94,6 +94,8 @@ pub struct Correlator {
     judge_again: Option<Timestamp>,
     /// Cases that wait to be told.
     waiting: BTreeSet<u32>,
+    /// Told cases whose root was taken back: what turns out to be behind the same subjects goes on with them.
+    orphans: BTreeSet<u32>,
     /// See [`Correlator::note_waiting`].
     tell_at: Option<Timestamp>,
 }
@@ -188,13 +190,16 @@ impl Correlator {
 
     /// Every incident told so far, in the order of opening.
     pub fn incidents(&self, board: &Board, around: &Surroundings<'_>) -> Vec<Incident> {
+        let roots = self.comparable(board);
         self.cases
             .values()
             .filter(|case| case.open_since.is_some())
             .filter_map(|case| match &case.last {
                 // Resolved and merged ones as they were told last; open ones as they are.
                 Some(last) if case.resolved_at.is_some() => Some((**last).clone()),
-                _ => self.snapshot(case, board, around),
+                last => self
+                    .snapshot(case, board, &roots, around)
+                    .or_else(|| last.as_deref().cloned()),
             })
             .collect()
     }
@@ -211,9 +216,39 @@ impl Correlator {
         self.paths.update(board, &dirty, around.visibility);
         timers::update(board, &dirty, around.net);
         dirty.extend(board.take_dirty());
+        self.note_orphans(board, &dirty);
         for root in self.forest.update(board, &dirty) {
             self.judge(root, now, board, around, out);
         }
+    }
+
+    /// Notes the told cases whose root a detector took back because it knows better now.
+    fn note_orphans(&mut self, board: &Board, dirty: &[FindingKey]) {
+        for key in dirty.iter().filter(|key| board.get(**key).is_none()) {
+            let number = self.case_of.get(key).copied();
+            let told = number.and_then(|number| Some((number, self.cases.get(&number)?)));
+            if let Some((number, _)) = told.filter(|(_, case)| {
+                case.root == *key && case.open_since.is_some() && case.resolved_at.is_none()
+            }) {
+                self.orphans.insert(number);
+            }
+        }
+        self.orphans.retain(|number| {
+            self.cases
+                .get(number)
+                .is_some_and(|case| case.resolved_at.is_none() && board.get(case.root).is_none())
+        });
+    }
+
+    /// The orphans that are about what this finding is about.
+    fn orphans_of<'a>(
+        &'a self,
+        finding: &'a crate::detect::Finding,
+    ) -> impl Iterator<Item = u32> + 'a {
+        self.orphans.iter().copied().filter(move |number| {
+            let last = self.cases.get(number).and_then(|case| case.last.as_ref());
+            last.is_some_and(|told| told.is_about(finding))
+        })
     }
 
     /// Judges every open case again: what people announced may have changed, or ended.
@@ -341,7 +376,7 @@ impl Correlator {
             .max()
             .unwrap_or(now);
         let mut over = false;
-        let known: BTreeSet<u32> = tree
+        let mut known: BTreeSet<u32> = tree
             .iter()
             .filter_map(|key| self.case_of.get(key).copied())
             .filter(|number| {
@@ -364,6 +399,9 @@ impl Correlator {
             .collect();
         if over {
             return;
+        }
+        if severity > Severity::Info {
+            known.extend(self.orphans_of(root_finding));
         }
         let number = match known.first() {
             Some(&oldest) => oldest,
@@ -556,7 +594,10 @@ impl Correlator {
         };
         case.next_update = now + case.update_step;
         let case = &self.cases[&number];
-        let Some(snapshot) = self.snapshot(case, board, around).map(Box::new) else {
+        let Some(snapshot) = self
+            .snapshot(case, board, &self.comparable(board), around)
+            .map(Box::new)
+        else {
             return;
         };
         self.resolve_check = Some(
@@ -596,7 +637,8 @@ impl Correlator {
             };
             let tree = self.forest.tree(case.root);
             let members = || tree.iter().filter_map(|key| board.get(*key));
-            let last = members().map(|f| f.last).max().unwrap_or(now);
+            // Taken back, and nothing took its place: it is quiet since it was told.
+            let last = members().map(|f| f.last).max().unwrap_or(case.updated_at);
             let broken = members().any(|f| {
                 f.ended.is_none()
                     && (f.broken.subject || f.broken.default_route || f.broken.last_path)
@@ -611,8 +653,9 @@ impl Correlator {
             } else {
                 self.waiting.remove(&number);
                 let Some(mut snapshot) = self
-                    .snapshot(&self.cases[&number], board, around)
+                    .snapshot(case, board, &self.comparable(board), around)
                     .map(Box::new)
+                    .or_else(|| case.last.clone())
                 else {
                     continue;
                 };
@@ -641,45 +684,6 @@ impl Correlator {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-    }
-
-    fn snapshot(&self, case: &Case, board: &Board, around: &Surroundings<'_>) -> Option<Incident> {
-        let mut incident = self.bare(case.root, board)?;
-        incident.id = case.id.clone();
-        incident.rev = case.rev;
-        if case.resolved_at.is_some() {
-            incident.life = Life::Resolved;
-        }
-        incident.merged_into = case.merged_into.clone();
-        incident.severity = case.severity;
-        incident.opened_at = case.open_since.unwrap_or(case.updated_at);
-        incident.updated_at = case.updated_at;
-        incident.resolved_at = case.resolved_at;
-        incident.silenced = case.silenced.as_ref().map(|(name, _)| name.clone());
-        explain::complete(&mut incident, around);
-        Some(incident)
-    }
-
-    /// The tree of `root` as an incident, without words and without a life.
-    fn bare(&self, root: FindingKey, board: &Board) -> Option<Incident> {
-        let mut incident = Incident::of(board.get(root)?.clone());
-        let tree = self.forest.tree(root);
-        let mut depth: BTreeMap<FindingKey, usize> = BTreeMap::from([(root, 0)]);
-        for key in tree.iter().skip(1) {
-            let (Some(finding), Some(edge)) = (board.get(*key), self.forest.edge(*key)) else {
-                continue;
-            };
-            let Some(cause) = board.get(edge.cause) else {
-                continue;
-            };
-            let level = depth.get(&edge.cause).copied().unwrap_or(0) + 1;
-            depth.insert(*key, level);
-            incident
-                .chain
-                .push(Effect::new(finding, edge, cause, level));
-        }
-        incident.affected = AffectedTotals::of(incident.findings());
-        Some(incident)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Deadlines at or before t fire before the event at t, each stamped with its own time: first the model's, then the detectors', then
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
+pub mod blind;
 mod facts;
 pub mod query;
 pub mod rooms;
@@ -463,24 +464,18 @@ impl Engine {
         let seen = &self.visibility;
         let mut blind = Vec::new();
         if !seen.kernel {
-            blind.push(
-                "no netlink: links, addresses, neighbors and kernel routes of the host are unknown"
-                    .to_owned(),
-            );
+            blind.push(blind::NO_NETLINK.to_owned());
         }
         if !seen.bgp_packets && !seen.bmp && !seen.mrt {
-            blind.push("no BGP and no BMP: route announcements are unknown".to_owned());
+            blind.push(blind::NO_BGP.to_owned());
         } else if !seen.bmp && !seen.mrt {
-            blind.push("no BMP: what other routers received is unknown".to_owned());
+            blind.push(blind::NO_BMP.to_owned());
         }
         if seen.mid_session {
-            blind.push(
-                "the watching began in mid-session: BGP timers and capabilities are inferred"
-                    .to_owned(),
-            );
+            blind.push(blind::MID_SESSION.to_owned());
         }
         if seen.bgp_packets && !seen.bfd {
-            blind.push("no BFD seen: sessions may still rely on it elsewhere".to_owned());
+            blind.push(blind::NO_BFD.to_owned());
         }
         if self.board.refused > 0 {
             blind.push(format!(

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::engine::query::Scan;
 use crate::engine::snapshot::{Camera, Snapshot};
 use crate::output::alert::IncidentView;
-use crate::output::log::{Log, LogQuery};
+use crate::output::log::Log;
 use crate::output::{cards, pages};
 use crate::tui::link::{Publisher, Reply, Request};
 use crate::tui::select;
@@ -86,11 +86,9 @@ impl Screen {
             }
             Request::Card { id, subject } => {
                 let mut card = cards::card(&subject, rooms);
-                let page = self.log.page(&LogQuery {
-                    filter: select::of_subject(&subject),
-                    limit: cards::HISTORY,
-                    ..LogQuery::default()
-                });
+                let about = select::of_subject(&subject).parse().unwrap_or_default();
+                let exact = select::exact(&subject);
+                let page = self.log.history(&about, exact, cards::HISTORY);
                 cards::history(&mut card, &page);
                 let card = Box::new(card);
                 self.publisher.reply(Reply::Card { id, card });

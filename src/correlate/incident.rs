@@ -62,6 +62,8 @@ pub struct Incident {
     pub advice: Vec<String>,
     /// Announced changes that it may follow from, nearest first.
     pub changes: Vec<super::changes::Change>,
+    /// Other roots that it keeps following though no rule connects them: possible causes, nothing more.
+    pub cooccurring: Vec<super::cooccurrence::Cooccurrence>,
     /// The maintenance window (or annotation) that keeps it at `info`.
     pub silenced: Option<String>,
 }
@@ -89,6 +91,7 @@ impl Incident {
             blind: Vec::new(),
             advice: Vec::new(),
             changes: Vec::new(),
+            cooccurring: Vec::new(),
             silenced: None,
         }
     }
@@ -96,6 +99,22 @@ impl Incident {
     /// Root and effects.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         std::iter::once(&self.root).chain(self.chain.iter().map(|effect| &effect.finding))
+    }
+
+    /// Whether a finding has a subject of it, or most of what it is about was affected by it.
+    pub fn is_about(&self, finding: &Finding) -> bool {
+        let named = |subject| self.findings().any(|own| own.subjects.contains(subject));
+        if finding.subjects.iter().any(named) {
+            return true;
+        }
+        let (mut known, mut all) = (0usize, 0usize);
+        for prefix in super::join::prefixes(finding) {
+            all += 1;
+            known += usize::from(
+                self.affected.prefixes.contains(&prefix) || self.affected.routes.contains(&prefix),
+            );
+        }
+        known > 0 && known * 2 >= all
     }
 
     /// First and last time of everything in it.

@@ -104,10 +104,14 @@ impl Facts for ClientRow {
     fn any(&self, key: Key, test: &mut Test<'_>) -> bool {
         match key {
             Key::Subject => test(Fact::Shown(&format_args!("client:{}", self.id))),
-            Key::Prefix => self
-                .lease
-                .as_ref()
-                .is_some_and(|lease| test(Fact::Prefix(Prefix::host(lease.address)))),
+            // Its address, and who gave it: a server's subject leads to its clients.
+            Key::Prefix => self.lease.as_ref().is_some_and(|lease| {
+                test(Fact::Prefix(Prefix::host(lease.address)))
+                    || lease
+                        .server
+                        .parse()
+                        .is_ok_and(|server| test(Fact::Prefix(Prefix::host(server))))
+            }),
             Key::Mac => {
                 self.mac.is_some_and(|mac| test(Fact::Mac(mac)))
                     || self.id.parse().is_ok_and(|mac: Mac| test(Fact::Mac(mac)))

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::line::Lines;
 use crate::engine::Engine;
 use crate::engine::snapshot::case::Place;
-use crate::event::{Event, EventKind, SourceId, SourceInfo, Timestamp};
+use crate::event::{Event, EventKind, Prefix, SourceId, SourceInfo, Timestamp};
 use crate::filter::events::Seen;
 use crate::filter::kept::Kept;
 use crate::filter::{Fact, Facts, Filter, Key};
@@ -250,6 +250,30 @@ impl Log {
     /// All entries, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter().map(AsRef::as_ref)
+    }
+
+    /// The last entries that match, and how many do. With `exact` those that name this prefix itself.
+    pub fn history(&self, filter: &Filter, exact: Option<Prefix>, limit: u16) -> LogPage {
+        let names = |entry: &Entry| match exact {
+            Some(prefix) => entry.facts.any(
+                Key::Prefix,
+                &mut |fact| matches!(fact, Fact::Prefix(named) if named == prefix),
+            ),
+            None => filter.matches(entry),
+        };
+        let mut page = LogPage {
+            kept: self.entries.len() as u64,
+            reach: self.entries.front().map(|entry| entry.at),
+            ..LogPage::default()
+        };
+        for entry in self.entries.iter().rev().filter(|entry| names(entry)) {
+            page.matched += 1;
+            if page.entries.len() < usize::from(limit) {
+                page.entries.push(Entry::clone(entry));
+            }
+        }
+        page.entries.reverse();
+        page
     }
 
     /// A part of the log. What is no filter takes all: who asks has checked it.

@@ -320,7 +320,18 @@ fn enter(model: &mut Model) -> Vec<Effect> {
         View::Incidents => deeper(model),
         View::Events => deeper(model),
         View::Sources => {
-            model.zoom = !model.zoom;
+            // Into a source: its events.
+            match select::subject(model) {
+                Some(subject) => {
+                    model.subject = Some(subject);
+                    model.view = View::Events;
+                    model.log.back = 0;
+                }
+                None => {
+                    let why = "this source has no name to narrow to; 5 shows all events";
+                    model.status = Some(why.to_owned());
+                }
+            }
             Vec::new()
         }
         View::Routes | View::Dhcp | View::Bgp if model.card.open => ladder(model),

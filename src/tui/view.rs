@@ -166,7 +166,8 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
         let list = panes.list?;
         // The first line is the head of the list.
         let inside = list.contains((column, row).into()) && row > list.y;
-        return inside.then(|| Hit::Row(0, model.cases.top + usize::from(row - list.y - 1)));
+        let each = incidents::case_lines(&panes);
+        return inside.then(|| Hit::Row(0, model.cases.top + usize::from(row - list.y - 1) / each));
     }
     if model.card.open {
         return None;
@@ -190,9 +191,9 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
 /// Rows of incidents on the screen.
 pub fn case_rows(model: &Model) -> usize {
     let panes = incidents::panes(model, areas(model).body);
-    panes
-        .list
-        .map_or(1, |at| usize::from(at.height.saturating_sub(1)))
+    panes.list.map_or(1, |at| {
+        usize::from(at.height.saturating_sub(1)) / incidents::case_lines(&panes)
+    })
 }
 
 /// Rows of a table on the screen.
@@ -205,9 +206,14 @@ pub fn table_rows(model: &Model, wanted: Table) -> usize {
         })
 }
 
+/// Rows of sources on the screen.
+pub fn source_rows(model: &Model) -> usize {
+    sources::rows(model, areas(model).body)
+}
+
 /// Lines of events on the screen.
 pub fn log_rows(model: &Model) -> usize {
-    usize::from(areas(model).body.height.saturating_sub(1))
+    usize::from(events::rows(areas(model).body))
 }
 
 /// The first line that the chain could begin with.
@@ -219,10 +225,7 @@ pub fn scroll_end(model: &Model) -> usize {
 fn chain_lines(model: &Model) -> (Vec<chain::ChainLine>, usize) {
     let panes = incidents::panes(model, areas(model).body);
     match (model.case(), panes.chain) {
-        (Some(case), Some(at)) => (
-            chain::lines(case, &chain::Setting::of(model, at.width)),
-            usize::from(at.height),
-        ),
+        (Some(case), Some(at)) => (chain::fitted(model, case, at), usize::from(at.height)),
         _ => (Vec::new(), 0),
     }
 }

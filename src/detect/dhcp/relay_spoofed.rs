@@ -3,7 +3,8 @@
 //! A relay's source address need not be its giaddr, and a router on the link may well relay for a network behind it, so neither is a
 //! sign. What gives a forger away is that nobody stands behind it: the server offers to one invented client after another, and not one
 //! of them ever takes its offer, although a real client does so within a second; or no server offers anything, because none serves that
-//! network, and not one of the clients asks again, although a real one does so after four seconds.
+//! network, and not one of the clients asks again, although a real one does so after four seconds. A crowd that shares no vendor, asks
+//! exactly alike and tells no name is no real network behind a relay, and need not be waited for.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,8 @@ use crate::state::{NetState, Observation};
 
 /// Different clients that left their offer alone (one may have chosen another server, which a relay also tells its servers).
 const ENOUGH: usize = 8;
+/// Clients behind one relay, seen for the first time and one tool's invention by their looks (as in `dhcp.starvation`).
+const CROWD: usize = 16;
 /// How long a client collects offers before it takes one: dhclient waits 1 s, others less.
 const TAKES: Duration = Duration::from_secs(2);
 /// … and by when nearly all have taken one.
@@ -38,6 +41,8 @@ const MAX_CLIENTS: usize = 256;
 #[derive(Clone, Default)]
 struct Relay {
     asked: BTreeMap<ClientId, (Timestamp, Locator)>,
+    /// Vendors (OUI) of those that tell no name, by what they ask for.
+    looks: BTreeMap<u64, BTreeSet<[u8; 3]>>,
     offered: BTreeSet<ClientId>,
     /// Clients that asked more than once.
     insisted: BTreeSet<ClientId>,
@@ -103,10 +108,22 @@ impl Detector for RelaySpoofed {
                     match relay.asked.entry(m.client.clone()) {
                         Entry::Vacant(new) => {
                             new.insert((now, seen.event.locator));
+                            if let Some(Mac([a, b, c, ..])) =
+                                m.client_mac.filter(|_| !m.named && !m.boots)
+                            {
+                                relay
+                                    .looks
+                                    .entry(m.fingerprint)
+                                    .or_default()
+                                    .insert([a, b, c]);
+                            }
                         }
                         Entry::Occupied(_) => {
                             relay.insisted.insert(m.client.clone());
                         }
+                    }
+                    if relay.invented() {
+                        self.checks.insert((now + TAKES, at.0, at.1));
                     }
                     if relay.asked.len() >= ENOUGH && relay.check.is_none() {
                         relay.check = Some(now + ASKS_AGAIN);
@@ -187,6 +204,17 @@ impl Detector for RelaySpoofed {
     }
 }
 
+impl Relay {
+    /// Nine of ten clients ask exactly alike, nine of ten of those are of a vendor of their own, and nobody has asked again.
+    fn invented(&self) -> bool {
+        if !self.insisted.is_empty() {
+            return false;
+        }
+        let vendors = self.looks.values().map(BTreeSet::len).max();
+        self.asked.len() >= CROWD && vendors.unwrap_or(0) * 10 >= self.asked.len() * 8
+    }
+}
+
 impl RelaySpoofed {
     fn check(
         &mut self,
@@ -199,7 +227,9 @@ impl RelaySpoofed {
         let Some(relay) = self.relays.get_mut(&(scope, giaddr)) else {
             return;
         };
-        relay.check = None;
+        if relay.check == Some(now) {
+            relay.check = None;
+        }
         if relay.real || relay.key.is_some() {
             return;
         }
@@ -209,7 +239,7 @@ impl RelaySpoofed {
                 && !relay.insisted.contains(*client)
                 && !relay.offered.contains(*client)
         };
-        if !left && relay.asked.iter().filter(once).count() < ENOUGH {
+        if !left && !relay.invented() && relay.asked.iter().filter(once).count() < ENOUGH {
             return;
         }
         let mut asked: Vec<(Timestamp, Locator)> = relay.asked.values().copied().collect();

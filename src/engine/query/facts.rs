@@ -10,6 +10,7 @@ use crate::event::frame::Mac;
 use crate::event::netlink::protocol_name;
 use crate::filter::{Fact, Facts, Filter, Key};
 use crate::state::leases::Lease;
+use crate::state::leases::message::ServerId;
 use crate::state::leases::rows::ServerRow;
 use crate::state::neighbors::NeighborState;
 use crate::state::routers::Router;
@@ -136,7 +137,13 @@ struct Held<'a> {
 impl Facts for Held<'_> {
     fn any(&self, key: Key, test: &mut Test<'_>) -> bool {
         match key {
-            Key::Prefix => test(Fact::Prefix(*self.prefix)),
+            Key::Prefix => {
+                test(Fact::Prefix(*self.prefix))
+                    || match self.lease.server {
+                        ServerId::V4(server) => test(Fact::Prefix(Prefix::host(server))),
+                        ServerId::V6(_) => false,
+                    }
+            }
             Key::Subject => {
                 test(Fact::Shown(&format_args!("client:{}", self.lease.client)))
                     || test(Fact::Shown(&format_args!("server:{}", self.lease.server)))

@@ -57,7 +57,8 @@ pub fn step(model: &mut Model, by: i64) -> Vec<Effect> {
         }
         View::Sources => {
             let feeds = model.snapshot.feeds.len();
-            model.sources.step(by, feeds, feeds);
+            let rows = view::source_rows(model);
+            model.sources.step(by, feeds, rows);
         }
         View::Routes | View::Dhcp | View::Bgp => {
             let Some(table) = model.table() else {
@@ -77,7 +78,7 @@ pub fn step(model: &mut Model, by: i64) -> Vec<Effect> {
 /// Pages up or down.
 pub fn page(model: &mut Model, by: i64) -> Vec<Effect> {
     let rows = match model.view {
-        _ if model.card.open => view::log_rows(model),
+        _ if model.card.open => usize::from(model.size.1.saturating_sub(4)),
         View::Incidents if model.pane == 0 => view::case_rows(model),
         View::Events => view::log_rows(model),
         View::Routes | View::Dhcp | View::Bgp => model

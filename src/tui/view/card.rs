@@ -65,7 +65,7 @@ pub fn paint(model: &Model, area: Rect, buffer: &mut Buffer) {
 
 /// The last line that it could be scrolled to.
 pub fn length(model: &Model) -> usize {
-    let rows = super::log_rows(model);
+    let rows = usize::from(super::areas(model).body.height.saturating_sub(1));
     lines(model, usize::from(model.size.0))
         .len()
         .saturating_sub(rows)

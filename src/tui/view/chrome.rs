@@ -225,7 +225,10 @@ fn counts(model: &Model) -> Vec<Span<'static>> {
         spans.push(span(
             look,
             Role::Warning,
-            format!(" · {} prefixes would be damped", grouped(tally.suppressed)),
+            match tally.suppressed {
+                1 => " · 1 prefix would be damped".to_owned(),
+                n => format!(" · {} prefixes would be damped", grouped(n)),
+            },
         ));
     }
     if tally.noticed > 0 && model.size.0 >= 100 {

@@ -11,7 +11,7 @@ use crate::engine::query::{Mood, Order, Row, Table};
 use crate::output::pages;
 use crate::output::report::grouped;
 use crate::tui::model::{Model, View};
-use crate::tui::text::{left, right, width};
+use crate::tui::text::{clause, left, right, width};
 use crate::tui::theme::Role;
 
 /// Lines above the rows: title and head.
@@ -373,7 +373,9 @@ pub fn paint(model: &Model, table: Table, focused: bool, area: Rect, buffer: &mu
 }
 
 fn fitted(text: &str, columns: usize, kind: Option<&Column>) -> String {
-    if kind.is_some_and(|kind| kind.number) {
+    if kind.is_some_and(|kind| kind.prose) {
+        left(&clause(text, columns), columns)
+    } else if kind.is_some_and(|kind| kind.number) {
         right(text, columns)
     } else {
         left(text, columns)
