@@ -21,6 +21,9 @@ pub struct Cli {
     /// Same as `analyze FILE` (as in tcpdump).
     #[arg(short = 'r', value_name = "FILE", num_args = 1..)]
     pub read: Vec<PathBuf>,
+    /// Watch this host oneself although a service does already, whose screen is shown otherwise.
+    #[arg(long, conflicts_with = "read")]
+    pub no_attach: bool,
     #[command(flatten)]
     pub analyze: AnalyzeOptions,
 }
@@ -59,6 +62,8 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
         format: LiveFormat,
     },
+    /// The screen of the running service, which bare `flapscope` shows too where there is one.
+    Attach(At),
     /// Put a change on the timeline of the running service: a possible cause of what follows.
     Annotate(Annotate),
     /// Look at the configuration file without starting anything.
@@ -248,6 +253,9 @@ pub struct Decode {
 
 #[derive(Clone, Debug, Default, Args)]
 pub struct Live {
+    /// Sentences for the reader, besides what is watched.
+    #[arg(skip)]
+    pub notes: Vec<String>,
     /// Capture on this interface (repeatable).
     #[arg(short, long = "interface", value_name = "IF")]
     pub interface: Vec<String>,

@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod annotations;
 pub mod ask;
+pub mod attach;
 pub mod config;
 pub mod decode;
 pub mod doctor;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             follow,
         }) => ask::incidents(&at, format, filter.as_ref(), follow),
         Some(Command::Show { id, at, format }) => ask::show(&at, &id, format),
+        Some(Command::Attach(at)) => attach::run(&at),
         Some(Command::Annotate(what)) => ask::annotate(&what),
         Some(Command::Config { what }) => config::run(&what),
         Some(Command::Explain { kind }) => explain::run(kind.as_deref()),
@@ -67,9 +69,18 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(0)
         }
         None if !cli.read.is_empty() => analyze::run(&cli.read, &cli.analyze),
-        // Bare: this host, as it is.
+        // Bare: the service that watches this host, else this host, as it is.
         None => {
+            let found = match cli.no_attach {
+                true => attach::Found::Nobody(None),
+                false => attach::found()?,
+            };
+            let note = match found {
+                attach::Found::Service(service) => return service.show(),
+                attach::Found::Nobody(note) => note,
+            };
             let live = Live {
+                notes: note.into_iter().collect(),
                 netlink_buffer: crate::input::netlink::BUFFER,
                 ..Live::default()
             };

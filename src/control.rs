@@ -3,6 +3,7 @@
 //! A request names what to `do`; its answer is one line, except after `subscribe`, whose alerts follow as they become known. Clients are
 //! few, their lines short, and who does not read is cut off: the engine never waits for a client.
 
+pub mod bridge;
 pub mod client;
 pub mod protocol;
 pub mod server;

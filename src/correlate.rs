@@ -4,6 +4,7 @@
 //! of causes, and gives every tree that matters an incident. It owns no detector logic: kinds, joins and windows are in `rules`.
 
 pub mod changes;
+pub mod cooccurrence;
 pub mod explain;
 mod facts;
 pub mod forest;
@@ -11,6 +12,7 @@ pub mod incident;
 pub mod join;
 pub mod maintenance;
 pub mod path;
+mod picture;
 pub mod rule;
 pub mod rules;
 pub mod survey;
@@ -24,7 +26,7 @@ use crate::detect::{Board, FindingKey, Severity};
 use crate::event::Timestamp;
 use explain::Surroundings;
 use forest::Forest;
-use incident::{Effect, GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST};
+use incident::{GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST};
 
 #[cfg(test)]
 mod tests;
@@ -52,7 +54,7 @@ impl Told {
 }
 
 /// An incident's own record, by number in the order of opening.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Case {
     id: String,
     rev: u32,
@@ -78,7 +80,7 @@ struct Case {
 }
 
 /// The correlator.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Correlator {
     forest: Forest,
     paths: path::PathLosses,
@@ -186,13 +188,14 @@ impl Correlator {
 
     /// Every incident told so far, in the order of opening.
     pub fn incidents(&self, board: &Board, around: &Surroundings<'_>) -> Vec<Incident> {
+        let roots = self.comparable(board);
         self.cases
             .values()
             .filter(|case| case.open_since.is_some())
             .filter_map(|case| match &case.last {
                 // Resolved and merged ones as they were told last; open ones as they are.
                 Some(last) if case.resolved_at.is_some() => Some((**last).clone()),
-                _ => self.snapshot(case, board, around),
+                _ => self.snapshot(case, board, &roots, around),
             })
             .collect()
     }
@@ -554,7 +557,10 @@ impl Correlator {
         };
         case.next_update = now + case.update_step;
         let case = &self.cases[&number];
-        let Some(snapshot) = self.snapshot(case, board, around).map(Box::new) else {
+        let Some(snapshot) = self
+            .snapshot(case, board, &self.comparable(board), around)
+            .map(Box::new)
+        else {
             return;
         };
         self.resolve_check = Some(
@@ -609,7 +615,7 @@ impl Correlator {
             } else {
                 self.waiting.remove(&number);
                 let Some(mut snapshot) = self
-                    .snapshot(&self.cases[&number], board, around)
+                    .snapshot(&self.cases[&number], board, &self.comparable(board), around)
                     .map(Box::new)
                 else {
                     continue;
@@ -639,45 +645,6 @@ impl Correlator {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-    }
-
-    fn snapshot(&self, case: &Case, board: &Board, around: &Surroundings<'_>) -> Option<Incident> {
-        let mut incident = self.bare(case.root, board)?;
-        incident.id = case.id.clone();
-        incident.rev = case.rev;
-        if case.resolved_at.is_some() {
-            incident.life = Life::Resolved;
-        }
-        incident.merged_into = case.merged_into.clone();
-        incident.severity = case.severity;
-        incident.opened_at = case.open_since.unwrap_or(case.updated_at);
-        incident.updated_at = case.updated_at;
-        incident.resolved_at = case.resolved_at;
-        incident.silenced = case.silenced.as_ref().map(|(name, _)| name.clone());
-        explain::complete(&mut incident, around);
-        Some(incident)
-    }
-
-    /// The tree of `root` as an incident, without words and without a life.
-    fn bare(&self, root: FindingKey, board: &Board) -> Option<Incident> {
-        let mut incident = Incident::of(board.get(root)?.clone());
-        let tree = self.forest.tree(root);
-        let mut depth: BTreeMap<FindingKey, usize> = BTreeMap::from([(root, 0)]);
-        for key in tree.iter().skip(1) {
-            let (Some(finding), Some(edge)) = (board.get(*key), self.forest.edge(*key)) else {
-                continue;
-            };
-            let Some(cause) = board.get(edge.cause) else {
-                continue;
-            };
-            let level = depth.get(&edge.cause).copied().unwrap_or(0) + 1;
-            depth.insert(*key, level);
-            incident.affected.add(finding);
-            incident
-                .chain
-                .push(Effect::new(finding, edge, cause, level));
-        }
-        Some(incident)
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn malformed(protocol: Protocol, why: &str, bytes: &[u8]) -> Malforme
 }
 
 /// What is remembered of one source. Each kind is made when it is first needed: a capture may mix link types.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SourceDecoder {
     netlink: Option<Box<NetlinkDecoder>>,
     mrt: Option<Box<MrtDecoder>>,
@@ -112,7 +112,7 @@ struct SourceDecoder {
 }
 
 /// Turns records into events.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Decoder {
     /// As many as the inputs have.
     sources: BTreeMap<SourceId, SourceDecoder>,
@@ -127,6 +127,17 @@ pub struct Decoder {
 impl Decoder {
     pub fn new() -> Decoder {
         Decoder::default()
+    }
+
+    /// Octets that a copy of it takes, roughly: for who keeps copies.
+    pub fn weight(&self) -> usize {
+        let streams = self
+            .sources
+            .values()
+            .filter_map(|source| source.bmp.as_ref());
+        streams.fold(self.packets.tcp.weight(), |sum, stream| {
+            sum + stream.weight()
+        })
     }
 
     /// What was done so far.

@@ -29,8 +29,31 @@ pub use subject::{Subject, Touch};
 use crate::event::{Classes, Timestamp};
 use crate::state::{NetState, Observation};
 
+/// Another of the same, as it stands: a replay keeps engines of moments that it may go back to.
+#[diagnostic::on_unimplemented(
+    message = "the detector `{Self}` cannot be copied",
+    note = "derive Clone for it: a replay keeps copies of engines to go back to"
+)]
+pub trait Copied {
+    /// The copy.
+    fn copied(&self) -> Box<dyn Detector>;
+}
+
+impl<D: Detector + Clone + 'static> Copied for D {
+    fn copied(&self) -> Box<dyn Detector> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Detector> {
+    fn clone(&self) -> Self {
+        // Of what is in the box, not of the box.
+        self.as_ref().copied()
+    }
+}
+
 /// A detector of one family of anomalies.
-pub trait Detector: Send {
+pub trait Detector: Copied + Send {
     /// For messages about the detector itself.
     fn name(&self) -> &'static str;
 

@@ -3,6 +3,7 @@
 //! Deadlines at or before t fire before the event at t, each stamped with its own time: first the model's, then the detectors', then
 //! the correlator's. That is why inserting [`Engine::advance`] calls anywhere changes nothing, and why live equals offline (law 1).
 
+pub mod blind;
 mod facts;
 pub mod query;
 pub mod rooms;
@@ -57,6 +58,7 @@ pub struct Prepared {
     pub known: Vec<String>,
 }
 
+#[derive(Clone)]
 struct Slot {
     wants: Classes,
     detector: Box<dyn Detector>,
@@ -64,6 +66,7 @@ struct Slot {
 }
 
 /// Model, detectors and correlator behind one call.
+#[derive(Clone)]
 pub struct Engine {
     net: NetState,
     slots: Vec<Slot>,
@@ -159,6 +162,28 @@ impl Engine {
             }
             self.now = to;
         }
+    }
+
+    /// Octets that a copy of it takes, roughly: for who keeps copies. Of each table that can grow big, what an entry of it takes with
+    /// the detectors' notes about it.
+    pub fn weight(&self) -> usize {
+        /// Everything else: empty tables of fixed size, sessions, links.
+        const BASE: usize = 2 << 20;
+        let net = &self.net;
+        let entries = [
+            // The bar of design §8 for a pair of peer and prefix, and the attributes that pairs share.
+            (net.rib.len(), 120),
+            (net.rib.hot_records().len(), 600),
+            (net.routes.len(), 500),
+            (net.leases.clients.len(), 2_000),
+            (net.hosts.len(), 500),
+            (net.neighbors.len(), 300),
+            (net.vrps.len(), 60),
+            (self.board.len(), 4_000),
+        ];
+        entries.into_iter().fold(BASE, |sum, (count, each)| {
+            sum.saturating_add(count.saturating_mul(each))
+        })
     }
 
     /// The next time at which something would happen without an event.
@@ -439,24 +464,18 @@ impl Engine {
         let seen = &self.visibility;
         let mut blind = Vec::new();
         if !seen.kernel {
-            blind.push(
-                "no netlink: links, addresses, neighbors and kernel routes of the host are unknown"
-                    .to_owned(),
-            );
+            blind.push(blind::NO_NETLINK.to_owned());
         }
         if !seen.bgp_packets && !seen.bmp && !seen.mrt {
-            blind.push("no BGP and no BMP: route announcements are unknown".to_owned());
+            blind.push(blind::NO_BGP.to_owned());
         } else if !seen.bmp && !seen.mrt {
-            blind.push("no BMP: what other routers received is unknown".to_owned());
+            blind.push(blind::NO_BMP.to_owned());
         }
         if seen.mid_session {
-            blind.push(
-                "the watching began in mid-session: BGP timers and capabilities are inferred"
-                    .to_owned(),
-            );
+            blind.push(blind::MID_SESSION.to_owned());
         }
         if seen.bgp_packets && !seen.bfd {
-            blind.push("no BFD seen: sessions may still rely on it elsewhere".to_owned());
+            blind.push(blind::NO_BFD.to_owned());
         }
         if self.board.refused > 0 {
             blind.push(format!(

@@ -21,7 +21,7 @@ pub mod tcp;
 pub mod text;
 pub mod time;
 
-pub use prefix::Prefix;
+pub use prefix::{Prefix, PrefixSet};
 pub use source::{InputId, Locator, OwnFeed, SourceId, SourceInfo, SourceKind};
 pub use text::WireText;
 pub use time::Timestamp;

@@ -26,7 +26,7 @@ pub struct Observation<'a> {
 }
 
 /// What one event (or one deadline of the model) changed. Buffers are reused from event to event.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Changes {
     pub links: Vec<links::LinkDelta>,
     pub addresses: Vec<addresses::AddressDelta>,
@@ -74,7 +74,7 @@ impl Changes {
 }
 
 /// All tables.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct NetState {
     /// Sources seen so far, by id.
     pub sources: std::collections::BTreeMap<crate::event::SourceId, SourceInfo>,

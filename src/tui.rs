@@ -13,6 +13,7 @@ pub mod theme;
 pub mod update;
 pub mod view;
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
@@ -26,12 +27,15 @@ use ratatui::crossterm::event::{
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{Clear, ClearType, SetTitle};
 
-use self::link::{Link, Wake};
+use self::link::{Link, Request, Wake};
 use self::model::{Effect, Message, Model};
 use self::theme::Look;
 
 /// A screen that does not come back from a write within this when all has ended is left behind (its terminal is stopped with ^S, or gone).
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Questions that may wait for room: one of each kind and table.
+const UNASKED: usize = 16;
 
 /// A running screen.
 pub struct Tui {
@@ -104,10 +108,18 @@ fn run(mut terminal: DefaultTerminal, link: Link, look: Look) -> io::Result<()> 
     terminal.draw(|frame| view::view(&model, frame))?;
     keys(link.wake.clone())?;
     signals(link.wake.clone())?;
+    // Questions that the engine's side had no room for: put again after each wake, as whoever waits for the answer asks but once.
+    let mut unasked: VecDeque<Request> = VecDeque::new();
     loop {
         let Ok(first) = link.woken.recv() else {
             return Ok(());
         };
+        while let Some(request) = unasked.pop_front() {
+            if let Err(request) = link.ask(request) {
+                unasked.push_front(*request);
+                break;
+            }
+        }
         // All that has come meanwhile is one frame.
         let mut wakes = vec![first];
         wakes.extend(link.woken.try_iter());
@@ -143,8 +155,11 @@ fn run(mut terminal: DefaultTerminal, link: Link, look: Look) -> io::Result<()> 
                     terminal.draw(|frame| view::view(&model, frame))?;
                 }
                 Effect::Ask(request) => {
-                    if !link.ask(request) {
-                        model.status = Some("busy; ask again".to_owned());
+                    if let Err(request) = link.ask(request) {
+                        if unasked.len() < UNASKED {
+                            unasked.push_back(*request);
+                        }
+                        model.status = Some("busy; the answer comes late".to_owned());
                     }
                 }
                 Effect::Copy { label, text } => {

@@ -93,7 +93,6 @@ const ONLY_IN_SCENES: &[&str] = &[
     "dhcp-moves-address",
     "delegation-end-removes-route",
     "request-storm-churns-routes",
-    "same-sender-breaks-dhcp",
     "ra-one-sender",
     "router-change-renumbers",
     "address-loss-withdraws-prefix",

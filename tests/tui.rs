@@ -10,6 +10,7 @@ mod svg;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flapscope::commands::evidence;
 use flapscope::commands::screen::Screen;
 use flapscope::decode::Decoder;
 use flapscope::detect::Settings;
@@ -17,7 +18,7 @@ use flapscope::engine::Engine;
 use flapscope::engine::snapshot::{Mode, Replay};
 use flapscope::input::file::OpenOptions;
 use flapscope::input::merge::InputSet;
-use flapscope::tui::link::{Link, link};
+use flapscope::tui::link::{Link, Reply, Request, link};
 use flapscope::tui::model::{Effect, Message, Model, View};
 use flapscope::tui::theme::{Look, Theme};
 use flapscope::tui::{keymap, update, view};
@@ -119,8 +120,22 @@ impl Stage {
                 match effect {
                     Effect::Ask(request) => {
                         let rooms = [(None, &self.engine)];
-                        if let Some(request) = self.screen.answer(request, &rooms) {
-                            self.done.push(Effect::Ask(request));
+                        match self.screen.answer(request, &rooms) {
+                            // As a live run answers it: from the log.
+                            Some(Request::Exchange {
+                                id,
+                                exchange,
+                                around,
+                            }) => {
+                                let entries = self.screen.log.iter();
+                                let of_it =
+                                    entries.filter(|e| e.exchange.as_ref() == Some(&exchange));
+                                let mut rungs: Vec<_> = of_it.cloned().collect();
+                                evidence::nearest(&mut rungs, around);
+                                self.screen.publisher.reply(Reply::Exchange { id, rungs });
+                            }
+                            Some(request) => self.done.push(Effect::Ask(request)),
+                            None => {}
                         }
                         while self.screen.is_busy() {
                             self.screen.slice(&rooms);
@@ -235,6 +250,93 @@ fn every_view_at_every_size_looks_as_it_did() {
     }
 }
 
+/// Cards, ladders, empty and narrow states: a name, the recording, the keys.
+const STATES: [(&str, &str, &str); 16] = [
+    ("several-incidents", "dual-fault", ""),
+    ("chain-with-cursor", "lease-expiry-breaks-bgp", "\njj"),
+    ("lanes", "lease-expiry-breaks-bgp", "v"),
+    ("nothing-wrong", "benign-renewals", ""),
+    ("filter-hides-all", "dual-fault", "/kind:bfd\n"),
+    ("route-card", "link-flap-under-bgp", "2\n"),
+    ("kernel-route-card", "link-flap-under-bgp", "2\t\n"),
+    ("no-routes", "dhcp-nak-storm", "2"),
+    ("client-card", "dhcp-nak-storm", "3\n"),
+    ("client-ladder", "dhcp-nak-storm", "3\n\n"),
+    ("leases", "benign-renewals", "3\t"),
+    ("server-card", "rogue-dhcp-server", "3\t\t\n"),
+    ("routers", "ra-rogue-router", "3\t\t\t"),
+    ("session-card", "bfd-down", "4\n"),
+    ("session-ladder", "admin-reset-bird-ipv6", "4\n\n"),
+    ("no-sessions", "benign-renewals", "4"),
+];
+
+#[test]
+fn every_card_ladder_and_empty_state_looks_as_it_did() {
+    for (name, capture, keys) in STATES {
+        for size in SIZES {
+            let mut stages = [Theme::Dark, Theme::Mono].map(|theme| {
+                let look = Look {
+                    theme,
+                    ascii: false,
+                };
+                let mut stage = Stage::over(capture, size, look);
+                stage.press(keys);
+                stage
+            });
+            let [dark, mono] = stages.each_mut().map(|stage| stage.buffer());
+            assert_eq!(text(&dark), text(&mono), "{name} {size:?}");
+            let (columns, rows) = size;
+            let file = format!("{name}-{columns}x{rows}.txt");
+            golden(
+                &Path::new("tests/tui/states").join(file),
+                &format!("{}\n{}", text(&dark), roles(&dark)),
+            );
+        }
+    }
+}
+
+/// A run that cannot see everything: losses, a feed that fell silent, blind spots, what collectors said.
+#[test]
+fn what_is_lost_and_not_seen_is_told_with_what_lifts_it() {
+    use flapscope::event::Timestamp;
+    for size in SIZES {
+        let mut stage = Stage::over("dhcp-nak-storm", size, Look::default());
+        let mut picture = stage.screen.shoot(&[(None, &stage.engine)], true);
+        let at = picture.at;
+        if let Some(feed) = picture.feeds.first_mut() {
+            (feed.gaps, feed.lost) = (2, 3_117);
+            let detail = "the kernel dropped messages; tables were read again";
+            feed.last_gap = Some((Timestamp(at.0 - 7_000_000_000), detail.to_owned()));
+        }
+        picture.blind = vec![
+            flapscope::engine::blind::NO_NETLINK.to_owned(),
+            flapscope::engine::blind::NO_BGP.to_owned(),
+        ];
+        picture.watched = vec!["netlink of this host".to_owned()];
+        picture.notes = vec!["packets: not permitted (CAP_NET_RAW)".to_owned()];
+        stage.send(Message::Snapshot(Arc::new(picture)));
+        stage.press("6");
+        let text = stage.text();
+        for wanted in [
+            "3,117",
+            "tables were read again",
+            "flapscope doctor",
+            "CAP_NET_RAW",
+        ] {
+            let plain = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                plain.contains(wanted),
+                "no {wanted:?} at {size:?} in\n{text}"
+            );
+        }
+        let (columns, rows) = size;
+        golden(
+            &Path::new("tests/tui/states").join(format!("degraded-{columns}x{rows}.txt")),
+            &format!("{text}\n{}", roles(&stage.buffer())),
+        );
+    }
+}
+
 #[test]
 fn without_colour_nothing_is_lost() {
     for (number, (_, name)) in View::ALL.into_iter().enumerate() {
@@ -336,6 +438,44 @@ fn keys_do_what_the_table_says() {
         ("M", &["mouse on"], &[]),
         ("2\t", &["KERNEL ROUTES", "BGP PREFIXES"], &[]),
         ("2z", &["BGP PREFIXES"], &["KERNEL ROUTES"]),
+        (
+            "2\n",
+            &[
+                "BGP SAYS",
+                "KERNEL HAS",
+                "STABILITY",
+                "HISTORY",
+                "suppressed until",
+            ],
+            &["BGP PREFIXES"],
+        ),
+        (
+            "2\n\u{1b}",
+            &["BGP PREFIXES", "KERNEL ROUTES"],
+            &["BGP SAYS"],
+        ),
+        ("2\nf1", &["subject prefix:"], &[]),
+        ("2\nj5", &["EVENTS"], &["BGP SAYS"]),
+        (
+            "4\n",
+            &["SESSION  ", "hold time", "from remote", "LOSSES"],
+            &["BGP SESSIONS"],
+        ),
+        ("4\n\n", &["⏎ frames", "KEEPALIVE"], &["BGP SESSIONS"]),
+        ("4\n\n\u{1b}", &["SESSION  "], &["⏎ frames"]),
+        (
+            "3",
+            &[
+                "DHCP CLIENTS",
+                "LEASES",
+                "DHCP SERVERS",
+                "IPV6 ROUTERS",
+                "NEIGHBORS",
+            ],
+            &[],
+        ),
+        ("3\t\t\t\t", &["NEIGHBOR", "reachable"], &[]),
+        ("6j\n", &["EVENTS", "subject link:pe0"], &["SOURCES"]),
     ];
     let stage = || Stage::over("link-flap-under-bgp", (100, 40), Look::default());
     for (keys, there, gone) in rows {

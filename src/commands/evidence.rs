@@ -2,7 +2,11 @@
 //! incident. Reads items as they come; whether from files or from the minutes that a live run remembers is the caller's matter.
 
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
 use crate::correlate::incident::Incident;
 use crate::decode::Decoder;
@@ -14,7 +18,7 @@ use crate::input::record::{Recorder, Settings};
 use crate::output::alert::{Alert, Host};
 use crate::output::line::Lines;
 use crate::output::log::{Entry, exchange, rung};
-use crate::tui::link::Bytes;
+use crate::tui::link::{Bytes, Parcel};
 use crate::tui::view::chain;
 
 /// Fields shown of one event: a whole UPDATE of the longest kind has more, and nobody reads them on a screen.
@@ -28,6 +32,13 @@ const AROUND: i64 = 90_000_000_000;
 /// Time before and after an incident that its slice holds: what led to it, and that it was over.
 const MARGIN: i64 = 10_000_000_000;
 
+/// The files of a bundle.
+const ALERT: &str = "alert.json";
+const STORY: &str = "story.txt";
+const PACKETS: &str = "packets.pcapng";
+/// Captures hold what others send: for their owner only, as recordings are.
+const OWNER_ONLY: u32 = 0o600;
+
 /// Looks for frames.
 pub struct Finder {
     wanted: Vec<Place>,
@@ -37,8 +48,13 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// For these places.
+    /// For these places, in items from the begin.
     pub fn new(wanted: Vec<Place>) -> Finder {
+        Finder::with(Decoder::new(), wanted)
+    }
+
+    /// For these places, in items from where this decoder stands.
+    pub fn with(decoder: Decoder, wanted: Vec<Place>) -> Finder {
         let found = wanted.iter().map(|place| Bytes {
             place: Some(*place),
             missing: Some("not found: these bytes are not kept".to_owned()),
@@ -47,7 +63,7 @@ impl Finder {
         Finder {
             found: found.collect(),
             wanted,
-            decoder: Decoder::new(),
+            decoder,
             lines: Lines::default(),
         }
     }
@@ -206,22 +222,17 @@ pub fn nearest(rungs: &mut Vec<Entry>, around: Timestamp) {
 /// Everything about an incident in one folder: `alert.json`, `story.txt` and `packets.pcapng`.
 pub struct Bundle {
     folder: PathBuf,
-    recorder: Recorder,
-    from: Timestamp,
-    to: Timestamp,
-    frames: u64,
+    slice: Slice,
 }
 
-impl Bundle {
-    /// Makes the folder below `place` and writes what is known; the slice follows, item by item.
-    pub fn begin(
-        place: &Path,
-        incident: &Incident,
-        room: Option<&str>,
-        host: Option<&str>,
-    ) -> io::Result<Bundle> {
-        let folder = place.join(format!("flapscope-{}-{}", incident.id, incident.rev));
-        std::fs::create_dir_all(&folder)?;
+/// What is known of an incident, as it stands in files.
+struct Papers {
+    alert: String,
+    story: String,
+}
+
+impl Papers {
+    fn of(incident: &Incident, room: Option<&str>, host: Option<&str>) -> io::Result<Papers> {
         let name = Host {
             name: host.map(str::to_owned),
         };
@@ -230,26 +241,39 @@ impl Bundle {
             &name.inside(room),
         );
         let json = serde_json::to_string_pretty(&alert).map_err(io::Error::other)?;
-        std::fs::write(folder.join("alert.json"), json + "\n")?;
-        let case = Case::new(incident, room);
-        std::fs::write(folder.join("story.txt"), chain::story(&case))?;
-        let recorder = Recorder::create(&Settings {
-            path: folder.join("packets.pcapng"),
-            host: host.map(str::to_owned),
-            ..Settings::default()
-        })?;
-        let (from, to) = case.span();
-        Ok(Bundle {
-            folder,
+        Ok(Papers {
+            alert: json + "\n",
+            story: chain::story(&Case::new(incident, room)),
+        })
+    }
+}
+
+/// The name of an incident's folder.
+fn folder_name(id: &str, rev: u64) -> String {
+    format!("flapscope-{id}-{rev}")
+}
+
+/// The part of a recording that belongs to an incident.
+struct Slice {
+    recorder: Recorder,
+    from: Timestamp,
+    to: Timestamp,
+    frames: u64,
+}
+
+impl Slice {
+    fn of(incident: &Incident, recorder: Recorder) -> Slice {
+        let (from, to) = Case::new(incident, None).span();
+        Slice {
             recorder,
             from: Timestamp(from.0.saturating_sub(MARGIN)),
             to: Timestamp(to.0.saturating_add(MARGIN)),
             frames: 0,
-        })
+        }
     }
 
     /// Records an item that lies in the incident's time; sources always, as they name what follows.
-    pub fn item(&mut self, item: &Item<'_>) {
+    fn item(&mut self, item: &Item<'_>) {
         let at = match item {
             Item::Source(_) => None,
             Item::Record(record) => Some(record.at),
@@ -262,22 +286,101 @@ impl Bundle {
             self.frames += 1;
         }
     }
+}
+
+/// A bundle for a screen elsewhere: nothing is written here.
+pub fn parcel<'i>(
+    incident: &Incident,
+    room: Option<&str>,
+    host: Option<&str>,
+    items: impl Iterator<Item = Item<'i>>,
+) -> io::Result<Parcel> {
+    let papers = Papers::of(incident, room, host)?;
+    let mut slice = Slice::of(incident, Recorder::in_memory(host));
+    items.for_each(|item| slice.item(&item));
+    slice.recorder.finish();
+    Ok(Parcel {
+        id: incident.id.clone(),
+        rev: incident.rev.into(),
+        alert: papers.alert,
+        story: papers.story,
+        packets: BASE64_STANDARD.encode(slice.recorder.into_octets()),
+        frames: slice.frames,
+    })
+}
+
+/// Writes a bundle that a service sent into a folder below `place`; a sentence about it.
+pub fn unpack(parcel: &Parcel, place: &Path) -> io::Result<String> {
+    // It comes from another process: no path of its choosing is written to.
+    let is_id = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if parcel.id.is_empty() || !parcel.id.chars().all(is_id) {
+        return Err(io::Error::other("the service's incident has no proper id"));
+    }
+    let packets = BASE64_STANDARD
+        .decode(&parcel.packets)
+        .map_err(io::Error::other)?;
+    let folder = place.join(folder_name(&parcel.id, parcel.rev));
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join(ALERT), &parcel.alert)?;
+    std::fs::write(folder.join(STORY), &parcel.story)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(OWNER_ONLY)
+        .open(folder.join(PACKETS))?;
+    io::Write::write_all(&mut file, &packets)?;
+    Ok(wrote(parcel.frames, &folder))
+}
+
+fn wrote(frames: u64, folder: &Path) -> String {
+    let folder = crate::event::text::sanitized(&folder.display().to_string());
+    format!("wrote {frames} frames, the alert and its story into {folder}/")
+}
+
+impl Bundle {
+    /// Makes the folder below `place` and writes what is known; the slice follows, item by item.
+    pub fn begin(
+        place: &Path,
+        incident: &Incident,
+        room: Option<&str>,
+        host: Option<&str>,
+    ) -> io::Result<Bundle> {
+        let folder = place.join(folder_name(&incident.id, incident.rev.into()));
+        std::fs::create_dir_all(&folder)?;
+        let papers = Papers::of(incident, room, host)?;
+        std::fs::write(folder.join(ALERT), papers.alert)?;
+        std::fs::write(folder.join(STORY), papers.story)?;
+        let recorder = Recorder::create(&Settings {
+            path: folder.join(PACKETS),
+            host: host.map(str::to_owned),
+            ..Settings::default()
+        })?;
+        Ok(Bundle {
+            folder,
+            slice: Slice::of(incident, recorder),
+        })
+    }
+
+    /// Records an item if it belongs to the incident.
+    pub fn item(&mut self, item: &Item<'_>) {
+        self.slice.item(item);
+    }
 
     /// The end of the time that belongs to it.
     pub fn until(&self) -> Timestamp {
-        self.to
+        self.slice.to
     }
 
     /// Closes the slice; a sentence about what was written.
     pub fn finish(mut self) -> String {
-        let summary = self.recorder.finish();
-        let folder = crate::event::text::sanitized(&self.folder.display().to_string());
+        let summary = self.slice.recorder.finish();
         match summary.trouble {
-            Some(trouble) => format!("{folder}: {trouble}"),
-            None => format!(
-                "wrote {} frames, the alert and its story into {folder}/",
-                summary.frames
-            ),
+            Some(trouble) => {
+                let folder = crate::event::text::sanitized(&self.folder.display().to_string());
+                format!("{folder}: {trouble}")
+            }
+            None => wrote(summary.frames, &self.folder),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod answers;
 mod confine;
 mod desk;
+mod fair;
 mod open;
 mod recent;
 mod screen;
@@ -25,6 +26,7 @@ use tokio::time::MissedTickBehavior;
 
 use self::answers::Office;
 use self::desk::Desk;
+use self::fair::Fair;
 use self::open::{Collectors, Confined, Opened};
 use self::screen::LiveScreen;
 use self::service::Service;
@@ -35,6 +37,7 @@ use super::screen::Screen;
 use crate::cli::{Live, LiveFormat};
 use crate::config::Config;
 use crate::control::DEFAULT_SOCKET;
+use crate::control::bridge::Viewing;
 use crate::control::server::{self, Server};
 use crate::detect::baseline::Baseline;
 use crate::engine::Prepared;
@@ -110,7 +113,8 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let service = Service::of_environment();
     let opened = Opened::open(options)?;
     let office = Office::new(host_name(), collectors.ids.clone());
-    let mut watched = known;
+    let mut watched = options.notes.clone();
+    watched.extend(known);
     let confined = opened.confine(options, &collectors, &mut watched)?;
     // Its threads are born with the rights that are left.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -181,6 +185,9 @@ impl Run<'_> {
             watched.push(format!("answering at {}", server.path().display()));
             let desk = server.run().context("cannot serve the control socket")?;
             self.desk.publish(desk.news.clone());
+            if tui.is_none() {
+                self.desk.show_on(LiveScreen::elsewhere(host_name()));
+            }
             socket = Some(desk);
         }
         let begun = self.desk.begin(&watched);
@@ -240,7 +247,9 @@ impl Run<'_> {
         let end = tokio::time::sleep_until(end_of(self.options.duration));
         tokio::pin!(end);
         let mut batch = Vec::with_capacity(TURN);
+        let mut fair = Fair::default();
         loop {
+            let free = self.items.is_empty() || fair.allows();
             tokio::select! {
                 biased;
                 asked = signals.recv() => match asked {
@@ -249,11 +258,14 @@ impl Run<'_> {
                     Some(Asked::End { interrupt: false }) | None => return Ok(Ended::InOrder),
                 },
                 () = &mut end => return Ok(Ended::InOrder),
-                // Before the items: clients are few, a flood of items is never over.
-                Some(asked) = next(socket) => {
-                    let answer = self.desk.answer(&asked.request, &asked.who, now());
-                    let _ = asked.reply.send(answer); // it may have left
-                }
+                // Before the items, as a flood of items is never over; but only for its share of the time.
+                Some(call) = next(socket), if free => fair.serve(|| match call {
+                    Call::Asked(asked) => {
+                        let answer = self.desk.answer(&asked.request, &asked.who, now());
+                        let _ = asked.reply.send(answer); // it may have left
+                    }
+                    Call::Viewing(viewing) => self.desk.view(viewing),
+                }),
                 received = self.items.recv_many(&mut batch, TURN) => {
                     if received == 0 {
                         // Every collector is gone.
@@ -261,7 +273,7 @@ impl Run<'_> {
                     }
                 }
                 request = self.desk.asked() => match request {
-                    Some(request) => self.desk.ask(request),
+                    Some(request) => fair.serve(|| self.desk.ask(request)),
                     // The screen was left.
                     None => return Ok(Ended::InOrder),
                 },
@@ -271,6 +283,9 @@ impl Run<'_> {
             }
             self.desk.take(&mut batch)?;
             self.desk.judge(now())?;
+            if self.desk.is_busy() && (self.items.is_empty() || fair.allows()) {
+                fair.serve(|| self.desk.search());
+            }
             self.desk.show(now());
         }
     }
@@ -377,10 +392,19 @@ fn control_socket(options: &Live) -> anyhow::Result<Option<Server>> {
     }
 }
 
+/// What a client of the control socket wants.
+enum Call {
+    Asked(server::Asked),
+    Viewing(Viewing),
+}
+
 /// The next request, or never.
-async fn next(socket: &mut Option<server::Desk>) -> Option<server::Asked> {
+async fn next(socket: &mut Option<server::Desk>) -> Option<Call> {
     match socket {
-        Some(desk) => desk.asked.recv().await,
+        Some(desk) => tokio::select! {
+            asked = desk.asked.recv() => asked.map(Call::Asked),
+            viewing = desk.views.recv() => viewing.map(Call::Viewing),
+        },
         None => std::future::pending().await,
     }
 }

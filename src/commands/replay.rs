@@ -1,5 +1,11 @@
 //! `flapscope analyze --tui FILE…`: the screen over files. The same engine runs over the same bytes, up to the moment that is looked at; going
-//! back is running again from the begin, so what is shown as of a time is what the engine knew then, to the byte.
+//! back is running again from a copy of the engine that was made on the way ([`checkpoints`]), so what is shown as of a time is what the
+//! engine knew then, to the byte.
+
+mod checkpoints;
+mod run;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::thread;
@@ -8,20 +14,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::mpsc::error::TryRecvError;
 
+use self::checkpoints::{Checkpoints, Goal};
+use self::run::{Run, Script};
 use super::evidence::{self, Bundle, Finder, Listener};
 use super::inputs;
 use super::screen::Screen;
 use crate::cli::AnalyzeOptions;
 use crate::config::Config;
-use crate::detect::Settings;
-use crate::engine::Engine;
-use crate::engine::rooms::{Rooms, ToldIn};
 use crate::engine::snapshot::{self, Mode};
-use crate::event::{Event, Timestamp};
+use crate::event::Timestamp;
 use crate::input::Item;
-use crate::input::file::OpenOptions;
 use crate::input::merge::InputSet;
-use crate::output::log::Log;
 use crate::tui::Tui;
 use crate::tui::link::{Reply, Request, link};
 use crate::tui::model::Control;
@@ -37,86 +40,20 @@ const STRIDE: u32 = 2_048;
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
     let opening = super::open_options(&options.cut)?;
     let settings = Config::load(&options.mine)?.settings(&options.mine);
-    let first = Run::open(files, &opening, &settings)?;
-    let (publisher, requests, link) = link();
-    let tui = Tui::start(link, super::live::look()).context("cannot use the terminal")?;
-    let mut replay = Replay {
-        files,
+    let script = Script {
+        files: files.to_vec(),
         opening,
         settings,
-        run: first,
-        screen: Screen::new(publisher, requests),
-        speed: 1.0,
-        to: None,
-        plays: None,
-        pictured: now(),
-        leaves: false,
     };
+    let first = Run::open(&script)?;
+    let (publisher, requests, link) = link();
+    let tui = Tui::start(link, super::live::look()).context("cannot use the terminal")?;
+    let mut replay = Replay::new(script, first, Screen::new(publisher, requests));
     let shown = replay.show();
     replay.screen.publisher.end();
     tui.join()?;
     shown?;
     Ok(0)
-}
-
-/// The files run through an engine, as far as they were.
-struct Run {
-    inputs: InputSet,
-    rooms: Rooms,
-    told: Vec<ToldIn>,
-    /// All was read, and concluded.
-    ended: bool,
-}
-
-impl Run {
-    fn open(files: &[PathBuf], opening: &OpenOptions, settings: &Settings) -> anyhow::Result<Run> {
-        Ok(Run {
-            inputs: InputSet::open(files, opening)?,
-            rooms: Rooms::new(settings),
-            told: Vec::new(),
-            ended: false,
-        })
-    }
-
-    /// Takes the next record, unless it is later than `until`; whether there was one.
-    fn step(&mut self, until: Timestamp, log: &mut Log) -> bool {
-        if self.ended {
-            return false;
-        }
-        // The screen reads incidents off the engines; what is told in passing is for machines.
-        self.told.clear();
-        if self.inputs.next_at().is_some_and(|at| at > until) {
-            self.rooms.advance(until, &mut self.told);
-            return false;
-        }
-        let mut seen = |event: &Event, engine: &Engine| log.keep(event, engine);
-        match self.inputs.next() {
-            Some(item) => self.rooms.item_seen(&item, &mut self.told, &mut seen),
-            None => {
-                let until = self.inputs.watched_until();
-                self.rooms.conclude_seen(until, &mut self.told, &mut seen);
-                self.ended = true;
-            }
-        }
-        !self.ended
-    }
-
-    fn engines(&self) -> impl Iterator<Item = &Engine> {
-        self.rooms.all().iter().map(|room| &room.engine)
-    }
-
-    /// Time of the last event, whichever room had it.
-    fn now(&self) -> Timestamp {
-        self.engines().map(Engine::now).max().unwrap_or_default()
-    }
-
-    fn from(&self) -> Option<Timestamp> {
-        self.engines().filter_map(Engine::from).min()
-    }
-
-    fn events(&self) -> u64 {
-        self.engines().map(|engine| engine.counts().events).sum()
-    }
 }
 
 /// What playing began with: the recording's time and ours.
@@ -126,11 +63,10 @@ struct Playing {
     since: Instant,
 }
 
-struct Replay<'a> {
-    files: &'a [PathBuf],
-    opening: OpenOptions,
-    settings: Settings,
+struct Replay {
+    script: Script,
     run: Run,
+    checkpoints: Checkpoints,
     screen: Screen,
     speed: f64,
     /// Time of the end, once it is known.
@@ -141,15 +77,21 @@ struct Replay<'a> {
     leaves: bool,
 }
 
-/// How far to go.
-#[derive(Copy, Clone, PartialEq, Debug)]
-enum Goal {
-    Until(Timestamp),
-    /// So many events in all.
-    Events(u64),
-}
+impl Replay {
+    fn new(script: Script, run: Run, screen: Screen) -> Replay {
+        Replay {
+            script,
+            run,
+            checkpoints: Checkpoints::default(),
+            screen,
+            speed: 1.0,
+            to: None,
+            plays: None,
+            pictured: now(),
+            leaves: false,
+        }
+    }
 
-impl Replay<'_> {
     fn show(&mut self) -> anyhow::Result<()> {
         self.go(Goal::Until(Timestamp::MAX))?;
         inputs::check_readable(&self.run.inputs)?;
@@ -171,12 +113,42 @@ impl Replay<'_> {
     }
 
     fn rewinds(&self) -> bool {
-        self.files.iter().all(|file| file.as_os_str() != "-")
+        self.script.files.iter().all(|file| file.as_os_str() != "-")
     }
 
     fn restart(&mut self) -> anyhow::Result<()> {
-        self.run = Run::open(self.files, &self.opening, &self.settings)?;
+        self.run = Run::open(&self.script)?;
         self.screen.log.clear();
+        Ok(())
+    }
+
+    /// Takes the next record, unless it is later than `until`; whether there was one.
+    fn step(&mut self, until: Timestamp) -> bool {
+        let more = self.run.step(until, &mut self.screen.log);
+        if self.rewinds() {
+            self.checkpoints.pass(&self.run, &self.screen.log);
+        }
+        more
+    }
+
+    /// Goes to where a run to `goal` begins, if that is behind us or a copy stands further on than we.
+    fn begin_for(&mut self, goal: Goal, behind: bool) -> anyhow::Result<()> {
+        let nearest = self.checkpoints.nearest(goal);
+        if !behind && nearest.is_none_or(|items| items <= self.run.items) {
+            return Ok(());
+        }
+        if behind && nearest.is_none_or(|items| items < self.run.items || self.run.ended) {
+            self.restart()?;
+        }
+        if nearest.is_some()
+            && !self
+                .checkpoints
+                .put_back(goal, &mut self.run, &mut self.screen.log)
+        {
+            // The files are not what they were: nothing is taken from a copy.
+            self.checkpoints = Checkpoints::default();
+            self.restart()?;
+        }
         Ok(())
     }
 
@@ -192,8 +164,8 @@ impl Replay<'_> {
                 self.screen.publisher.reply(Reply::Said(text));
                 return Ok(());
             }
-            self.restart()?;
         }
+        self.begin_for(goal, behind)?;
         let until = match goal {
             Goal::Until(at) => at,
             Goal::Events(_) => Timestamp::MAX,
@@ -205,13 +177,12 @@ impl Replay<'_> {
             {
                 break;
             }
-            if !self.run.step(until, &mut self.screen.log) {
+            if !self.step(until) {
                 break;
             }
             left -= 1;
             if left == 0 {
                 left = STRIDE;
-                self.screen.log.turn();
                 if now() - self.pictured >= PICTURE {
                     self.picture(true, false);
                     // A wish that came meanwhile is more urgent than this one.
@@ -227,7 +198,6 @@ impl Replay<'_> {
         if self.run.ended {
             self.to = Some(self.run.now());
         }
-        self.screen.log.turn();
         self.picture(false, true);
         Ok(())
     }
@@ -275,9 +245,8 @@ impl Replay<'_> {
         };
         let passed = now().duration_since(playing.since).as_secs_f64() * self.speed;
         let target = Timestamp(playing.from.0.saturating_add((passed * 1e9) as i64));
-        self.screen.log.turn();
         let begun = now();
-        while self.run.step(target, &mut self.screen.log) {
+        while self.step(target) {
             // Faster than we can is as fast as we can, and keys go first.
             if now() - begun > TURN {
                 break;
@@ -345,7 +314,10 @@ impl Replay<'_> {
                 let said = self.bundle(&id)?;
                 self.screen.publisher.reply(Reply::Said(said));
             }
-            Request::Page { .. } | Request::Log { .. } | Request::Alert { .. } => {}
+            Request::Page { .. }
+            | Request::Card { .. }
+            | Request::Log { .. }
+            | Request::Alert { .. } => {}
         }
         Ok(())
     }
@@ -355,7 +327,7 @@ impl Replay<'_> {
         if !self.rewinds() {
             return Ok(());
         }
-        let mut inputs = InputSet::open(self.files, &self.opening)?;
+        let mut inputs = InputSet::open(&self.script.files, &self.script.opening)?;
         while let Some(item) = inputs.next() {
             if done(&item) {
                 break;
@@ -395,7 +367,7 @@ impl Replay<'_> {
                     self.restart()?;
                 }
                 // The first record says when it begins.
-                self.run.step(Timestamp::MAX, &mut self.screen.log);
+                self.step(Timestamp::MAX);
                 self.begin();
                 self.picture(false, true);
             }

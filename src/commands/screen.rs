@@ -9,8 +9,12 @@ use crate::engine::query::Scan;
 use crate::engine::snapshot::{Camera, Snapshot};
 use crate::output::alert::IncidentView;
 use crate::output::log::Log;
-use crate::output::pages;
+use crate::output::{cards, pages};
 use crate::tui::link::{Publisher, Reply, Request};
+use crate::tui::select;
+
+/// Searches of one screen that may wait: it has one of each table under way, and there are six.
+const SCANS: usize = 8;
 
 /// Engines with the names of their network namespaces.
 pub type Rooms<'a> = [(Option<&'a str>, &'a Engine)];
@@ -22,7 +26,7 @@ pub struct Screen {
     /// Every event as a line.
     pub log: Log,
     camera: Camera,
-    scans: VecDeque<(u64, Scan)>,
+    scans: VecDeque<(Publisher, u64, Scan)>,
 }
 
 impl Screen {
@@ -47,22 +51,48 @@ impl Screen {
         !self.scans.is_empty()
     }
 
-    /// Goes on with the oldest search, by one slice.
+    /// Goes on with the search that waits longest, by one slice: several screens take turns.
     pub fn slice(&mut self, rooms: &Rooms<'_>) {
+        self.scans.retain(|(asker, ..)| !asker.is_left());
         let engines: Vec<&Engine> = rooms.iter().map(|(_, engine)| *engine).collect();
-        if let Some((_, scan)) = self.scans.front_mut()
-            && scan.advance(&engines)
-            && let Some((id, scan)) = self.scans.pop_front()
-        {
+        let Some((asker, id, mut scan)) = self.scans.pop_front() else {
+            return;
+        };
+        if scan.advance(&engines) {
             let page = pages::page(scan, &engines);
-            self.publisher.reply(Reply::Page { id, page });
+            asker.reply(Reply::Page { id, page });
+        } else {
+            self.scans.push_back((asker, id, scan));
         }
     }
 
     /// Answers what the engines and the log know; gives back what somebody else must answer.
     pub fn answer(&mut self, request: Request, rooms: &Rooms<'_>) -> Option<Request> {
         match request {
-            Request::Page { id, query } => self.scans.push_back((id, Scan::new(query))),
+            Request::Page { .. }
+                if self
+                    .scans
+                    .iter()
+                    .filter(|(asker, ..)| asker.is(&self.publisher))
+                    .count()
+                    >= SCANS =>
+            {
+                let text = "too many searches at once".to_owned();
+                self.publisher.reply(Reply::Said(text));
+            }
+            Request::Page { id, query } => {
+                let asker = self.publisher.clone();
+                self.scans.push_back((asker, id, Scan::new(query)));
+            }
+            Request::Card { id, subject } => {
+                let mut card = cards::card(&subject, rooms);
+                let about = select::of_subject(&subject).parse().unwrap_or_default();
+                let exact = select::exact(&subject);
+                let page = self.log.history(&about, exact, cards::HISTORY);
+                cards::history(&mut card, &page);
+                let card = Box::new(card);
+                self.publisher.reply(Reply::Card { id, card });
+            }
             Request::Log { id, query } => {
                 let page = self.log.page(&query);
                 self.publisher.reply(Reply::Log { id, page });

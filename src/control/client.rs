@@ -19,6 +19,16 @@ const MAX_ANSWER: u64 = 256 << 20;
 /// A connection to a service.
 pub struct Client {
     stream: BufReader<UnixStream>,
+    /// The begin of a line.
+    heard: Vec<u8>,
+}
+
+/// What a service says.
+pub enum Heard {
+    Line(Vec<u8>),
+    /// Nothing, for as long as one was willing to wait.
+    Silence,
+    End,
 }
 
 impl Client {
@@ -30,9 +40,10 @@ impl Client {
                 io::ErrorKind::NotFound => "nothing is there",
                 io::ErrorKind::ConnectionRefused => "nobody listens there any more",
                 io::ErrorKind::PermissionDenied => {
-                    return anyhow::anyhow!(
+                    let what = format!(
                         "the service's socket {name} is not yours to use: become a member of its group, or root"
                     );
+                    return anyhow::Error::from(error).context(what);
                 }
                 _ => "it cannot be reached",
             };
@@ -44,6 +55,7 @@ impl Client {
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Client {
             stream: BufReader::new(stream),
+            heard: Vec::new(),
         })
     }
 
@@ -70,6 +82,33 @@ impl Client {
             bail!("the service says: {error}");
         }
         Ok(answer)
+    }
+
+    /// What comes next within `patience`. A line that comes in pieces is kept until it is whole.
+    pub fn hear(&mut self, patience: Duration) -> io::Result<Heard> {
+        self.stream.get_ref().set_read_timeout(Some(patience))?;
+        let room = MAX_ANSWER.saturating_sub(self.heard.len() as u64);
+        let got = self
+            .stream
+            .by_ref()
+            .take(room)
+            .read_until(b'\n', &mut self.heard);
+        match got {
+            Ok(_) if self.heard.ends_with(b"\n") => {
+                Ok(Heard::Line(std::mem::take(&mut self.heard)))
+            }
+            // The end, or a line that never ends.
+            Ok(_) => Ok(Heard::End),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(Heard::Silence),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Another handle of the connection, for who asks while somebody else waits for answers.
+    pub fn handle(&self) -> io::Result<UnixStream> {
+        self.stream.get_ref().try_clone()
     }
 
     /// The next line of a subscription; waits for as long as it takes.

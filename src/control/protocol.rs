@@ -31,6 +31,8 @@ pub enum Request {
     Sources,
     /// Puts an annotation on the timeline. See `decode::annotation`.
     Annotate { annotation: serde_json::Value },
+    /// Be shown what a screen shows, of this version; what follows is [`super::bridge`]'s.
+    Attach { screen: u32 },
     /// Alerts as they become known, one a line, until either side ends.
     Subscribe {
         #[serde(default)]
@@ -60,6 +62,9 @@ pub enum Said {
         /// Of the program.
         version: &'static str,
         host: Option<String>,
+        pid: u32,
+        /// When it began to watch.
+        since: String,
     },
     Incidents {
         /// Of how many.

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
+use super::bridge::{self, Viewing};
 use super::protocol::{Answer, MAX_REQUEST, Request};
 use crate::correlate::incident::Incident;
 use crate::filter::Filter;
@@ -26,6 +28,8 @@ const QUEUE: usize = 8;
 const BEHIND: usize = 256;
 /// Who does not take an answer within this is cut off.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Who asks nothing for so long is cut off: a script that forgot its connection takes the place of one that needs it.
+const IDLE: Duration = Duration::from_secs(60);
 /// Owner and group, as the socket's folder allows.
 const MODE: u32 = 0o660;
 
@@ -54,6 +58,7 @@ pub struct Server {
 /// The run's side of the socket.
 pub struct Desk {
     pub asked: mpsc::Receiver<Asked>,
+    pub views: mpsc::Receiver<Viewing>,
     pub news: broadcast::Sender<News>,
     path: PathBuf,
 }
@@ -83,7 +88,11 @@ impl Server {
             }
             fs::remove_file(path)?;
         }
-        let listener = UnixListener::bind(path)?;
+        // Nobody else may slip in before the mode is set: the mask is the whole process's, which has one thread so early.
+        let mask = umask(Mode::from_bits_truncate(0o777 & !MODE));
+        let bound = UnixListener::bind(path);
+        umask(mask);
+        let listener = bound?;
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
         listener.set_nonblocking(true)?;
         Ok(Server {
@@ -101,6 +110,7 @@ impl Server {
     pub fn run(self) -> io::Result<Desk> {
         let listener = tokio::net::UnixListener::from_std(self.listener)?;
         let (asks, asked) = mpsc::channel(QUEUE);
+        let (looks, views) = mpsc::channel(QUEUE);
         let (news, _) = broadcast::channel(BEHIND);
         let feed = news.clone();
         tokio::spawn(async move {
@@ -114,16 +124,17 @@ impl Server {
                     tokio::task::yield_now().await;
                     continue;
                 };
-                let (asks, feed) = (asks.clone(), feed.clone());
+                let (asks, looks, feed) = (asks.clone(), looks.clone(), feed.clone());
                 tokio::spawn(async move {
                     let _place = place;
                     // A client that goes away in mid-sentence needs no obituary.
-                    let _ = serve(stream, asks, feed).await;
+                    let _ = serve(stream, asks, looks, feed).await;
                 });
             }
         });
         Ok(Desk {
             asked,
+            views,
             news,
             path: self.path,
         })
@@ -134,6 +145,7 @@ impl Server {
 async fn serve(
     stream: tokio::net::UnixStream,
     asks: mpsc::Sender<Asked>,
+    looks: mpsc::Sender<Viewing>,
     news: broadcast::Sender<News>,
 ) -> io::Result<()> {
     let who = stream.peer_cred().map_or_else(
@@ -146,8 +158,12 @@ async fn serve(
     loop {
         line.clear();
         let most = MAX_REQUEST as u64 + 1;
-        let got = (&mut lines).take(most).read_until(b'\n', &mut line).await?;
-        if got == 0 {
+        let mut limited = (&mut lines).take(most);
+        let asked = limited.read_until(b'\n', &mut line);
+        let Ok(got) = tokio::time::timeout(IDLE, asked).await else {
+            return Ok(());
+        };
+        if got? == 0 {
             return Ok(());
         }
         if line.len() > MAX_REQUEST {
@@ -172,6 +188,9 @@ async fn serve(
                     .await
                 }
             };
+        }
+        if let Request::Attach { screen } = request {
+            return bridge::serve(&mut lines, &mut write, &looks, screen).await;
         }
         let (reply, answer) = oneshot::channel();
         let asked = Asked {
@@ -228,7 +247,10 @@ async fn follow(
     }
 }
 
-async fn send(write: &mut tokio::net::unix::OwnedWriteHalf, line: &str) -> io::Result<()> {
+pub(super) async fn send(
+    write: &mut tokio::net::unix::OwnedWriteHalf,
+    line: &str,
+) -> io::Result<()> {
     match tokio::time::timeout(PATIENCE, write.write_all(line.as_bytes())).await {
         Ok(written) => written,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),

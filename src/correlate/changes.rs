@@ -71,13 +71,14 @@ impl Change {
     }
 }
 
+#[derive(Clone)]
 struct Mark {
     annotation: Annotation,
     about: Vec<Filter>,
 }
 
 /// Everything that was announced.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Changes {
     windows: Vec<Window>,
     marks: Vec<Mark>,

@@ -174,7 +174,7 @@ pub fn headline(finding: &Finding) -> String {
             });
             match origin {
                 Some(asn) => format!("AS{asn} originates {subject}, which belongs to another AS"),
-                None => format!("{subject} has two origins"),
+                None => format!("two hosts announce {subject} at once"),
             }
         }
         Kind::RouteFlap | Kind::RouteWithdrawn => match finding.affected.routes.len() {

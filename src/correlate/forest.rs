@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hashbrown::HashMap;
-
 use super::join::{self, Fit};
 use super::rule::{Book, Grade, Join, Mutation, Rule};
 use super::rules::RULES;
@@ -32,7 +30,7 @@ impl Edge {
 }
 
 /// Causal links between the findings on the board, kept up to date as findings change.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Forest {
     book: Book,
     edges: BTreeMap<FindingKey, Edge>,
@@ -40,7 +38,7 @@ pub struct Forest {
     /// Findings in play, by kind: the candidates for causes and effects.
     by_kind: BTreeMap<Kind, BTreeSet<FindingKey>>,
     /// Findings by the prefixes they are about: candidates where prefixes are what joins. Never iterated.
-    by_prefix: HashMap<Prefix, Vec<FindingKey>, foldhash::fast::RandomState>,
+    by_prefix: BTreeSet<(Prefix, FindingKey)>,
     /// What a finding looked like when it was judged last.
     judged: BTreeMap<FindingKey, Look>,
 }
@@ -199,7 +197,8 @@ impl Forest {
         if join == Join::AffectedPrefix {
             let mut found: BTreeSet<FindingKey> = BTreeSet::new();
             for prefix in join::prefixes(finding).take(MAX_INDEXED) {
-                found.extend(self.by_prefix.get(&prefix).into_iter().flatten());
+                let of_it = (prefix, FindingKey::FIRST)..=(prefix, FindingKey::LAST);
+                found.extend(self.by_prefix.range(of_it).map(|(_, key)| *key));
             }
             for key in found {
                 if let Some(other) = board.get(key).filter(|other| kinds.contains(&other.kind)) {
@@ -222,10 +221,7 @@ impl Forest {
     /// Makes a finding findable by its prefixes.
     fn index(&mut self, key: FindingKey, finding: &Finding) {
         for prefix in join::prefixes(finding).take(MAX_INDEXED) {
-            let keys = self.by_prefix.entry(prefix).or_default();
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
+            self.by_prefix.insert((prefix, key));
         }
     }
 
@@ -256,10 +252,7 @@ impl Forest {
 
     fn forget_prefixes(&mut self, gone: &BTreeSet<FindingKey>) {
         if !gone.is_empty() {
-            self.by_prefix.retain(|_, keys| {
-                keys.retain(|key| !gone.contains(key));
-                !keys.is_empty()
-            });
+            self.by_prefix.retain(|(_, key)| !gone.contains(key));
         }
     }
 

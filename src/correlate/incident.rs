@@ -8,7 +8,7 @@ use super::rules::Grade;
 use crate::detect::finding::content_hash;
 use crate::detect::{Finding, Severity};
 use crate::event::loss::Gap;
-use crate::event::{Prefix, SourceId, Timestamp};
+use crate::event::{PrefixSet, SourceId, Timestamp};
 
 /// How long after its newest evidence a tree may grow before its incident is opened: effects of one fault arrive within a second or so,
 /// and a cause may be recognised after its first effect. Counted from the evidence and not from the finding, since a detector that waited
@@ -62,6 +62,8 @@ pub struct Incident {
     pub advice: Vec<String>,
     /// Announced changes that it may follow from, nearest first.
     pub changes: Vec<super::changes::Change>,
+    /// Other roots that it keeps following though no rule connects them: possible causes, nothing more.
+    pub cooccurring: Vec<super::cooccurrence::Cooccurrence>,
     /// The maintenance window (or annotation) that keeps it at `info`.
     pub silenced: Option<String>,
 }
@@ -69,8 +71,7 @@ pub struct Incident {
 impl Incident {
     /// An incident of one finding, not told yet and without words.
     pub fn of(root: Finding) -> Incident {
-        let mut affected = AffectedTotals::default();
-        affected.add(&root);
+        let affected = AffectedTotals::of([&root]);
         Incident {
             id: id_of(&root),
             rev: 0,
@@ -90,6 +91,7 @@ impl Incident {
             blind: Vec::new(),
             advice: Vec::new(),
             changes: Vec::new(),
+            cooccurring: Vec::new(),
             silenced: None,
         }
     }
@@ -140,36 +142,48 @@ pub struct Effect {
     pub depth: usize,
 }
 
+/// Prefixes remembered of all members together; more are counted no further.
+const MAX_UNION: usize = 1 << 20;
+
 /// Union of what all members affected.
 #[derive(Clone, Debug, Default)]
 pub struct AffectedTotals {
-    pub prefixes: BTreeSet<Prefix>,
-    pub more_prefixes: u64,
-    pub routes: BTreeSet<Prefix>,
+    pub prefixes: PrefixSet,
+    /// The most prefixes that one member affected: not all of them are remembered.
+    most: u64,
+    pub routes: PrefixSet,
     pub sessions: BTreeSet<String>,
     pub clients: BTreeSet<String>,
 }
 
 impl AffectedTotals {
-    /// Adds what one finding affected.
-    pub fn add(&mut self, finding: &Finding) {
-        self.prefixes.extend(&finding.affected.prefixes);
-        self.more_prefixes = self.more_prefixes.max(finding.affected.more_prefixes);
-        self.routes.extend(&finding.affected.routes);
-        self.sessions
-            .extend(finding.affected.sessions.iter().map(ToString::to_string));
-        self.clients
-            .extend(finding.affected.clients.iter().map(ToString::to_string));
-        if finding.kind.layer() == "session"
-            && let Some(subject) = finding.subjects.first()
-        {
-            self.sessions.insert(subject.to_string());
+    /// What these findings affected together.
+    pub fn of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> AffectedTotals {
+        let mut all = AffectedTotals::default();
+        let (mut prefixes, mut routes) = (Vec::new(), Vec::new());
+        for finding in findings {
+            let own = &finding.affected;
+            all.most = all.most.max(own.prefixes.len() as u64 + own.more_prefixes);
+            prefixes.push(&own.prefixes);
+            routes.push(&own.routes);
+            let sessions = own.sessions.iter().map(ToString::to_string);
+            all.sessions.extend(sessions);
+            all.clients
+                .extend(own.clients.iter().map(ToString::to_string));
+            if finding.kind.layer() == "session"
+                && let Some(subject) = finding.subjects.first()
+            {
+                all.sessions.insert(subject.to_string());
+            }
         }
+        all.prefixes = PrefixSet::union(&prefixes, MAX_UNION);
+        all.routes = PrefixSet::union(&routes, MAX_UNION);
+        all
     }
 
-    /// Number of BGP prefixes.
+    /// Number of BGP prefixes, at least: which ones members affected beyond those that they remember is not known.
     pub fn prefix_count(&self) -> u64 {
-        self.prefixes.len() as u64 + self.more_prefixes
+        self.most.max(self.prefixes.len() as u64)
     }
 }
 

@@ -27,17 +27,19 @@ pub fn lead(cause: &Finding) -> Duration {
 /// Whether `cause` and `effect` meet as `join` demands.
 pub fn meets(join: Join, cause: &Finding, effect: &Finding) -> bool {
     match join {
-        Join::Interface => pair(cause, effect, |a, b| match (a, b) {
-            (Touch::Interface(x), Touch::Interface(y)) => x == y,
-            (
-                Touch::OnLink(net),
-                Touch::Peer(addr)
-                | Touch::Address(addr)
-                | Touch::Gateway(addr)
-                | Touch::Server(addr),
-            ) => net.contains(*addr),
-            _ => false,
-        }),
+        Join::Interface => {
+            pair(cause, effect, |a, b| match (a, b) {
+                (Touch::Interface(x), Touch::Interface(y)) => x == y,
+                (
+                    Touch::OnLink(net),
+                    Touch::Peer(addr)
+                    | Touch::Address(addr)
+                    | Touch::Gateway(addr)
+                    | Touch::Server(addr),
+                ) => net.contains(*addr),
+                _ => false,
+            }) || (!(placed(cause) && placed(effect)) && meets(Join::Host, cause, effect))
+        }
         Join::Peer => pair(cause, effect, |a, b| {
             addr_of(a).is_some_and(|x| match b {
                 Touch::Peer(y) | Touch::Address(y) | Touch::Gateway(y) => x == *y,
@@ -84,6 +86,14 @@ pub fn meets(join: Join, cause: &Finding, effect: &Finding) -> bool {
         }),
         Join::Everywhere => true,
     }
+}
+
+/// Whether the finding says on which interface it happened: a classic pcap names none, and what is about one host is on one wire then.
+fn placed(finding: &Finding) -> bool {
+    finding
+        .touches
+        .iter()
+        .any(|touch| matches!(touch, Touch::Interface(_) | Touch::OnLink(_)))
 }
 
 fn pair(cause: &Finding, effect: &Finding, test: impl Fn(&Touch, &Touch) -> bool) -> bool {

@@ -15,7 +15,7 @@ use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Reason, Severity
 use crate::event::Timestamp;
 
 /// Path losses that were raised, by the pair of sessions they stand on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PathLosses {
     raised: BTreeMap<(FindingKey, FindingKey), FindingKey>,
 }

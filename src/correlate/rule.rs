@@ -27,7 +27,8 @@ pub enum Grade {
 /// What a cause and its effect must have in common.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Join {
-    /// The same interface, or the effect's peer, address or gateway is on-link at the cause's interface.
+    /// The same interface, or the effect's peer, address or gateway is on-link at the cause's interface. Where one of the two does not know
+    /// its interface (a classic pcap names none): the same host.
     Interface,
     /// One of the cause's peers or addresses is one of the effect's peers, addresses or gateways.
     Peer,

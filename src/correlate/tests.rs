@@ -429,3 +429,27 @@ fn trouble_that_returns_after_the_window_is_another_incident() {
     assert_eq!((ids[0], ids[2]), (ids[1], ids[3]));
     assert_ne!(ids[0], ids[2]);
 }
+
+#[test]
+fn two_links_that_fall_together_again_and_again_stay_two_incidents_and_the_later_one_says_so() {
+    let all = incidents(vec![
+        link("wan0", &[1.0, 23.0, 37.0, 80.0]),
+        finding(
+            Kind::LinkFlap,
+            Subject::Link("wan1".into()),
+            &[1.4, 23.3, 37.9, 80.2],
+            vec![Touch::Interface("wan1".into())],
+        ),
+    ]);
+    assert_eq!(all.len(), 2);
+    assert!(all[0].cooccurring.is_empty());
+    let [maybe] = &all[1].cooccurring[..] else {
+        panic!("{:?}", all[1].cooccurring);
+    };
+    assert_eq!(maybe.finding, all[0].root.id());
+    assert!(
+        maybe.because.contains("wan0 lost carrier 4 times"),
+        "{}",
+        maybe.because
+    );
+}

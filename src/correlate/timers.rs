@@ -111,7 +111,7 @@ fn is_virtual_router(touch: &Touch) -> bool {
 }
 
 /// A timer that is known by its default.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Timer {
     pub seconds: f64,
     pub name: &'static str,
@@ -247,7 +247,7 @@ pub const TIMERS: &[Timer] = &[
 ];
 
 /// Distances that double from `first` until `last`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BackOff {
     pub first: f64,
     pub last: f64,

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::bgp::infer::Inference;
+use super::bgp::infer::{INFERENCE_WEIGHT, Inference};
 use super::bgp::{self, Cursor, Encoding, FamilySet, Offer, damaged};
 use crate::event::bgp::{BgpMessage, Notification, Open, Update};
 use crate::event::bmp::{BmpMessage, PerPeer, Rib};
@@ -71,7 +71,7 @@ pub fn head(bytes: &[u8]) -> Result<(u8, usize), Option<usize>> {
 }
 
 /// Decodes the messages of one BMP connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BmpDecoder {
     /// Looked up only, never listed.
     peers: HashMap<PeerKey, Peer, RandomState>,
@@ -82,7 +82,7 @@ pub struct BmpDecoder {
 type PeerKey = (u8, u64, IpAddr);
 
 /// How routes of a peer are written: those it sent, and those sent to it (Adj-RIB-Out).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Peer {
     received: Encoding,
     sent: Encoding,
@@ -90,6 +90,13 @@ struct Peer {
 }
 
 impl BmpDecoder {
+    /// Octets that a copy takes, roughly.
+    pub fn weight(&self) -> usize {
+        /// A peer's key and its encodings.
+        const PEER: usize = 200;
+        self.peers.len() * PEER + self.inferred * INFERENCE_WEIGHT
+    }
+
     /// The table of peers was full when another came.
     pub fn is_full(&self) -> bool {
         self.full

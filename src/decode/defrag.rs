@@ -47,7 +47,7 @@ pub enum Outcome {
     Discarded(&'static str),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     key: Key,
     since: Timestamp,
@@ -61,7 +61,7 @@ struct Slot {
 }
 
 /// The assembly.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Defrag {
     slots: Vec<Slot>,
     /// Unfinished datagrams that had to make room.

@@ -32,6 +32,8 @@ const BOOTP_VENDOR: usize = 60;
 const CHADDR: usize = 16;
 /// Highest message type assigned by IANA (DHCPTLS, RFC 7724).
 const LAST_MESSAGE_TYPE: u8 = 18;
+/// RFC 3118.
+const AUTHENTICATION: u8 = 90;
 /// Octets of undecodable bytes that are shown.
 const HEAD: usize = 32;
 
@@ -240,6 +242,18 @@ fn type_flaws(message: &Dhcp4, walk: &Walk<'_>, roomy: bool, flaws: &mut Flaws) 
     let expected = if from_client { 1 } else { 2 };
     if matches!(message.op, 1 | 2) && message.op != expected {
         flaws.add(Dhcp4Flaw::WrongDirection);
+    }
+    if message_type == MessageType::ForceRenew && !walk.codes().any(|code| code == AUTHENTICATION) {
+        flaws.add(Dhcp4Flaw::NotAuthenticated);
+    }
+    if matches!(message_type, MessageType::Offer | MessageType::Ack)
+        && let Some(lease) = message.lease_time
+    {
+        let t2 = message.t2.unwrap_or(lease);
+        let nothing = lease == 0 && !message.yiaddr.is_unspecified();
+        if nothing || t2 > lease || message.t1.is_some_and(|t1| t1 > t2) {
+            flaws.add(Dhcp4Flaw::BadLifetimes);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use options::{Options, fill};
 
 const RELAY_FORW: u8 = 12;
 const RELAY_REPL: u8 = 13;
+const RECONFIGURE: u8 = 10;
 /// Octets of a message's header: type and transaction id (RFC 8415 §8).
 const HEADER: usize = 4;
 /// Octets of a relay message's header (RFC 8415 §9).
@@ -117,6 +118,7 @@ fn empty(message_type: u8, context: &UdpContext) -> Dhcp6 {
         status: Vec::new(),
         requested: Vec::new(),
         vendor_class: None,
+        enterprise: None,
         fqdn: None,
         rapid_commit: false,
         preference: None,
@@ -196,5 +198,8 @@ fn identifiers(message: &Dhcp6, flaws: &mut Flaws) {
     };
     if (client && message.client.is_none()) || (server && message.server.is_none()) {
         flaws.cut(Dhcp6Flaw::MissingIdentifier);
+    }
+    if message.message_type == RECONFIGURE && !message.authenticated {
+        flaws.cut(Dhcp6Flaw::NotAuthenticated);
     }
 }

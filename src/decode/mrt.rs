@@ -28,7 +28,7 @@ const BGP4MP_ET: u16 = 17;
 const OTHER_KINDS: usize = 64;
 
 /// Decodes MRT records. One for each input: the peer index belongs to a file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct MrtDecoder {
     /// The event of UPDATEs, reused.
     update: Event,

@@ -81,7 +81,7 @@ struct Dump {
 }
 
 /// Decodes rtnetlink messages of any number of sources.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct NetlinkDecoder {
     /// The dumps of this source and sequence.
     dumps: BTreeMap<(SourceId, u32), Dump>,

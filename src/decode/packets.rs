@@ -30,7 +30,7 @@ const UDP_HEADER: usize = 8;
 const MAGIC_COOKIE: (usize, u32) = (236, 0x6382_5363);
 
 /// The packet side of a decoder.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Packets {
     defrag: Defrag,
     pub tcp: TcpStreams,

@@ -94,6 +94,7 @@ impl FlowKey {
 }
 
 /// What a connection carries.
+#[derive(Clone)]
 enum App {
     /// Made at the first payload.
     Bgp(Option<Box<BgpConnection>>),
@@ -111,6 +112,7 @@ enum App {
     },
 }
 
+#[derive(Clone)]
 struct Flow {
     key: FlowKey,
     connection: Connection,
@@ -270,7 +272,7 @@ fn feed_lost(
 }
 
 /// All connections.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct TcpStreams {
     flows: HashMap<FlowKey, Flow, RandomState>,
     /// Holes by the time at which they are given up; one entry for each flow with a hole.
@@ -302,6 +304,20 @@ impl TcpStreams {
     /// Whether it is.
     pub fn is_own(&self, source: SourceId) -> bool {
         self.own.contains_key(&source)
+    }
+
+    /// Octets that a copy takes, roughly.
+    pub fn weight(&self) -> usize {
+        /// A flow without what it carries.
+        const FLOW: usize = 1 << 10;
+        let flows = self.flows.values().map(|flow| {
+            FLOW + match &flow.app {
+                App::Bgp(connection) => connection.as_ref().map_or(0, |c| c.weight()),
+                App::Bmp { stream, .. } => stream.weight(),
+                App::Rtr { .. } => 0,
+            }
+        });
+        flows.fold(self.held, |sum, weight| sum + weight)
     }
 
     /// Ports that the prefilter must let pass.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::link::kernel::{actor, head, quoted, seconds, times};
+use super::route::writers;
 use super::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
 };
@@ -29,19 +30,21 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(AddressDetector::default()));
 }
 
+#[derive(Clone)]
 struct Watch {
     key: FindingKey,
     last: Timestamp,
 }
 
 /// A removal that may still turn out to be half of a change.
+#[derive(Clone)]
 struct Waiting {
     delta: AddressDelta,
     event: Event,
     touches: Vec<Touch>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct AddressDetector {
     waiting: BTreeMap<(Timestamp, IpAddr), Waiting>,
     watched: BTreeMap<IpAddr, Watch>,
@@ -163,6 +166,10 @@ impl AddressDetector {
             finding.broken.subject = delta.by == 0 || finding.count > 1;
             finding.planned = delta.by != 0 && finding.count == 1;
             finding.actor = Some(actor(net, delta.by, None));
+            if delta.by != 0 {
+                writers::manager(finding, net, delta.by);
+                writers::renewal(finding, net, event.at);
+            }
             for touch in touches {
                 finding.touch(touch.clone());
             }
@@ -307,5 +314,36 @@ mod tests {
         address(&mut lab, 1_001, Action::Del, 0);
         lab.finish();
         assert!(lab.findings(Kind::AddressRemoved).is_empty());
+    }
+
+    /// C25. The benign twin: the same removal without a renewal right before it says nothing of one.
+    #[test]
+    fn a_foreign_address_that_goes_right_after_a_renewal_says_so() {
+        use crate::event::dhcp4::MessageType;
+        use crate::state::leases::tests::{answer, event, mac, renewal};
+
+        for (renewed_at, explained) in [(9_000, true), (2_000, false)] {
+            let mut lab = lab();
+            let mut own = address_event(Action::New, 5, "192.0.2.7", 24);
+            own.meta.pid = 7;
+            lab.at(0, EventKind::Address(Box::new(own)));
+            let vip = address_event(Action::New, 5, "192.0.2.200", 32);
+            lab.at(100, EventKind::Address(Box::new(vip)));
+            let client = mac(1);
+            lab.event(&event(renewed_at, 0, 1, renewal(client, 5, 1, 7)));
+            let acknowledged = answer(MessageType::Ack, client, 5, 1, 7, 600);
+            lab.event(&event(renewed_at + 1, 0, 2, acknowledged));
+            let mut gone = address_event(Action::Del, 5, "192.0.2.200", 32);
+            gone.meta.pid = 7;
+            lab.at(10_000, EventKind::Address(Box::new(gone)));
+            lab.finish();
+            let found = lab.findings(Kind::AddressRemoved);
+            let told = found[0].explanations.join("");
+            assert_eq!(
+                told.contains("DHCP lease of 192.0.2.7"),
+                explained,
+                "{told}"
+            );
+        }
     }
 }

@@ -8,6 +8,7 @@ mod contest;
 mod probes;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 mod wording;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -44,8 +45,9 @@ const MAX_DEPARTED: usize = 256;
 const MAX_NAMED: usize = 16;
 
 /// Adds this family's detectors.
-pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
+pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(Claims::default()));
+    detectors.push(Box::new(unanswered::Unanswered::new(settings)));
 }
 
 /// Whom a finding is about: all addresses that one intruder takes are one finding, and so are all that two hosts share (both families).
@@ -76,7 +78,7 @@ struct Departed {
 type Key = (Scope, IpAddr);
 
 /// The detector of claims to addresses.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Claims {
     contests: BTreeMap<Key, Contest>,
     open: BTreeMap<Party, Open>,

@@ -44,7 +44,7 @@ enum Role {
 }
 
 /// This host's RIBs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Host {
     roles: Vec<Option<Role>>,
     /// Routes with path identifiers were seen: a prefix alone does not name them, so absence proves nothing.
@@ -129,6 +129,7 @@ fn established(net: &NetState, id: SessionId) -> bool {
         .is_some_and(|s| s.state == State::Established)
 }
 
+#[derive(Clone)]
 struct Audit {
     host: Host,
     fib: fib::Fib,

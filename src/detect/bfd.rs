@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::event::{Classes, EventKind, Timestamp};
 use crate::state::sessions::SessionDelta;
-use crate::state::sessions::bfd::{BfdChange, BfdPair, BfdSession};
+use crate::state::sessions::bfd::{BfdChange, BfdPair, BfdSession, DIAG_TOLD_BY_BGP};
 use crate::state::{NetState, Observation};
 
 use super::finding::Broken;
@@ -36,7 +36,7 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(BfdLosses::default()));
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Track {
     finding: Option<FindingKey>,
     last: Option<Timestamp>,
@@ -46,7 +46,7 @@ struct Track {
 }
 
 /// `bfd.down`, `bfd.flap`, `bfd.near-miss`, `bfd.mismatch`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct BfdLosses {
     perspective: Perspective,
     tracks: BTreeMap<BfdPair, Track>,
@@ -237,6 +237,10 @@ impl BfdLosses {
             (Some(from), DIAG_NEIGHBOR_DOWN) => {
                 format!("{} says that {} signalled down", ends[from], ends[1 - from])
             }
+            (Some(from), DIAG_TOLD_BY_BGP) => format!(
+                "{} closed BGP because of it (NOTIFICATION 6/10), before a BFD packet told",
+                ends[from]
+            ),
             (Some(from), diag) => format!("{} left Up with diagnostic code {diag}", ends[from]),
             (None, _) => format!(
                 "both ends fell silent for more than the detection time of {} ms",

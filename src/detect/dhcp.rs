@@ -3,6 +3,7 @@
 //! They read the common form of a message and what it changed from `state::leases`; a packet that was seen at several places of one
 //! host counts once. What they keep is bounded by [`watch::MAX_WATCHED`] entries each.
 
+mod boot_servers;
 mod boot_storm;
 mod client_churn;
 mod decline_loop;
@@ -12,8 +13,10 @@ mod hostile_text;
 mod identity_conflict;
 mod known;
 mod lease_expired;
+mod lease_query;
 mod malformed;
 mod nak_storm;
+mod names;
 mod pool;
 mod relay_spoofed;
 mod release_spoofed;
@@ -60,6 +63,9 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::<malformed::Malformed>::default());
     detectors.push(Box::<hostile_text::HostileText>::default());
     detectors.push(Box::<boot_storm::BootStorm>::default());
+    detectors.push(Box::<names::Names>::default());
+    detectors.push(Box::new(lease_query::LeaseQuery::new(settings)));
+    detectors.push(Box::<boot_servers::BootServers>::default());
 }
 
 /// The DHCP message of an observation, unless it is another sight of one already counted.

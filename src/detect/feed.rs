@@ -27,7 +27,7 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
 }
 
 /// `feed.gap`, `feed.restarted`, `feed.implausible`, `feed.clock-step`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Feeds {
     gaps: BTreeMap<(SourceId, GapKind), FindingKey>,
     restarts: BTreeMap<Option<IpAddr>, FindingKey>,

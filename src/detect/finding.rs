@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::Kind;
 use super::subject::{Subject, Touch};
 use crate::event::bgp::Notification;
-use crate::event::{Event, Locator, Prefix, Timestamp};
+use crate::event::{Event, Locator, Prefix, PrefixSet, Timestamp};
 
 /// Evidence kept of one finding: the contract allows 8.
 pub const MAX_EVIDENCE: usize = 8;
@@ -121,11 +121,11 @@ pub struct Occurrence {
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
 pub struct Affected {
     /// BGP prefixes (at most [`MAX_PREFIXES`] are remembered).
-    pub prefixes: std::collections::BTreeSet<Prefix>,
+    pub prefixes: PrefixSet,
     /// Prefixes beyond the remembered ones.
     pub more_prefixes: u64,
     /// Kernel routes.
-    pub routes: std::collections::BTreeSet<Prefix>,
+    pub routes: PrefixSet,
     /// Sessions, as `peer:` subjects.
     pub sessions: std::collections::BTreeSet<Subject>,
     /// DHCP clients, as `client:` subjects.
@@ -380,8 +380,15 @@ pub fn content_hash(value: &impl Hash) -> u64 {
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
 pub struct FindingKey(pub u32);
 
+impl FindingKey {
+    /// No key is less.
+    pub const FIRST: FindingKey = FindingKey(0);
+    /// No key is greater.
+    pub const LAST: FindingKey = FindingKey(u32::MAX);
+}
+
 /// All findings of a run that still matter. Detectors write, the correlator reads what changed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Board {
     findings: BTreeMap<FindingKey, Finding>,
     next: u32,

@@ -35,6 +35,7 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(LinkDetector::default()));
 }
 
+#[derive(Clone)]
 struct Watch {
     key: FindingKey,
     /// Times of the last losses, oldest first.
@@ -45,7 +46,7 @@ struct Watch {
 }
 
 /// Watches interfaces by name: a re-created one has another index.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct LinkDetector {
     watched: BTreeMap<Box<str>, Watch>,
 }

@@ -36,7 +36,7 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(NeighborDetector::default()));
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Watch {
     mac: Option<Mac>,
     /// Changes: when, where, from which address.
@@ -48,7 +48,7 @@ struct Watch {
     touched: Timestamp,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct NeighborDetector {
     watched: BTreeMap<(u32, IpAddr), Watch>,
 }
@@ -241,6 +241,7 @@ impl NeighborDetector {
             }
             finding.actor = Some("the kernel".to_owned());
             touch(finding, delta.addr, &name, gateway);
+            beside_scan(finding, event.at, net);
             finding.explain = format!(
                 "{} {} on {name} did not answer {} and is marked FAILED {}{}.",
                 if gateway { "Gateway" } else { "BGP peer" },
@@ -291,6 +292,21 @@ impl NeighborDetector {
                 finding.explain = format!("{} It answered again after {after}.", finding.explain);
             }
         });
+    }
+}
+
+/// A scan right before a neighbor failed may have pushed it out of a cache (RFC 6583): said beside it, for it is no proof.
+pub(super) fn beside_scan(finding: &mut Finding, at: Timestamp, net: &NetState) {
+    /// A failed resolution takes three questions a second apart, and caches are collected every 30 s (Linux gc_interval).
+    const BEFORE: Duration = Duration::from_secs(30);
+    if let Some(scan) = net.hosts.scan_before(at, BEFORE) {
+        let text = format!(
+            "{} asked for 100 addresses and more in 10 s at that time: a scan fills the caches of neighbors (RFC 6583)",
+            scan.by
+        );
+        if !finding.explanations.contains(&text) {
+            finding.explanations.push(text);
+        }
     }
 }
 

@@ -12,6 +12,8 @@ mod moved;
 mod origin;
 mod peer;
 pub mod rows;
+mod speaker;
+mod twice;
 pub(super) mod weather;
 mod zombie;
 
@@ -49,6 +51,7 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
         attributes: Book::new(Kind::PrefixAttributeOscillation, weather.clone()),
         hunting: hunting::Hunts::default(),
         moved: moved::Moves::new(weather.clone()),
+        twice: twice::Twice::new(settings),
         origin: origin::Origins::new(settings),
         leaks: leak::Leaks::default(),
         peer: peer::Peers::default(),
@@ -67,12 +70,14 @@ pub(super) struct Scene<'a> {
     pub receiver: IpAddr,
 }
 
+#[derive(Clone)]
 struct Prefixes {
     flaps: Book,
     paths: Book,
     attributes: Book,
     hunting: hunting::Hunts,
     moved: moved::Moves,
+    twice: twice::Twice,
     origin: origin::Origins,
     leaks: leak::Leaks,
     peer: peer::Peers,
@@ -128,7 +133,8 @@ impl Detector for Prefixes {
                 self.churn(&scene, delta, hot, board);
             }
             self.moved.route(&scene, delta, board);
-            self.origin.route(&scene, delta, board);
+            self.origin.route(&scene, delta, &self.moved, board);
+            self.twice.route(&scene, delta, board);
             if let Some(role) = role {
                 self.leaks.route(&scene, role, delta, board);
             }
@@ -145,6 +151,8 @@ impl Detector for Prefixes {
             .into_iter()
             .filter_map(Book::next_deadline)
             .chain(self.peer.next_deadline())
+            .chain(self.origin.next_deadline())
+            .chain(self.twice.next_deadline())
             .min()
     }
 
@@ -153,6 +161,10 @@ impl Detector for Prefixes {
             book.expire(now, net, board);
         }
         self.peer.expire(now, net, board);
+        self.origin.expire(now, net, board);
+        let (moved, origin) = (&self.moved, &self.origin);
+        let known = |prefix: &_| (!origin.has_told(prefix)).then(|| moved.has_moved(prefix));
+        self.twice.expire(now, net, known, board);
     }
 
     fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {

@@ -4,8 +4,10 @@
 //! router's lifetime, `strangers` judges routers that appear later and routers that contradict each other, `flood` counts. One cause
 //! is one finding: while a router is spoofed or a link flooded, nothing milder is said about it.
 
+mod changes;
 mod flood;
 mod identity;
+mod inside;
 mod role;
 mod strangers;
 #[cfg(test)]
@@ -26,8 +28,10 @@ use crate::state::hosts::Scope;
 use crate::state::routers::{Router, RouterDelta};
 use crate::state::routes::RouteDelta;
 use crate::state::{NetState, Observation};
+use changes::Changes;
 use flood::Flood;
 use identity::Identity;
+use inside::Inside;
 use role::Role;
 use strangers::{Newcomer, Strangers};
 
@@ -52,24 +56,47 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
 type Key = (Scope, Ipv6Addr);
 
 /// What is followed of one router.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Track {
     identity: Identity,
     role: Role,
+    changes: Changes,
+    inside: Inside,
     newcomer: Option<Newcomer>,
     /// When it was heard first the host had learned another router, and not this one.
     unlearned: bool,
     due: Option<Timestamp>,
 }
 
+impl Track {
+    /// When its conditions count as over.
+    fn quiet_at(&self) -> impl Iterator<Item = Timestamp> {
+        let all = [
+            self.identity.quiet_at(),
+            self.role.quiet_at(),
+            self.changes.quiet_at(),
+            self.inside.quiet_at(),
+        ];
+        all.into_iter().flatten()
+    }
+
+    fn quiet(&mut self, now: Timestamp, board: &mut Board) {
+        self.identity.quiet(now, board);
+        self.role.quiet(now, board);
+        self.changes.quiet(now, board);
+        self.inside.quiet(now, board);
+    }
+}
+
 /// What is followed of one link.
+#[derive(Clone)]
 struct Link {
     flood: Flood,
     strangers: Strangers,
 }
 
 /// The detector of router advertisements.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Advertisements {
     expected: strangers::Expected,
     tracks: BTreeMap<Key, Track>,
@@ -116,6 +143,17 @@ impl Detector for Advertisements {
         }
         if !self.silent.is_empty() {
             self.heard(event, net, board);
+        }
+        if let EventKind::Nd(nd) = &event.kind
+            && let Some(router) = Inside::speaks_for(nd)
+        {
+            let key = (Scope::of(event, &nd.frame), router);
+            if let Some(track) = self.tracks.get_mut(&key)
+                && let Some(entry) = net.routers.get(key.0, router)
+            {
+                track.inside.seen(event, nd, key, entry, net, board);
+                self.schedule(key, net);
+            }
         }
         if let EventKind::Nd(nd) = &event.kind
             && matches!(nd.message, NdMessage::RouterAdvertisement(_))
@@ -198,6 +236,14 @@ impl Advertisements {
             track.role.silence(board);
         } else if !flooded {
             track.role.advertised(event, delta, net, board);
+            if let Some(sender) = router.current() {
+                track
+                    .changes
+                    .advertised(event, delta, &sender.ra, net, board);
+            }
+        }
+        if delta.lifetime.1 > 0 {
+            track.inside.back(event, board);
         }
         if !flooded {
             strangers::advertised(
@@ -241,10 +287,7 @@ impl Advertisements {
             .routers
             .get(key.0, key.1)
             .and_then(|router| router.expires());
-        let next = [expires, track.identity.quiet_at(), track.role.quiet_at()]
-            .into_iter()
-            .flatten()
-            .min();
+        let next = expires.into_iter().chain(track.quiet_at()).min();
         if let Some(before) = track.due.take() {
             self.deadlines.remove(&(before, key));
         }
@@ -259,8 +302,7 @@ impl Advertisements {
             return;
         };
         track.due = None;
-        track.identity.quiet(now, board);
-        track.role.quiet(now, board);
+        track.quiet(now, board);
         let router = net.routers.get(key.0, key.1);
         if let Some(router) = router
             && let Some(expired) = router.expires().filter(|at| *at <= now)
@@ -273,8 +315,7 @@ impl Advertisements {
             }
         }
         // What is due later than now is set again; an expiry is over once it was seen.
-        let later = [track.identity.quiet_at(), track.role.quiet_at()];
-        if let Some(next) = later.into_iter().flatten().filter(|at| *at > now).min() {
+        if let Some(next) = track.quiet_at().filter(|at| *at > now).min() {
             track.due = Some(next);
             self.deadlines.insert((next, key));
         }

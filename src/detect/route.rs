@@ -11,7 +11,7 @@ pub(crate) mod lab;
 mod prefixes;
 mod shadow;
 mod silent;
-mod writers;
+pub(in crate::detect) mod writers;
 
 use super::{Detector, Settings};
 

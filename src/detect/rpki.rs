@@ -44,6 +44,7 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
 }
 
 /// `prefix.rpki-invalid`, `rpki.vrp-changed`, `rpki.cache-lost`.
+#[derive(Clone)]
 struct Rpki {
     caches: caches::Losses,
     invalid: invalid::Book,

@@ -57,6 +57,7 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
 }
 
 /// A loss that is being judged or was.
+#[derive(Clone)]
 struct Loss {
     at: Timestamp,
     causes: Vec<DownCause>,
@@ -76,7 +77,7 @@ struct Loss {
     exact: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Track {
     finding: Option<FindingKey>,
     loss: Option<Loss>,
@@ -88,7 +89,7 @@ struct Track {
 }
 
 /// `session.down`, `session.flap`, `session.max-prefix`, `session.restarted`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SessionLosses {
     perspective: Perspective,
     drains: drain::Drains,

@@ -104,10 +104,14 @@ impl Facts for ClientRow {
     fn any(&self, key: Key, test: &mut Test<'_>) -> bool {
         match key {
             Key::Subject => test(Fact::Shown(&format_args!("client:{}", self.id))),
-            Key::Prefix => self
-                .lease
-                .as_ref()
-                .is_some_and(|lease| test(Fact::Prefix(Prefix::host(lease.address)))),
+            // Its address, and who gave it: a server's subject leads to its clients.
+            Key::Prefix => self.lease.as_ref().is_some_and(|lease| {
+                test(Fact::Prefix(Prefix::host(lease.address)))
+                    || lease
+                        .server
+                        .parse()
+                        .is_ok_and(|server| test(Fact::Prefix(Prefix::host(server))))
+            }),
             Key::Mac => {
                 self.mac.is_some_and(|mac| test(Fact::Mac(mac)))
                     || self.id.parse().is_ok_and(|mac: Mac| test(Fact::Mac(mac)))
@@ -122,14 +126,12 @@ impl Facts for ClientRow {
     }
 
     fn text(&self, test: &mut Test<'_>) -> bool {
-        let wire = [
-            &self.hostname,
-            &self.vendor_class,
-            &self.circuit_id,
-            &self.remote_id,
-        ];
+        let wire = [&self.hostname, &self.vendor_class, &self.user_class];
+        let port = [&self.circuit_id, &self.remote_id];
         test(Fact::Word(&self.id))
             || test(Fact::Word(&self.fingerprint))
+            || port.into_iter().flatten().any(|id| test(Fact::Word(id)))
+            || self.class.is_some_and(|class| test(Fact::Word(class)))
             || wire
                 .into_iter()
                 .flatten()

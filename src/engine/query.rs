@@ -5,6 +5,7 @@
 //! `offset + limit` rows it has met, by keys that do not change with time (penalties by `ln(penalty) + λt`, design §3). Between slices the
 //! table may change; a page is what was true while it was made.
 
+pub mod card;
 mod facts;
 mod rows;
 
@@ -40,6 +41,12 @@ pub enum Table {
     Bfd,
     Servers,
     Clients,
+    /// Addresses and prefixes that clients hold.
+    Leases,
+    /// Who advertises itself as an IPv6 router.
+    Routers,
+    /// The kernel's neighbors (ARP, ND).
+    Neighbors,
 }
 
 impl Table {
@@ -58,6 +65,10 @@ impl Table {
             Table::Bfd => &[Order::Worst, Order::Name, Order::Changes, Order::Latest],
             Table::Servers => &[Order::Name, Order::Changes, Order::Latest],
             Table::Clients => &[Order::Latest, Order::Name, Order::Changes],
+            // What ends first is what an operator waits for.
+            Table::Leases => &[Order::Worst, Order::Name, Order::Peer, Order::Latest],
+            Table::Routers => &[Order::Worst, Order::Name, Order::Latest],
+            Table::Neighbors => &[Order::Worst, Order::Name, Order::Peer],
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::input::{Format, Item};
 pub const MAX_ROOMS: usize = 256;
 
 /// One namespace.
+#[derive(Clone)]
 pub struct Room {
     /// The namespace, as its source bears it; `None` is the host itself.
     pub label: Option<Box<str>>,
@@ -36,6 +37,7 @@ pub struct Room {
 pub type ToldIn = (usize, Told);
 
 /// All rooms of a run. There is always a first.
+#[derive(Clone)]
 pub struct Rooms {
     settings: Settings,
     prepared: Prepared,

@@ -6,6 +6,7 @@
 pub mod case;
 pub mod feed;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -50,8 +51,30 @@ pub enum Mode {
     /// This host, now.
     #[default]
     Live,
+    /// The host of a service that the screen is attached to.
+    Attached(Attached),
     /// Files.
     Replay(Replay),
+}
+
+/// The service that a screen looks at.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Attached {
+    /// Where it listens.
+    pub socket: String,
+    /// Who it is, as a sentence: program, process, since when.
+    pub who: String,
+    /// Why there is no news of it, where there is none.
+    pub away: Option<Away>,
+}
+
+/// A service that says nothing: what the screen shows is what it said last.
+#[derive(Clone, Eq, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Away {
+    /// `gone`, `ended`, `silent`.
+    pub how: String,
+    /// For how long, in seconds.
+    pub seconds: u64,
 }
 
 /// Where a replay stands.
@@ -92,7 +115,7 @@ pub struct Tally {
     pub clients: u64,
     /// (Peer, prefix) pairs tracked.
     pub prefixes: u64,
-    /// Of these, pairs that the first damping profile would suppress.
+    /// Prefixes that the first damping profile would suppress.
     pub suppressed: u64,
     /// Pairs with a history.
     pub unstable: u64,
@@ -126,12 +149,18 @@ impl Tally {
         self.prefixes += net.rib.len() as u64;
         let store = net.rib.hot_records();
         let now = engine.now();
+        let [profile, ..] = store.profiles();
+        // Several peers (and copies of what one says) may tell of one prefix.
+        let mut suppressed = BTreeSet::new();
         for hot in store.iter() {
             self.unstable += 1;
             let [penalty, ..] = &hot.penalties;
-            let [profile, ..] = store.profiles();
-            self.suppressed += u64::from(penalty.suppressed(profile, now));
+            if penalty.suppressed(profile, now) {
+                let rib = net.rib.get(hot.rib);
+                suppressed.extend(rib.and_then(|rib| rib.prefix(hot.slot)));
+            }
         }
+        self.suppressed += suppressed.len() as u64;
     }
 }
 

@@ -215,4 +215,15 @@ pub enum Dhcp4Flaw {
     Fragmented,
     /// A wrong UDP checksum (not judged on frames the host sent itself).
     Checksum,
+    /// T1 behind T2, or T2 behind the end of the lease (RFC 2131 §4.4.5), or a lease of no time: clients put their own times in place.
+    BadLifetimes,
+    /// A FORCERENEW without authentication (RFC 3203 §6, RFC 6704): clients drop it.
+    NotAuthenticated,
+}
+
+impl Dhcp4Flaw {
+    /// Every receiver reads the packet alike; what is wrong is what it says.
+    pub fn is_readable(self) -> bool {
+        matches!(self, Dhcp4Flaw::BadLifetimes | Dhcp4Flaw::NotAuthenticated)
+    }
 }

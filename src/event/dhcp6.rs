@@ -52,6 +52,8 @@ pub struct Dhcp6 {
     /// Option request option: the client's fingerprint.
     pub requested: Vec<u16>,
     pub vendor_class: Option<WireText>,
+    /// The enterprise number in front of the vendor class.
+    pub enterprise: Option<u32>,
     pub fqdn: Option<WireText>,
     pub rapid_commit: bool,
     pub preference: Option<u8>,
@@ -144,6 +146,8 @@ pub enum Dhcp6Flaw {
     BadLifetimes,
     /// Unknown message type.
     UnknownMessageType,
+    /// A RECONFIGURE without authentication (RFC 8415 §16.11): clients drop it.
+    NotAuthenticated,
     /// DUID of length 0 or over 130 octets (RFC 8415 §11.1).
     BadDuid,
 }

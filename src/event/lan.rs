@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use super::Prefix;
 use super::frame::{Frame, Mac};
+use super::{Prefix, WireText};
 
 /// An Ethernet/IPv4 ARP packet (RFC 826).
 #[derive(Clone, Eq, PartialEq, Debug, Serialize)]
@@ -84,6 +84,10 @@ pub struct RouterAdvertisement {
     pub routes: Vec<(Prefix, i8, u32)>,
     /// Recursive DNS servers (RFC 8106): lifetime in seconds, addresses.
     pub rdnss: Vec<(u32, Vec<Ipv6Addr>)>,
+    /// DNS search list (RFC 8106).
+    pub search: Vec<WireText>,
+    /// Captive portal's address (RFC 8910).
+    pub captive: Option<WireText>,
     /// PREF64 (RFC 8781): prefix, lifetime in seconds.
     pub pref64: Option<(Prefix, u16)>,
     /// Option types in wire order.

@@ -6,6 +6,10 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+mod set;
+
+pub use set::PrefixSet;
+
 /// An IPv4 or IPv6 prefix in canonical form. IPv4 addresses lie in the first four octets of `bits`.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Prefix {

@@ -163,6 +163,10 @@ fn prefixes(kind: &EventKind, test: &mut Test<'_>) -> bool {
                 announced
                     .chain(ra.routes.iter().map(|(prefix, _, _)| *prefix))
                     .any(|prefix| test(Fact::Prefix(prefix)))
+                    || nd
+                        .frame
+                        .ip_src
+                        .is_some_and(|router| test(Fact::Prefix(Prefix::host(router))))
             }
             NdMessage::NeighborSolicitation { target }
             | NdMessage::NeighborAdvertisement { target, .. }
@@ -173,6 +177,7 @@ fn prefixes(kind: &EventKind, test: &mut Test<'_>) -> bool {
             host(dhcp.yiaddr.into())
                 || host(dhcp.ciaddr.into())
                 || dhcp.requested_ip.is_some_and(|addr| host(addr.into()))
+                || dhcp.server_id.is_some_and(|addr| host(addr.into()))
                 || dhcp
                     .routes
                     .iter()

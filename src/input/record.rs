@@ -121,11 +121,30 @@ impl Recorder {
                 "keeping the time before an alert needs a ring: -b filesize:KIB or -b duration:SECONDS",
             ));
         }
+        let files = Files::create(&settings.path, settings.ring)?;
         Ok(Recorder {
-            files: Files::create(&settings.path, settings.ring)?,
             is_ring: settings.ring.is_ring(),
             freeze: settings.freeze,
-            origin: origin(settings.host.as_deref()),
+            ..Recorder::into(files, settings.host.as_deref())
+        })
+    }
+
+    /// Records into memory: what is bounded already, for somebody else to write.
+    pub fn in_memory(host: Option<&str>) -> Recorder {
+        Recorder::into(Files::in_memory(), host)
+    }
+
+    /// What was recorded into memory, after [`finish`](Self::finish).
+    pub fn into_octets(self) -> Vec<u8> {
+        self.files.into_octets()
+    }
+
+    fn into(files: Files, host: Option<&str>) -> Recorder {
+        Recorder {
+            files,
+            is_ring: false,
+            freeze: None,
+            origin: origin(host),
             interfaces: BTreeMap::new(),
             infos: BTreeMap::new(),
             next_index: 0,
@@ -137,7 +156,7 @@ impl Recorder {
             trouble: None,
             unread: false,
             news: Vec::new(),
-        })
+        }
     }
 
     /// Why nothing is recorded any more; `BrokenPipe` when nobody reads it.

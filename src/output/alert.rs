@@ -104,9 +104,28 @@ pub struct IncidentView {
     /// Announced changes that it may follow from, nearest first: `possible`, never more. Absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeView>,
+    /// Incidents that this one keeps following, though no rule connects the two: `possible`, never more. Absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cooccurring: Vec<CooccurrenceView>,
     /// Name of the maintenance window (or annotation) that keeps it at `info`; absent where none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silenced: Option<String>,
+}
+
+/// Another incident's root that goes before this one again and again.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct CooccurrenceView {
+    /// Id of that finding.
+    pub finding: String,
+    pub kind: String,
+    pub subject: String,
+    /// How often this one began right after it, of so many times.
+    pub support: SupportView,
+    /// How likely that is by chance.
+    pub chance: f64,
+    /// Always `possible`: statistics prove nothing.
+    pub grade: String,
+    pub because: String,
 }
 
 /// An announced change before an incident.
@@ -398,6 +417,22 @@ impl IncidentView {
             blind: incident.blind.clone(),
             advice: incident.advice.clone(),
             changes: incident.changes.iter().map(ChangeView::new).collect(),
+            cooccurring: incident
+                .cooccurring
+                .iter()
+                .map(|joint| CooccurrenceView {
+                    finding: joint.finding.clone(),
+                    kind: joint.kind.to_string(),
+                    subject: joint.subject.clone(),
+                    support: SupportView {
+                        hits: joint.hits,
+                        of: joint.of,
+                    },
+                    chance: joint.chance,
+                    grade: tag(&Grade::Possible),
+                    because: joint.because.clone(),
+                })
+                .collect(),
             silenced: incident.silenced.clone(),
         }
     }

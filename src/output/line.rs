@@ -17,7 +17,7 @@ use crate::event::{Event, EventKind, SourceId};
 const SHOWN: usize = 8;
 
 /// Writes events as lines, remembering the names of their sources.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Lines {
     names: BTreeMap<SourceId, String>,
     line: String,

@@ -6,13 +6,14 @@
 mod ladder;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::line::Lines;
 use crate::engine::Engine;
 use crate::engine::snapshot::case::Place;
-use crate::event::{Event, EventKind, SourceId, SourceInfo, Timestamp};
+use crate::event::{Event, EventKind, Prefix, SourceId, SourceInfo, Timestamp};
 use crate::filter::events::Seen;
 use crate::filter::kept::Kept;
 use crate::filter::{Fact, Facts, Filter, Key};
@@ -21,6 +22,8 @@ use crate::filter::{Fact, Facts, Filter, Key};
 pub const MAX_LINES: usize = 20_000;
 /// Events written out of one turn ([`Log::turn`], ten or twenty a second): 0.5 µs–3 µs each, so at most a tenth of a core in a flood.
 pub const MAX_PER_TURN: u32 = 2_000;
+/// The same while nobody looks: all of a quiet host, and under a hundredth of a core in a flood.
+const ASLEEP_PER_TURN: u32 = 100;
 /// Sources whose kind and host can be asked for; a feed that opens more connections is known by its lines.
 const MAX_SOURCES: usize = 4096;
 /// Longest line kept, in octets: an UPDATE shows eight prefixes, a DHCP packet all its options.
@@ -130,10 +133,15 @@ pub struct LogPage {
 pub struct Log {
     lines: Lines,
     sources: BTreeMap<SourceId, SourceInfo>,
-    entries: VecDeque<Entry>,
+    /// Shared with logs of other moments.
+    entries: VecDeque<Arc<Entry>>,
     number: u64,
     this_turn: u32,
     skipped: u64,
+    /// Entries written out in all, those no longer kept too.
+    written: u64,
+    /// Nobody looks: less is written out.
+    pub asleep: bool,
 }
 
 impl Log {
@@ -154,11 +162,17 @@ impl Log {
         }
         self.number += 1;
         // Losses are always told.
-        if self.this_turn >= MAX_PER_TURN && !matches!(event.kind, EventKind::Gap(_)) {
+        let most = if self.asleep {
+            ASLEEP_PER_TURN
+        } else {
+            MAX_PER_TURN
+        };
+        if self.this_turn >= most && !matches!(event.kind, EventKind::Gap(_)) {
             self.skipped += 1;
             return;
         }
         self.this_turn += 1;
+        self.written += 1;
         if self.entries.len() >= MAX_LINES {
             self.entries.pop_front();
         }
@@ -176,7 +190,7 @@ impl Log {
             text.truncate(end.unwrap_or(0));
             text.push('…');
         }
-        self.entries.push_back(Entry {
+        self.entries.push_back(Arc::new(Entry {
             number: self.number,
             at: event.at,
             place: Place::of(&event.locator),
@@ -188,7 +202,7 @@ impl Log {
             facts,
             exchange: exchange(&event.kind),
             rung: ladder::of(&event.kind),
-        });
+        }));
     }
 
     /// Forgets all entries; the names of sources stay.
@@ -198,6 +212,29 @@ impl Log {
             sources: std::mem::take(&mut self.sources),
             ..Log::default()
         };
+    }
+
+    /// A log that goes on from here. What was kept so far is in it only while nothing had to go: then it is shared, and costs nothing.
+    pub fn seed(&self) -> Log {
+        Log {
+            lines: self.lines.clone(),
+            sources: self.sources.clone(),
+            entries: match self.is_whole() {
+                true => self.entries.clone(),
+                false => VecDeque::new(),
+            },
+            ..*self
+        }
+    }
+
+    /// All that was ever written out is in it.
+    pub fn is_whole(&self) -> bool {
+        self.entries.len() as u64 == self.written
+    }
+
+    /// Entries written out in all, those no longer kept too.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Entries kept.
@@ -212,7 +249,31 @@ impl Log {
 
     /// All entries, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.entries.iter()
+        self.entries.iter().map(AsRef::as_ref)
+    }
+
+    /// The last entries that match, and how many do. With `exact` those that name this prefix itself.
+    pub fn history(&self, filter: &Filter, exact: Option<Prefix>, limit: u16) -> LogPage {
+        let names = |entry: &Entry| match exact {
+            Some(prefix) => entry.facts.any(
+                Key::Prefix,
+                &mut |fact| matches!(fact, Fact::Prefix(named) if named == prefix),
+            ),
+            None => filter.matches(entry),
+        };
+        let mut page = LogPage {
+            kept: self.entries.len() as u64,
+            reach: self.entries.front().map(|entry| entry.at),
+            ..LogPage::default()
+        };
+        for entry in self.entries.iter().rev().filter(|entry| names(entry)) {
+            page.matched += 1;
+            if page.entries.len() < usize::from(limit) {
+                page.entries.push(Entry::clone(entry));
+            }
+        }
+        page.entries.reverse();
+        page
     }
 
     /// A part of the log. What is no filter takes all: who asks has checked it.
@@ -233,12 +294,12 @@ impl Log {
             .iter()
             .take(end)
             .rev()
-            .filter(|e| filter.matches(*e))
+            .filter(|e| filter.matches(e.as_ref()))
         {
             page.matched += 1;
             if page.matched > u64::from(query.back) && page.entries.len() < usize::from(query.limit)
             {
-                page.entries.push(entry.clone());
+                page.entries.push(Entry::clone(entry));
             }
         }
         page.entries.reverse();

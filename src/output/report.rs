@@ -330,6 +330,10 @@ fn incident(page: &mut Page, incident: &Incident) {
         );
         page.wrapped(head, 10, &text, None);
     }
+    for joint in &incident.cooccurring {
+        let text = format!("{} {}: {}", joint.kind, joint.subject, joint.because);
+        page.wrapped("  MAYBE   ", 10, &text, None);
+    }
     if let Some(window) = &incident.silenced {
         let text = format!(
             "\"{window}\" was announced and covers all of this: told at info, it wakes nobody"

@@ -4,7 +4,7 @@ use super::selection::Selection;
 use crate::detect::prefix::rows::{PrefixRow, SessionRow};
 use crate::engine::Engine;
 use crate::output::report::clock;
-use crate::state::leases::rows::{ClientRow, ServerRow};
+use crate::state::leases::rows::{ClientRow, LeaseRow, ServerRow};
 
 /// A table with all its cells as text.
 pub struct Table {
@@ -164,7 +164,7 @@ fn servers(engine: &Engine, selection: &Selection) -> Table {
 pub const CLIENT_HEAD: [&str; 13] = [
     "client",
     "who",
-    "made by",
+    "made by, is",
     "via (relay, port)",
     "first seen",
     "asked",
@@ -189,7 +189,7 @@ pub fn client_cells(client: &ClientRow) -> Vec<String> {
     vec![
         cell(client.id.clone()),
         cell(who.unwrap_or_default()),
-        cell(client.oui.clone().unwrap_or_default()),
+        cell(what(client)),
         cell(via(client)),
         clock(client.first),
         (client.discovers + client.requests).to_string(),
@@ -197,7 +197,7 @@ pub fn client_cells(client: &ClientRow) -> Vec<String> {
         client.naks.to_string(),
         client.declines.to_string(),
         cell(last_words(client)),
-        cell(lease.map(|l| l.address.to_string()).unwrap_or_default()),
+        cell(lease.map(leased).unwrap_or_default()),
         cell(until.unwrap_or_default()),
         cell(client.fingerprint.clone()),
     ]
@@ -210,12 +210,35 @@ fn clients(engine: &Engine, selection: &Selection) -> Table {
 }
 
 /// The relays on the way, the one next to the client first, and the port that the first one names.
-fn via(client: &ClientRow) -> String {
+/// The relays and the port that a client's messages passed.
+pub fn via(client: &ClientRow) -> String {
     let port = client.circuit_id.as_ref().or(client.remote_id.as_ref());
     match (joined(&client.relays), port) {
         (relays, None) => relays,
         (relays, Some(port)) if relays.is_empty() => port.to_string(),
         (relays, Some(port)) => format!("{relays} {port}"),
+    }
+}
+
+/// Who made its interface, what runs there, and (DHCPv6, where clients have no address yet) what its DUID is.
+fn what(client: &ClientRow) -> String {
+    let made = client.oui.clone();
+    let duid = client
+        .identifier
+        .as_ref()
+        .filter(|_| client.protocol == "dhcpv6");
+    let parts = [
+        made,
+        client.class.map(str::to_owned),
+        duid.map(ToString::to_string),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn leased(lease: &LeaseRow) -> String {
+    match lease.prefix {
+        Some(prefix) => prefix.to_string(),
+        None => lease.address.to_string(),
     }
 }
 
@@ -244,7 +267,8 @@ fn joined(items: &[impl ToString]) -> String {
         .join(",")
 }
 
-fn lease(seconds: u32) -> String {
+/// A lease time in few columns.
+pub fn lease(seconds: u32) -> String {
     match seconds {
         u32::MAX => "forever".to_owned(),
         s if s < 600 => format!("{s} s"),

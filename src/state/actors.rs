@@ -10,7 +10,7 @@ use crate::event::netlink::Actor;
 const MAX_ACTORS: usize = 4096;
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Actors {
     names: BTreeMap<u32, Box<str>>,
 }

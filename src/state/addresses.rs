@@ -78,7 +78,7 @@ fn is_temporary(addr: IpAddr, flags: u32) -> bool {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Addresses {
     addresses: BTreeMap<(u32, IpAddr), Address>,
     generation: u32,

@@ -5,6 +5,7 @@
 
 pub mod bounds;
 mod claim;
+mod scans;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::event::{Event, EventKind, SourceId, Timestamp};
 use bounds::Tentative;
 pub use claim::{Audience, Proof};
 use claim::{Claim, Questions};
+pub use scans::Scan;
 
 /// MACs remembered of one address: two are a conflict or a move, four still tell an active pair from a scan that claims everything.
 pub const MAX_MACS: usize = 4;
@@ -123,11 +125,12 @@ impl Host {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Hosts {
     hosts: BTreeMap<(Scope, IpAddr), Host>,
     tentative: Tentative,
     questions: Questions,
+    scans: scans::Scans,
     /// Addresses that were not tracked because their sender invents too many.
     pub refused: u64,
 }
@@ -162,6 +165,8 @@ impl Hosts {
                     change: HostChange::Probed,
                 });
             }
+            self.scans
+                .asked(scope, question.by, question.addr, event.at);
             self.questions.ask(scope, question, event.at);
         }
     }
@@ -169,6 +174,11 @@ impl Hosts {
     /// Who uses an address on a link.
     pub fn get(&self, scope: Scope, addr: IpAddr) -> Option<&Host> {
         self.hosts.get(&(scope, addr))
+    }
+
+    /// Somebody who asked for very many addresses shortly before `at`, on whatever link.
+    pub fn scan_before(&self, at: Timestamp, within: std::time::Duration) -> Option<Scan> {
+        self.scans.around(at, within)
     }
 
     /// Addresses tracked.

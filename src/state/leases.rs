@@ -4,6 +4,7 @@
 //! leases, only their end, a RELEASE or a DECLINE removes them, so a flood of clients' messages cannot displace what it is judged by.
 
 pub mod client;
+pub mod identity;
 pub mod message;
 pub mod rows;
 pub mod scope;
@@ -164,7 +165,7 @@ pub struct Seen {
 }
 
 /// The tables.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Leases {
     scopes: Scopes,
     pub servers: Servers,
@@ -208,6 +209,14 @@ impl Leases {
     /// The DHCP message that was applied last, in common form.
     pub fn seen(&self) -> Option<&Seen> {
         self.seen.as_deref()
+    }
+
+    /// All leases held, the one that ends first first.
+    pub fn held(&self) -> impl Iterator<Item = (ScopeId, Prefix, &Lease)> {
+        let ends = self.ends.iter();
+        ends.filter_map(|(_, scope, prefix)| {
+            Some((*scope, *prefix, self.leases.get(&(*scope, *prefix))?))
+        })
     }
 
     /// The lease of an address or prefix.
@@ -311,10 +320,10 @@ impl Leases {
         if m.verb == Verb::Ack
             && let Some((verb @ (Verb::Discover | Verb::Select | Verb::Reboot), began)) = asked
             && let Some(addr) = client.lease
-            && let Some(held) = self.leases.get(&(scope, Prefix::host(addr)))
-            && held.client == m.client
             // Containers may share one link-layer address under client ids of their own; each gets another address.
-            && m.grants.iter().any(|grant| grant.prefix == Prefix::host(addr))
+            && let Some(again) = m.grants.iter().find(|grant| grant.prefix.addr() == addr)
+            && let Some(held) = self.leases.get(&(scope, again.prefix))
+            && held.client == m.client
             // Confirmed by this very exchange (a repeated ACK, a second server's), or taken away by a refusal: no restart.
             && held.renewed < began
             && client.refused.is_none_or(|refused| refused < held.renewed)
@@ -449,15 +458,17 @@ impl Leases {
 
     /// A RELEASE or DECLINE.
     fn returned(&mut self, scope: ScopeId, m: &Message, out: &mut Vec<LeaseDelta>) {
-        let prefix = m.wanted.map(Prefix::host);
-        let held = prefix.is_some_and(|prefix| {
-            self.leases
-                .get(&(scope, prefix))
-                .is_some_and(|lease| lease.client == m.client)
-        });
-        if held && let Some(prefix) = prefix {
-            self.remove(scope, prefix);
-            if let Some(client) = self.clients.get_mut(scope, &m.client) {
+        let mut held = false;
+        for prefix in &m.named_prefixes {
+            let owned = self.leases.get(&(scope, *prefix));
+            if owned.is_none_or(|lease| lease.client != m.client) {
+                continue;
+            }
+            held = true;
+            self.remove(scope, *prefix);
+            if let Some(client) = self.clients.get_mut(scope, &m.client)
+                && client.lease == Some(prefix.addr())
+            {
                 client.lease = None;
             }
         }
@@ -522,11 +533,14 @@ impl Leases {
     }
 
     /// The lease of an address, or of the delegated prefix that begins with it.
-    fn held_at(&self, scope: ScopeId, addr: IpAddr) -> Option<&Lease> {
+    fn held_at(&self, scope: ScopeId, addr: IpAddr) -> Option<(Prefix, &Lease)> {
         let longest = Prefix::host(addr).len();
         (1..=longest).rev().find_map(|len| {
             let prefix = Prefix::new(addr, len);
-            self.lease(scope, prefix).filter(|_| prefix.addr() == addr)
+            let lease = self.lease(scope, prefix);
+            lease
+                .filter(|_| prefix.addr() == addr)
+                .map(|lease| (prefix, lease))
         })
     }
 }

@@ -105,7 +105,7 @@ impl LinkDelta {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Links {
     links: BTreeMap<u32, Link>,
     /// Names of removed interfaces, for sentences about what went with them.

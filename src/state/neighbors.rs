@@ -34,6 +34,21 @@ impl NeighborState {
         self.nud & NUD_INCOMPLETE != 0
     }
 
+    /// As `ip neigh` calls it.
+    pub fn word(&self) -> &'static str {
+        match self.nud {
+            0x01 => "incomplete",
+            0x02 => "reachable",
+            0x04 => "stale",
+            0x08 => "delay",
+            0x10 => "probe",
+            0x20 => "failed",
+            0x40 => "noarp",
+            0x80 => "permanent",
+            _ => "none",
+        }
+    }
+
     /// It answered lately.
     pub fn reachable(&self) -> bool {
         self.nud & NUD_REACHABLE != 0
@@ -62,7 +77,7 @@ struct Entry {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Neighbors {
     entries: BTreeMap<(u32, IpAddr), Entry>,
     generation: u32,

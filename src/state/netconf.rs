@@ -19,7 +19,7 @@ pub struct Settings {
 }
 
 /// All interfaces' settings.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Netconf {
     /// By family (true is IPv6) and interface; at most twice [`MAX_LINKS`].
     table: BTreeMap<(bool, NetconfOf), Settings>,

@@ -6,6 +6,7 @@
 //! table is transferred, the first announcement of each prefix is no churn.
 
 pub mod attributes;
+pub mod churn;
 pub mod damping;
 pub mod hot;
 pub mod table;
@@ -122,7 +123,7 @@ pub enum RibEvent {
 }
 
 /// Changes of one event. All routes belong to one RIB.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RibDeltas {
     /// The RIB of `routes`.
     pub rib: Option<RibId>,
@@ -145,6 +146,7 @@ impl RibDeltas {
 }
 
 /// One RIB.
+#[derive(Clone)]
 pub struct Rib {
     pub session: SessionId,
     /// Which end of the session announces.
@@ -242,7 +244,7 @@ fn from_tenths(born: Timestamp, tenths: u32) -> Timestamp {
 }
 
 /// The RIBs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Ribs {
     ribs: Vec<Rib>,
     /// By session: [`RibKind::COUNT`] for each end; `u32::MAX` where there is none.

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::hosts::Scope;
 use crate::event::frame::Mac;
 use crate::event::lan::{NdMessage, RouterAdvertisement};
-use crate::event::{Event, EventKind, Timestamp};
+use crate::event::{Event, EventKind, Timestamp, WireText};
 
 /// Routers kept, all links together. A link has a handful; Linux itself stops at 16 default routers learned from a flood (gc_thresh).
 pub const MAX_ROUTERS: usize = 256;
@@ -43,6 +43,8 @@ pub struct RouterDelta {
     pub lifetime: (Option<u16>, u16),
     /// What else differs from the same sender's advertisement before.
     pub changed: SmallVec<[Field; 4]>,
+    /// What the same sender said before, where anything changed.
+    pub before: Option<Box<RouterAdvertisement>>,
 }
 
 /// Parts of an advertisement that routers of a link, or one router over time, should agree on (RFC 4861 §6.2.7).
@@ -58,6 +60,8 @@ pub enum Field {
     Prefixes,
     Routes,
     Dns,
+    Search,
+    Captive,
     Pref64,
     /// The set of option types.
     Options,
@@ -109,7 +113,7 @@ impl Router {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Routers {
     routers: BTreeMap<(Scope, Ipv6Addr), Router>,
     /// Advertisements that were not tracked because the table is full of established routers.
@@ -117,6 +121,13 @@ pub struct Routers {
 }
 
 impl Routers {
+    /// All routers with their links.
+    pub fn all(&self) -> impl Iterator<Item = (Scope, Ipv6Addr, &Router)> {
+        self.routers
+            .iter()
+            .map(|((scope, router), known)| (*scope, *router, known))
+    }
+
     /// All routers, by link and address.
     pub fn iter(&self) -> impl Iterator<Item = (Ipv6Addr, &Router)> {
         self.routers
@@ -215,10 +226,14 @@ impl Router {
         let known = self.senders.iter().position(|sender| sender.mac == mac);
         let index = known.unwrap_or_else(|| self.slot());
         let mut changed = SmallVec::new();
+        let mut said = None;
         let kept = kept(ra);
         match (known, self.senders.get_mut(index)) {
             (Some(_), Some(sender)) => {
                 changed = differences(&sender.ra, &kept);
+                said = Some(&sender.ra)
+                    .filter(|_| !changed.is_empty())
+                    .map(|ra| Box::new(ra.clone()));
                 let pause = at.since(sender.last);
                 let shortest = self.interval.is_none_or(|known| pause < known);
                 if shortest && !pause.is_zero() {
@@ -256,6 +271,7 @@ impl Router {
             other_sender,
             lifetime: (lifetime_before, ra.lifetime),
             changed,
+            before: said,
         }
     }
 
@@ -280,6 +296,7 @@ fn kept(ra: &RouterAdvertisement) -> RouterAdvertisement {
     for (_, servers) in &mut kept.rdnss {
         servers.truncate(MAX_KEPT);
     }
+    kept.search.truncate(MAX_KEPT);
     kept.options.truncate(MAX_KEPT * 2);
     kept
 }
@@ -324,6 +341,11 @@ pub fn differences(a: &RouterAdvertisement, b: &RouterAdvertisement) -> SmallVec
         list.sort_unstable();
         list
     };
+    let search = |ra: &RouterAdvertisement| {
+        let mut list: Vec<&[u8]> = ra.search.iter().map(WireText::octets).collect();
+        list.sort_unstable();
+        list.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
     let options = |ra: &RouterAdvertisement| {
         let mut list = ra.options.clone();
         list.sort_unstable();
@@ -347,6 +369,8 @@ pub fn differences(a: &RouterAdvertisement, b: &RouterAdvertisement) -> SmallVec
         (Field::Prefixes, prefixes(a) != prefixes(b)),
         (Field::Routes, routes(a) != routes(b)),
         (Field::Dns, dns(a) != dns(b)),
+        (Field::Search, search(a) != search(b)),
+        (Field::Captive, a.captive != b.captive),
         (
             Field::Pref64,
             a.pref64.map(|(prefix, _)| prefix) != b.pref64.map(|(prefix, _)| prefix),

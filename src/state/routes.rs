@@ -184,6 +184,7 @@ pub struct RouteDelta {
     pub by: u32,
 }
 
+#[derive(Clone)]
 struct Pending {
     route: Route,
     at: Timestamp,
@@ -209,7 +210,7 @@ impl Pending {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Routes {
     routes: BTreeMap<RouteKey, Route>,
     lengths: lookup::Lengths,

@@ -39,7 +39,7 @@ pub struct RovDelta {
 }
 
 /// What one event changed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RovDeltas {
     pub routes: Vec<RovDelta>,
     /// Routes beyond [`MAX_DELTAS`].
@@ -129,6 +129,7 @@ pub fn judge(
 }
 
 /// The changed VRPs, to be asked which of them cover a prefix.
+#[derive(Clone)]
 struct Changed {
     by_prefix: BTreeMap<Prefix, Vec<VrpChange>>,
     /// Lengths in use, IPv4 and IPv6.

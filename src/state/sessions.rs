@@ -228,7 +228,7 @@ impl Session {
 }
 
 /// The table.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sessions {
     sessions: Vec<Session>,
     by_key: HashMap<(IpAddr, IpAddr, u64), SessionId, foldhash::fast::RandomState>,
@@ -249,6 +249,8 @@ pub struct Sessions {
     given: std::collections::BTreeMap<crate::event::InputId, Timestamp>,
     /// Sessions that an input left alone for a hold time together with everything else: do they go on as if nothing had been?
     woken: std::collections::BTreeMap<SessionId, hold::Pause>,
+    /// When each of them gave its first.
+    began: std::collections::BTreeMap<InputId, Timestamp>,
     /// Sessions not tracked because the table was full.
     pub refused: u64,
 }
@@ -296,6 +298,7 @@ impl Sessions {
             self.confirm_silence(event, out);
         }
         let before = self.given.insert(event.locator.input, event.at);
+        self.began.entry(event.locator.input).or_insert(event.at);
         self.bfd.confirm_silence(event, before, out);
         self.wake(event, before);
         match &event.kind {

@@ -104,7 +104,7 @@ pub enum VrpDelta {
 }
 
 /// The caches and their VRPs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Vrps {
     table: Table,
     caches: BTreeMap<CacheId, Cache>,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::link::{Bytes, Reply, Request};
 use super::theme::Look;
+use crate::engine::query::card::Card;
 use crate::engine::query::{Order, Page, Query, Row, Table};
 use crate::engine::snapshot::case::Case;
 use crate::engine::snapshot::{Mode, Snapshot};
@@ -89,7 +90,13 @@ impl View {
     pub const fn tables(self) -> &'static [Table] {
         match self {
             View::Routes => &[Table::Prefixes, Table::Routes],
-            View::Dhcp => &[Table::Clients, Table::Servers],
+            View::Dhcp => &[
+                Table::Clients,
+                Table::Leases,
+                Table::Servers,
+                Table::Routers,
+                Table::Neighbors,
+            ],
             View::Bgp => &[Table::Sessions, Table::Bfd],
             View::Incidents | View::Events | View::Sources => &[],
         }
@@ -172,6 +179,19 @@ pub struct Log {
     pub seq: u64,
     /// What is shown was asked with this.
     pub wanted: Option<crate::output::log::LogQuery>,
+}
+
+/// Everything about the row under the cursor: beside the tables where there is room, alone on the screen when it was opened.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct CardState {
+    pub open: bool,
+    /// First line on the screen, when open.
+    pub top: usize,
+    pub card: Card,
+    /// The question under way, and about what.
+    pub asked: Option<(u64, String)>,
+    /// Number of the snapshot for which it was asked.
+    pub seq: u64,
 }
 
 /// How deep a reader looks into a finding.
@@ -281,6 +301,7 @@ pub struct Model {
     /// First line of the chain on the screen.
     pub scroll: usize,
     pub tables: BTreeMap<Table, TableState>,
+    pub card: CardState,
     pub log: Log,
     pub sources: Cursor,
     pub depth: Depth,
@@ -319,6 +340,7 @@ impl Model {
             step: Cursor::default(),
             scroll: 0,
             tables,
+            card: CardState::default(),
             log: Log::default(),
             sources: Cursor::default(),
             depth: Depth::default(),

@@ -28,6 +28,32 @@ pub fn cut(text: &str, columns: usize) -> String {
     out
 }
 
+/// A sentence in at most `columns`: what does not fit is left out from the last clause on (`; …`, `(…`), so that no word is cut in two, unless
+/// that would leave too little.
+pub fn clause(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(2);
+    let ends = |mark: &str| {
+        text.match_indices(mark)
+            .map(|(at, _)| at)
+            .filter_map(|at| text.get(..at))
+            .filter(|part| width(part) <= room)
+            .last()
+    };
+    let best = [ends("; "), ends(" (")]
+        .into_iter()
+        .flatten()
+        .max_by_key(|part| part.len());
+    // A clause that fills half of the room says what matters; else words go on as far as they fit.
+    let fills = |part: &&str| width(part) * 2 >= room;
+    match best.filter(fills).or_else(|| ends(" ").filter(fills)) {
+        Some(part) => format!("{} …", part.trim_end_matches([',', ';', ':'])),
+        None => cut(text, columns),
+    }
+}
+
 /// The text in exactly `columns`, at the left.
 pub fn left(text: &str, columns: usize) -> String {
     let text = cut(text, columns);
@@ -86,11 +112,12 @@ pub fn age(nanos: i64) -> String {
     }
 }
 
-/// `0.12 s`, `41 s`, `3 m 20 s`, `3 h 12 m`: a length for a sentence.
+/// `120 ms`, `1.20 s`, `41 s`, `3 m 20 s`, `3 h 12 m`: a length for a sentence.
 pub fn length(nanos: i64) -> String {
     let seconds = nanos.max(0) as f64 / 1e9;
     let whole = seconds as u64;
     match whole {
+        0 if nanos > 0 => format!("{} ms", (nanos / 1_000_000).max(1)),
         0..=9 => format!("{seconds:.2} s"),
         10..=119 => format!("{whole} s"),
         120..=7_199 => format!("{} m {} s", whole / 60, whole % 60),
@@ -115,6 +142,21 @@ mod tests {
     fn nothing_runs_out_of_its_columns() {
         for line in wrap("a verylongwordthatdoesnotfit 漢字漢字漢字 b", 9) {
             assert!(width(&line) <= 9, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_ends_with_a_clause_or_a_word() {
+        let text = "session to 192.0.2.1 went down (TCP connection closed); default route lost";
+        assert_eq!(clause(text, 40), "session to 192.0.2.1 went down …");
+        assert_eq!(
+            clause(text, 60),
+            "session to 192.0.2.1 went down (TCP connection closed) …"
+        );
+        assert_eq!(clause(text, 25), "session to 192.0.2.1 …");
+        assert_eq!(clause("unbreakable-by-any-means", 10), "unbreakab…");
+        for columns in 0..90 {
+            assert!(width(&clause(text, columns)) <= columns.max(1));
         }
     }
 

@@ -12,8 +12,12 @@ use super::keymap::{self, Action};
 use super::link::{Reply, Request};
 use super::model::{Control, Depth, Detail, Edit, Effect, Line, Message, Model, Overlay, View};
 use super::select;
+use crate::engine::query::card::Card;
 use crate::engine::snapshot::{Mode, Snapshot};
 use crate::output::log::LogQuery;
+
+/// Frames that a ladder leads to at once.
+const LADDER_FRAMES: usize = 64;
 
 /// What happens to the model, and what it makes happen.
 pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
@@ -59,6 +63,12 @@ fn reply(model: &mut Model, reply: Reply) -> Vec<Effect> {
                 }
             }
         }
+        Reply::Card { id, card } => {
+            let state = &mut model.card;
+            if state.asked.take_if(|(asked, _)| *asked == id).is_some() {
+                state.card = *card;
+            }
+        }
         Reply::Log { id, page } => {
             if model.log.asked == Some(id) {
                 model.log.asked = None;
@@ -94,6 +104,8 @@ fn reply(model: &mut Model, reply: Reply) -> Vec<Effect> {
                 detail.ladder = Some(rungs);
             }
         }
+        // Whoever hands answers on to a screen elsewhere has written it.
+        Reply::Parcel(_) => {}
         Reply::Said(text) => model.status = Some(text),
     }
     Vec::new()
@@ -138,6 +150,7 @@ fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     match action {
         Action::View(view) => {
             model.overlay = None;
+            model.card.open = false;
             if model.view != view {
                 model.view = view;
                 model.pane = 0;
@@ -262,15 +275,26 @@ fn speed(model: &Model, factor: f64) -> Vec<Effect> {
         Mode::Replay(replay) => control(Control::Speed(
             (replay.speed * factor).clamp(SPEEDS.0, SPEEDS.1),
         )),
-        Mode::Live => Vec::new(),
+        Mode::Live | Mode::Attached(_) => Vec::new(),
     }
 }
 
 fn enter(model: &mut Model) -> Vec<Effect> {
     if let Some(Overlay::Detail(detail)) = &mut model.overlay {
         detail.top = 0;
-        if detail.ladder.take().is_some() {
-            return Vec::new();
+        if let Some(rungs) = detail.ladder.take() {
+            if !detail.found.is_empty() {
+                return Vec::new();
+            }
+            // It was opened as a ladder: its frames are looked for now, the last ones where there are many.
+            let late = rungs.len().saturating_sub(LADDER_FRAMES);
+            let places = rungs.iter().skip(late).map(|entry| entry.place).collect();
+            model.asked += 1;
+            detail.asked = Some(model.asked);
+            return vec![Effect::Ask(Request::Bytes {
+                id: model.asked,
+                places,
+            })];
         }
         let mut found = detail.found.iter();
         let exchange = found.find_map(|found| Some((found.exchange.clone()?, found.at)));
@@ -295,11 +319,61 @@ fn enter(model: &mut Model) -> Vec<Effect> {
         }
         View::Incidents => deeper(model),
         View::Events => deeper(model),
-        View::Routes | View::Dhcp | View::Bgp | View::Sources => {
-            model.zoom = !model.zoom;
+        View::Sources => {
+            // Into a source: its events.
+            match select::subject(model) {
+                Some(subject) => {
+                    model.subject = Some(subject);
+                    model.view = View::Events;
+                    model.log.back = 0;
+                }
+                None => {
+                    let why = "this source has no name to narrow to; 5 shows all events";
+                    model.status = Some(why.to_owned());
+                }
+            }
+            Vec::new()
+        }
+        View::Routes | View::Dhcp | View::Bgp if model.card.open => ladder(model),
+        View::Routes | View::Dhcp | View::Bgp => {
+            if let Some(subject) = select::subject(model) {
+                open_card(model, subject);
+            }
             Vec::new()
         }
     }
+}
+
+/// Shows the card of a subject alone. What is known of another one is not shown under its name.
+fn open_card(model: &mut Model, subject: String) {
+    let card = &mut model.card;
+    if card.card.subject != subject {
+        card.card = Card {
+            subject,
+            ..Card::default()
+        };
+        card.asked = None;
+    }
+    (card.open, card.top, card.seq) = (true, 0, 0);
+}
+
+/// The exchange that the card's subject is part of, as a ladder; its frames where it is none.
+fn ladder(model: &mut Model) -> Vec<Effect> {
+    let Some((exchange, around)) = model.card.card.exchange.clone() else {
+        return deeper(model);
+    };
+    model.asked += 1;
+    model.overlay = Some(Overlay::Detail(Detail {
+        title: exchange.clone(),
+        depth: Depth::Fields,
+        asked: Some(model.asked),
+        ..Detail::default()
+    }));
+    vec![Effect::Ask(Request::Exchange {
+        id: model.asked,
+        exchange,
+        around,
+    })]
 }
 
 /// One step out.
@@ -307,7 +381,9 @@ fn back(model: &mut Model) {
     if model.overlay.take().is_some() {
         return;
     }
-    if model.zoom {
+    if model.card.open {
+        model.card.open = false;
+    } else if model.zoom {
         model.zoom = false;
     } else if model.pane > 0 {
         model.pane = 0;
@@ -335,7 +411,15 @@ fn deeper(model: &mut Model) -> Vec<Effect> {
             Some(entry) => (entry.text.clone(), vec![entry.place]),
             None => return Vec::new(),
         },
-        _ => return Vec::new(),
+        View::Routes | View::Dhcp | View::Bgp if !model.card.card.places.is_empty() => {
+            let card = &model.card.card;
+            (card.subject.clone(), card.places.clone())
+        }
+        View::Routes | View::Dhcp | View::Bgp => {
+            model.status = Some("⏎ opens the row; then x shows its last frames".to_owned());
+            return Vec::new();
+        }
+        View::Sources => return Vec::new(),
     };
     if places.is_empty() {
         model.status = Some(

@@ -1,6 +1,7 @@
 //! The whole screen from the model: pure, painted into a buffer. Layout by width only (60, 80, 100, 120 columns), so that nothing jumps about
 //! when contents change. The areas are computed by one function that painting, scrolling and clicking share.
 
+pub mod card;
 pub mod chain;
 pub mod chrome;
 pub mod detail;
@@ -98,10 +99,51 @@ fn body(model: &Model, area: Rect, buffer: &mut Buffer) {
         View::Events => events::paint(model, area, buffer),
         View::Sources => sources::paint(model, area, buffer),
         View::Routes | View::Dhcp | View::Bgp => {
-            for (pane, (name, at)) in table::panes(model, area).into_iter().enumerate() {
+            if let Some(at) = card_area(model) {
+                card::paint(model, at, buffer);
+            }
+            if model.card.open {
+                return;
+            }
+            for (pane, (name, at)) in table::panes(model, tables_area(model))
+                .into_iter()
+                .enumerate()
+            {
                 table::paint(model, name, pane == model.pane, at, buffer);
             }
         }
+    }
+}
+
+/// Where the card of the row under the cursor is: beside the tables from 120 columns, alone when it was opened.
+pub fn card_area(model: &Model) -> Option<Rect> {
+    let body = areas(model).body;
+    if model.view.tables().is_empty() {
+        return None;
+    }
+    if model.card.open {
+        return Some(body);
+    }
+    if body.width < 120 || model.zoom {
+        return None;
+    }
+    let width = (body.width * 36 / 100).clamp(44, 88);
+    Some(Rect {
+        x: body.right() - width,
+        width,
+        ..body
+    })
+}
+
+/// Where the tables are: what the card beside them leaves.
+fn tables_area(model: &Model) -> Rect {
+    let body = areas(model).body;
+    match card_area(model) {
+        Some(card) if !model.card.open => Rect {
+            width: body.width.saturating_sub(card.width + 1),
+            ..body
+        },
+        _ => body,
     }
 }
 
@@ -124,9 +166,13 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
         let list = panes.list?;
         // The first line is the head of the list.
         let inside = list.contains((column, row).into()) && row > list.y;
-        return inside.then(|| Hit::Row(0, model.cases.top + usize::from(row - list.y - 1)));
+        let each = incidents::case_lines(&panes);
+        return inside.then(|| Hit::Row(0, model.cases.top + usize::from(row - list.y - 1) / each));
     }
-    let tables = table::panes(model, areas.body);
+    if model.card.open {
+        return None;
+    }
+    let tables = table::panes(model, tables_area(model));
     tables
         .into_iter()
         .enumerate()
@@ -145,14 +191,14 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
 /// Rows of incidents on the screen.
 pub fn case_rows(model: &Model) -> usize {
     let panes = incidents::panes(model, areas(model).body);
-    panes
-        .list
-        .map_or(1, |at| usize::from(at.height.saturating_sub(1)))
+    panes.list.map_or(1, |at| {
+        usize::from(at.height.saturating_sub(1)) / incidents::case_lines(&panes)
+    })
 }
 
 /// Rows of a table on the screen.
 pub fn table_rows(model: &Model, wanted: Table) -> usize {
-    table::panes(model, areas(model).body)
+    table::panes(model, tables_area(model))
         .into_iter()
         .find(|(name, _)| *name == wanted)
         .map_or(1, |(_, at)| {
@@ -160,9 +206,14 @@ pub fn table_rows(model: &Model, wanted: Table) -> usize {
         })
 }
 
+/// Rows of sources on the screen.
+pub fn source_rows(model: &Model) -> usize {
+    sources::rows(model, areas(model).body)
+}
+
 /// Lines of events on the screen.
 pub fn log_rows(model: &Model) -> usize {
-    usize::from(areas(model).body.height.saturating_sub(1))
+    usize::from(events::rows(areas(model).body))
 }
 
 /// The first line that the chain could begin with.
@@ -174,10 +225,7 @@ pub fn scroll_end(model: &Model) -> usize {
 fn chain_lines(model: &Model) -> (Vec<chain::ChainLine>, usize) {
     let panes = incidents::panes(model, areas(model).body);
     match (model.case(), panes.chain) {
-        (Some(case), Some(at)) => (
-            chain::lines(case, &chain::Setting::of(model, at.width)),
-            usize::from(at.height),
-        ),
+        (Some(case), Some(at)) => (chain::fitted(model, case, at), usize::from(at.height)),
         _ => (Vec::new(), 0),
     }
 }
@@ -227,6 +275,12 @@ pub fn text_of(model: &Model) -> (String, String) {
             plain(detail::lines(detail, model.look, WIDTH)),
         );
     }
+    if model.card.open {
+        return (
+            format!("{} as text", model.card.card.subject),
+            plain(card::lines(model, usize::from(WIDTH))),
+        );
+    }
     match model.view {
         View::Incidents => match model.case() {
             Some(case) => (format!("{} as text", case.id), chain::story(case)),
@@ -252,6 +306,7 @@ pub fn text_of(model: &Model) -> (String, String) {
 /// What is under the cursor, as JSON for the clipboard.
 pub fn json_of(model: &Model) -> (String, String) {
     let value = match model.view {
+        _ if model.card.open => serde_json::to_value(&model.card.card),
         View::Events => serde_json::to_value(super::select::log_entry(model)),
         View::Sources => serde_json::to_value(model.snapshot.feeds.get(model.sources.at)),
         View::Incidents | View::Routes | View::Dhcp | View::Bgp => {

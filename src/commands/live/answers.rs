@@ -8,7 +8,7 @@ use crate::event::annotation::{Annotation, LINK_TYPE};
 use crate::event::{SourceId, SourceKind, Timestamp};
 use crate::filter::Filter;
 use crate::input::Format;
-use crate::input::live::{LiveItem, LiveRecord, SourceIds, locator};
+use crate::input::live::{LiveItem, LiveRecord, SourceIds, locator, now};
 use crate::output::alert::{GapView, IncidentView, time};
 use crate::output::json;
 use crate::output::report::{self, Style};
@@ -25,6 +25,7 @@ pub struct Office {
     source: Option<crate::event::SourceInfo>,
     ids: SourceIds,
     annotations: u64,
+    since: Timestamp,
 }
 
 impl Office {
@@ -36,16 +37,24 @@ impl Office {
             source: None,
             ids,
             annotations: 0,
+            since: now(),
         }
+    }
+
+    /// Who we are.
+    pub fn hello(&self) -> Answer {
+        Answer::of(Said::Hello {
+            version: env!("CARGO_PKG_VERSION"),
+            host: self.host.clone(),
+            pid: std::process::id(),
+            since: self.since.to_string(),
+        })
     }
 
     /// Answers what needs no more than looking.
     pub fn answer(&self, request: &Request, rooms: &Rooms) -> Answer {
         match request {
-            Request::Hello => Answer::of(Said::Hello {
-                version: env!("CARGO_PKG_VERSION"),
-                host: self.host.clone(),
-            }),
+            Request::Hello => self.hello(),
             Request::Incidents { filter } => {
                 match filter.as_deref().unwrap_or_default().parse::<Filter>() {
                     Ok(filter) => incidents(rooms, &filter),
@@ -54,7 +63,7 @@ impl Office {
             }
             Request::Show { id, width } => show(rooms, id, *width),
             Request::Sources => self.sources(rooms),
-            Request::Annotate { .. } | Request::Subscribe { .. } => {
+            Request::Annotate { .. } | Request::Attach { .. } | Request::Subscribe { .. } => {
                 Answer::wrong("this is not a question")
             }
         }

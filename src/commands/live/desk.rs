@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 use super::answers::Office;
 use super::screen::LiveScreen;
 use super::told::Teller;
+use crate::control::bridge::Viewing;
 use crate::control::protocol::{Answer, Request, Said};
 use crate::control::server::News;
 use crate::correlate::Told;
@@ -148,15 +149,19 @@ impl Desk {
             item.place(place);
         }
         if let (Some(rooms), Some(item)) = (&mut self.rooms, item.as_item()) {
-            let log = &mut self.teller.log();
+            let screen = &mut self.teller.screen;
             rooms.item_seen(&item, &mut self.told, &mut |event, engine| {
-                if let Some(log) = log {
-                    log.keep(event, engine);
+                if let Some(screen) = screen {
+                    screen.keep(event, engine);
                 }
             });
         }
-        if let Some(screen) = &mut self.teller.screen {
-            screen.recent.push(item);
+        // Packets, and what routers send, belong to the first room.
+        if let (Some(screen), Some(room)) = (
+            &mut self.teller.screen,
+            self.rooms.as_ref().and_then(|rooms| rooms.all().first()),
+        ) {
+            screen.push(item, &room.decoder);
         }
         self.tell()
     }
@@ -194,6 +199,13 @@ impl Desk {
         self.teller.screen = Some(screen);
     }
 
+    /// Goes on with a search of a screen's.
+    pub fn search(&mut self) {
+        if let (Some(screen), Some(rooms)) = (&mut self.teller.screen, &self.rooms) {
+            screen.screen.slice(&rooms.engines());
+        }
+    }
+
     /// Serves the screen, if there is one.
     pub fn show(&mut self, now: Timestamp) {
         if let (Some(screen), Some(rooms)) = (&mut self.teller.screen, &self.rooms) {
@@ -208,11 +220,31 @@ impl Desk {
         }
     }
 
+    /// Serves a screen elsewhere.
+    pub fn view(&mut self, viewing: Viewing) {
+        match (viewing, &mut self.teller.screen, &self.rooms) {
+            (Viewing::Enter { publisher, reply }, Some(screen), Some(_)) => {
+                let answer = match screen.enter(publisher) {
+                    Ok(()) => self.office.hello(),
+                    Err(error) => Answer::wrong(error),
+                };
+                let _ = reply.send(answer); // it may have left
+            }
+            (Viewing::Enter { reply, .. }, ..) => {
+                let _ = reply.send(Answer::wrong("this service only records")); // as above
+            }
+            (Viewing::Ask { publisher, request }, Some(screen), Some(rooms)) => {
+                screen.ask_from(publisher, request, rooms);
+            }
+            (Viewing::Ask { .. }, ..) => {}
+        }
+    }
+
     /// What the screen asks next; never ready where there is none. `None`: the screen was left.
     pub async fn asked(&mut self) -> Option<ScreenRequest> {
         match &mut self.teller.screen {
-            Some(screen) => screen.screen.requests.recv().await,
-            None => std::future::pending().await,
+            Some(screen) if screen.here => screen.screen.requests.recv().await,
+            _ => std::future::pending().await,
         }
     }
 
@@ -227,7 +259,7 @@ impl Desk {
     /// The screen is gone: what is still to be said goes where lines go.
     pub fn without_screen(&mut self) {
         if let Some(screen) = self.teller.screen.take() {
-            screen.screen.publisher.end();
+            screen.end();
         }
     }
 

@@ -9,7 +9,6 @@ use crate::commands::analyze::style;
 use crate::correlate::Told;
 use crate::input::record::Summary;
 use crate::output::alert::{Alert, AlertKind, Host, severity};
-use crate::output::log::Log;
 use crate::output::report::{self, Style};
 
 /// Standard output, until nobody reads it any more.
@@ -52,7 +51,7 @@ pub struct Teller {
     out: Out,
     dirty: bool,
     told: u64,
-    /// A screen instead of lines.
+    /// A screen instead of lines, where it is here; screens elsewhere are served beside them.
     pub screen: Option<LiveScreen>,
 }
 
@@ -74,11 +73,6 @@ impl Teller {
         }
     }
 
-    /// Where events are kept as lines, when somebody can look at them.
-    pub fn log(&mut self) -> Option<&mut Log> {
-        self.screen.as_mut().map(|live| &mut live.screen.log)
-    }
-
     /// Nobody reads alerts any more.
     pub fn mute(&mut self) {
         self.out.muted = true;
@@ -89,7 +83,9 @@ impl Teller {
         let host = self.host.as_deref().unwrap_or("this host").to_owned();
         if let Some(screen) = &mut self.screen {
             screen.begin(watched);
-            return Ok(());
+            if screen.here {
+                return Ok(());
+            }
         }
         match self.format {
             // A recording may go to standard output.
@@ -115,7 +111,9 @@ impl Teller {
         if let Some(screen) = &mut self.screen {
             // Standard error is the screen's terminal too.
             screen.note(text);
-            return Ok(());
+            if screen.here {
+                return Ok(());
+            }
         }
         self.flush()?;
         // A closed stderr is nobody who wants to know.
@@ -135,7 +133,9 @@ impl Teller {
         self.told += 1;
         if let Some(screen) = &mut self.screen {
             screen.told();
-            return Ok(());
+            if screen.here {
+                return Ok(());
+            }
         }
         self.dirty = true;
         let host = Host {

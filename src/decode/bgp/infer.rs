@@ -16,11 +16,13 @@ use crate::event::loss::Malformed;
 
 /// Prefixes remembered for each direction. Enough to recognise the routes that flap (those come again); 1,024 × 18 octets, doubled by the table.
 const KNOWN_PREFIXES: usize = 1024;
+/// Octets that one direction's memory takes at most, roughly.
+pub const INFERENCE_WEIGHT: usize = 32 << 10;
 /// Contradictions in a row that overturn a decision: one damaged message must not, and encodings never change inside a session.
 const OVERTURN: u8 = 3;
 
 /// Remembers what one direction's messages have shown.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Inference {
     as4: Option<bool>,
     as4_contradictions: u8,

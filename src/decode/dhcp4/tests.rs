@@ -309,3 +309,26 @@ fn a_packet_full_of_options_stays_bounded() {
     assert!(message.options.len() <= 1024);
     assert!(message.flaws.contains(&Dhcp4Flaw::DuplicateOption));
 }
+
+#[test]
+fn times_that_contradict_each_other_and_an_unproven_forcerenew_are_flaws_of_what_is_said() {
+    let server = |options: &[u8]| {
+        let mut bytes = raw(options);
+        bytes[0] = 2;
+        bytes[16..20].copy_from_slice(&[192, 0, 2, 9]);
+        read(&bytes).flaws
+    };
+    let times = |lease: u8, t1: u8, t2: u8| {
+        server(&[
+            53, 1, 5, 51, 4, 0, 0, 0, lease, 58, 4, 0, 0, 0, t1, 59, 4, 0, 0, 0, t2, 255,
+        ])
+    };
+    assert_eq!(times(100, 50, 87), []);
+    assert_eq!(times(100, 90, 87), [Dhcp4Flaw::BadLifetimes]);
+    assert_eq!(times(100, 50, 101), [Dhcp4Flaw::BadLifetimes]);
+    assert_eq!(times(0, 0, 0), [Dhcp4Flaw::BadLifetimes]);
+    // dnsmasq gives no T1 and T2 to old clients.
+    assert_eq!(server(&[53, 1, 5, 51, 4, 0, 0, 0, 100, 255]), []);
+    assert_eq!(server(&[53, 1, 9, 255]), [Dhcp4Flaw::NotAuthenticated]);
+    assert_eq!(server(&[53, 1, 9, 90, 3, 3, 1, 0, 255]), []);
+}

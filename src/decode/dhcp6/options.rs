@@ -280,6 +280,7 @@ fn vendor_class(value: &[u8], message: &mut Dhcp6, flaws: &mut Flaws) {
         let (len, rest) = rest.split_first_chunk::<2>()?;
         rest.get(..u16::from_be_bytes(*len).into())
     });
+    message.enterprise = value.first_chunk::<4>().map(|n| u32::from_be_bytes(*n));
     match data {
         Some(data) => {
             let text = WireText::new(data);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::splitter::{Begin, Found, Head, Rules, Splitter};
 use super::tcp_gap;
-use crate::decode::bgp::infer::Inference;
+use crate::decode::bgp::infer::{INFERENCE_WEIGHT, Inference};
 use crate::decode::bgp::{self, Encoding, HEADER, MAX_EXTENDED, MAX_MESSAGE, Offer};
 use crate::decode::{Emit, Stamp};
 use crate::event::bgp::{BgpEvent, BgpMessage, Direction};
@@ -12,13 +12,13 @@ use crate::event::frame::Frame;
 use crate::event::{Event, EventKind, Timestamp};
 
 /// A BGP connection between `a` and `b`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BgpConnection {
     /// From a, from b.
     halves: [Half; 2],
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Half {
     direction: Direction,
     splitter: Splitter,
@@ -133,6 +133,12 @@ impl BgpConnection {
         sender.splitter = splitter;
     }
 
+    /// Octets that a copy takes, roughly.
+    pub fn weight(&self) -> usize {
+        let inferring = |half: &&Half| half.inference.is_some();
+        2 * MAX_MESSAGE + self.halves.iter().filter(inferring).count() * INFERENCE_WEIGHT
+    }
+
     /// Octets of one direction are missing.
     pub fn lost(&mut self, from_a: bool, octets: Option<u64>, stamp: &Stamp, emit: Emit<'_>) {
         let [a, b] = &mut self.halves;
@@ -184,6 +190,7 @@ fn negotiate(one: &mut Half, two: &mut Half) {
     two.encoding = Encoding::negotiated(two.offer.as_ref(), one.offer.as_ref());
 }
 
+#[derive(Clone)]
 struct BgpRules {
     max: usize,
 }

@@ -16,7 +16,7 @@ use crate::event::{Event, EventKind, Timestamp, WireText};
 const CHAIN: usize = 2;
 
 /// One connection of a router to a BMP station.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BmpStream {
     router: Option<SocketAddr>,
     connection: u32,
@@ -30,6 +30,11 @@ pub struct BmpStream {
 }
 
 impl BmpStream {
+    /// Octets that a copy takes, roughly.
+    pub fn weight(&self) -> usize {
+        self.decoder.weight()
+    }
+
     /// `connection` counts the connections of this router from 1.
     pub fn new(router: Option<SocketAddr>, connection: u32) -> BmpStream {
         BmpStream {
@@ -202,6 +207,7 @@ fn consistent(kind: u8, bytes: &[u8]) -> bool {
         .all(|octet| *octet == 0xff)
 }
 
+#[derive(Clone)]
 struct BmpRules;
 
 impl Rules for BmpRules {

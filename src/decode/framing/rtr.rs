@@ -17,7 +17,7 @@ const CHAIN: usize = 2;
 const BATCH: usize = 3072;
 
 /// One connection of a router to a cache.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RtrStream {
     cache: SocketAddr,
     router: Option<SocketAddr>,
@@ -180,6 +180,7 @@ fn consistent(kind: u8, pdu: &[u8]) -> bool {
     }
 }
 
+#[derive(Clone)]
 struct RtrRules {
     from_cache: bool,
 }

@@ -37,7 +37,7 @@ pub(super) trait Rules {
 
 /// The state of one stream. `pending` holds less than one message, or, while the begin is being looked for, what could be one:
 /// bounded by the longest message that `Rules::head` admits plus one segment.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Splitter {
     pending: Vec<u8>,
     /// The next octet begins a message (as far as we know).

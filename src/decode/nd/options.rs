@@ -2,9 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use crate::event::Prefix;
 use crate::event::frame::Mac;
 use crate::event::lan::{Nd, NdMessage, PrefixInformation, RouterAdvertisement};
+use crate::event::{Prefix, WireText};
 
 const SOURCE_LINK_ADDRESS: u8 = 1;
 const TARGET_LINK_ADDRESS: u8 = 2;
@@ -14,6 +14,12 @@ const MTU: u8 = 5;
 const ROUTE_INFORMATION: u8 = 24;
 /// RFC 8106 §5.1.
 const RDNSS: u8 = 25;
+/// RFC 8106 §5.2.
+const DNSSL: u8 = 31;
+/// RFC 8910 §2.3.
+const CAPTIVE_PORTAL: u8 = 37;
+/// Octets of a label at most (RFC 1035 §3.1).
+const MAX_LABEL: u8 = 63;
 /// RFC 8781 §4.
 const PREF64: u8 = 38;
 /// Octets of an option's unit of length.
@@ -99,6 +105,12 @@ fn router_option(code: u8, value: &[u8], ra: &mut RouterAdvertisement) -> Option
                 ra.rdnss.push((lifetime, servers.collect()));
             }
         }
+        DNSSL => names(value.get(6..)?, &mut ra.search),
+        // Padded with zeros to the unit.
+        CAPTIVE_PORTAL => {
+            let end = value.iter().position(|c| *c == 0).unwrap_or(value.len());
+            ra.captive = Some(WireText::new(value.get(..end)?));
+        }
         PREF64 => {
             let (scaled, rest) = value.split_first_chunk::<2>()?;
             let scaled = u16::from_be_bytes(*scaled);
@@ -122,6 +134,31 @@ fn router_option(code: u8, value: &[u8], ra: &mut RouterAdvertisement) -> Option
         _ => {}
     }
     Some(())
+}
+
+/// Names in the wire format of DNS without compression, padded with zeros; what does not parse ends the list.
+fn names(mut rest: &[u8], out: &mut Vec<WireText>) {
+    let mut name: Vec<u8> = Vec::new();
+    while let Some((&len, after)) = rest.split_first() {
+        if len == 0 {
+            if !name.is_empty() && out.len() < MAX_ITEMS {
+                out.push(WireText::new(&std::mem::take(&mut name)));
+            }
+            rest = after;
+            continue;
+        }
+        let Some((label, after)) = after.split_at_checked(len.into()) else {
+            return;
+        };
+        if len > MAX_LABEL {
+            return;
+        }
+        if !name.is_empty() {
+            name.push(b'.');
+        }
+        name.extend_from_slice(label);
+        rest = after;
+    }
 }
 
 fn mac(value: &[u8]) -> Option<Mac> {

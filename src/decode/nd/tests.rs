@@ -154,3 +154,26 @@ fn no_mutation_panics() {
         let _ = decode(&bytes, &context());
     }
 }
+
+#[test]
+fn search_lists_and_captive_portals_are_read_and_broken_ones_end_the_list() {
+    let mut wire = advertisement();
+    wire.extend([31, 4, 0, 0, 0, 0, 1, 0]);
+    wire.extend(b"\x02ab\x07example\0\x03lan\0");
+    wire.extend([0; 7]);
+    wire.extend([37, 2]);
+    wire.extend(b"https://a.b\0\0\0");
+    let NdMessage::RouterAdvertisement(ra) = read(&wire).message else {
+        panic!("not an advertisement")
+    };
+    let names: Vec<String> = ra.search.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["ab.example", "lan"]);
+    assert_eq!(ra.captive.unwrap().to_string(), "https://a.b");
+    let mut wire = advertisement();
+    wire.extend([31, 2, 0, 0, 0, 0, 1, 0]);
+    wire.extend([64; 8]);
+    let NdMessage::RouterAdvertisement(ra) = read(&wire).message else {
+        panic!("not an advertisement")
+    };
+    assert_eq!(ra.search.len(), 0);
+}

@@ -36,7 +36,7 @@ pub enum Output<'a> {
 pub type Out<'a> = &'a mut dyn FnMut(Output<'_>);
 
 /// A connection. Directions are indexed by their sender, 0 or 1.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Connection {
     pub halves: [Half; 2],
     /// Whose FIN ends the connection: both for BGP, the router's for BMP.

@@ -46,7 +46,7 @@ pub(super) struct Flip {
 }
 
 /// The contest for one address on one link.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Contest {
     pub verdict: Verdict,
     pub due: Option<Timestamp>,

@@ -30,7 +30,7 @@ struct Watched {
 }
 
 /// Answered probes by address.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Probes {
     watched: BTreeMap<(Scope, IpAddr), Watched>,
     deadlines: BTreeSet<(Timestamp, (Scope, IpAddr))>,

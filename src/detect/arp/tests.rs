@@ -25,6 +25,7 @@ struct Rig {
     claims: Claims,
     board: Board,
     frame: u64,
+    last: Option<Event>,
 }
 
 impl Rig {
@@ -50,6 +51,7 @@ impl Rig {
             changes: &self.changes,
         };
         self.claims.observe(&seen, &self.net, &mut self.board);
+        self.last = Some(event);
     }
 
     fn until(&mut self, to: Timestamp) {
@@ -400,4 +402,113 @@ fn a_flood_of_contests_stays_bounded() {
     }
     assert!(rig.claims.contests.len() <= MAX_CONTESTS);
     assert!(rig.net.hosts.len() <= crate::state::hosts::bounds::MAX_HOSTS);
+}
+
+/// A client that asks for its gateway, and the gateway's answers.
+mod gateway {
+    use super::*;
+    use crate::detect::arp::unanswered::Unanswered;
+
+    struct Watch {
+        rig: Rig,
+        detector: Unanswered,
+    }
+
+    impl Watch {
+        fn new(gateways: &[IpAddr]) -> Watch {
+            let settings = Settings {
+                gateways: gateways.to_vec(),
+                ..Settings::default()
+            };
+            Watch {
+                rig: Rig::default(),
+                detector: Unanswered::new(&settings),
+            }
+        }
+
+        fn arp(&mut self, ms: i64, op: u16, from: (Mac, Ipv4Addr), to: (Mac, Ipv4Addr)) {
+            self.rig.arp(ms, op, from, to);
+            let event = self.rig.last.take().unwrap();
+            let seen = Observation {
+                event: &event,
+                changes: &self.rig.changes,
+            };
+            self.detector
+                .observe(&seen, &self.rig.net, &mut self.rig.board);
+        }
+
+        fn ask(&mut self, ms: i64) {
+            self.arp(ms, 1, (CLIENT, CLIENT_ADDR), (Mac::BROADCAST, ADDR));
+        }
+
+        fn answer(&mut self, ms: i64) {
+            self.arp(ms, 2, (A, ADDR), (CLIENT, CLIENT_ADDR));
+        }
+
+        /// Another host's traffic: the capture goes on.
+        fn others(&mut self, ms: i64) {
+            let other = Ipv4Addr::new(192, 0, 2, 99);
+            self.arp(ms, 1, (B, other), (Mac::BROADCAST, CLIENT_ADDR));
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_answered_and_is_asked_in_vain_is_unreachable_until_it_answers() {
+        let mut watch = Watch::new(&[ADDR.into()]);
+        watch.ask(0);
+        watch.answer(1);
+        for ms in [60_000, 61_000, 62_000] {
+            watch.ask(ms);
+        }
+        watch.others(64_000);
+        assert_eq!(watch.rig.found(), []);
+        watch.others(65_500);
+        assert_eq!(
+            watch.rig.found(),
+            [(Kind::NeighborUnreachable, Severity::Warning, 1)]
+        );
+        watch.ask(70_000);
+        watch.answer(70_001);
+        let (_, finding) = watch.rig.board.iter().next().unwrap();
+        assert_eq!(finding.first, Timestamp(60_000_000_000));
+        assert!(finding.ended.is_some() && !finding.broken.subject);
+        assert!(
+            finding.explain.contains("Gateway 192.0.2.10"),
+            "{}",
+            finding.explain
+        );
+    }
+
+    #[test]
+    fn silence_proves_nothing_where_answers_were_never_seen_or_the_capture_ends_or_lost_packets() {
+        // A mirror of one direction.
+        let mut watch = Watch::new(&[ADDR.into()]);
+        for second in 0..10 {
+            watch.ask(second * 1000);
+        }
+        assert_eq!(watch.rig.found(), []);
+        // The capture ends; the same with a host that is nobody's gateway.
+        for gateways in [vec![IpAddr::from(ADDR)], vec![]] {
+            let mut watch = Watch::new(&gateways);
+            watch.ask(0);
+            watch.answer(1);
+            for ms in [60_000, 61_000, 62_000] {
+                watch.ask(ms);
+            }
+            if gateways.is_empty() {
+                watch.others(90_000);
+            }
+            assert_eq!(watch.rig.found(), []);
+        }
+        // A fail-over: the new master announces itself 3.6 s later.
+        let mut watch = Watch::new(&[ADDR.into()]);
+        watch.ask(0);
+        watch.answer(1);
+        for ms in [60_000, 61_000, 62_000, 63_000] {
+            watch.ask(ms);
+        }
+        watch.arp(63_600, 1, (B, ADDR), (Mac::BROADCAST, ADDR));
+        watch.others(70_000);
+        assert_eq!(watch.rig.found(), [(Kind::AddressMoved, Severity::Info, 1)]);
+    }
 }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Host, Role, established};
+use crate::detect::route::writers;
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::netlink::{Hop, is_routing_daemon, protocol_name};
 use crate::event::{Event, Locator, Prefix, Timestamp};
@@ -44,6 +45,8 @@ struct Question {
     since: Timestamp,
     locator: Locator,
     what: What,
+    /// Whose route the kernel lost, and through which interface it led.
+    owner: Option<(u8, u32)>,
 }
 
 #[derive(Copy, Clone, Eq, PartialEq)]
@@ -66,13 +69,13 @@ struct SessionLoss {
 }
 
 /// One of the two findings, and the prefixes it is about.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Open {
     key: Option<FindingKey>,
     prefixes: BTreeSet<Prefix>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Fib {
     questions: BTreeMap<Timestamp, VecDeque<Question>>,
     open_questions: usize,
@@ -137,6 +140,10 @@ impl Fib {
                 since: delta.at,
                 locator: delta.locator,
                 what: What::Lost { again: false },
+                owner: Some((
+                    old.protocol,
+                    old.hops.iter().find_map(|hop| hop.ifindex).unwrap_or(0),
+                )),
             };
             self.ask(delta.at + GRACE, question);
         }
@@ -150,6 +157,7 @@ impl Fib {
                 since: event.at,
                 locator: event.locator,
                 what: What::Withdrawn(id),
+                owner: None,
             };
             self.ask(event.at + STALE, question);
         }
@@ -163,6 +171,7 @@ impl Fib {
                 since: event.at,
                 locator: event.locator,
                 what: What::Best,
+                owner: None,
             };
             self.ask(event.at + GRACE, question);
         }
@@ -291,7 +300,7 @@ impl Fib {
                 let installs = self.best_found >= OTHERS
                     && self.best_found * 100 >= self.best_asked.saturating_mul(OTHERS_PERCENT);
                 if installs && resolves(attrs.next_hop, net) {
-                    self.missing_since(question, Severity::Warning, attrs.next_hop, board);
+                    self.missing_since(question, Severity::Warning, attrs.next_hop, net, board);
                 }
             }
             What::Lost { again } => {
@@ -317,9 +326,9 @@ impl Fib {
                     return;
                 }
                 if again {
-                    self.missing_since(question, Severity::Warning, nexthop, board);
+                    self.missing_since(question, Severity::Warning, nexthop, net, board);
                 } else {
-                    self.missing_since(question, Severity::Info, nexthop, board);
+                    self.missing_since(question, Severity::Info, nexthop, net, board);
                     let what = What::Lost { again: true };
                     self.ask(question.since + CONFIRM, Question { what, ..question });
                 }
@@ -332,6 +341,7 @@ impl Fib {
         question: Question,
         severity: Severity,
         nexthop: Option<IpAddr>,
+        net: &NetState,
         board: &mut Board,
     ) {
         let new = self.missing.prefixes.insert(question.prefix);
@@ -346,6 +356,9 @@ impl Fib {
         };
         board.update(key, |finding| {
             about(finding, question.prefix, nexthop);
+            if let Some((protocol, ifindex)) = question.owner {
+                writers::name_batch(finding, net, 0, protocol, &[net.links.name(ifindex)]);
+            }
             finding.evidence.add(question.locator);
             if new && count > 1 {
                 finding.count += 1;
@@ -397,12 +410,13 @@ impl Fib {
         }
         let new = self.stale.prefixes.insert(prefix);
         let count = self.stale.prefixes.len();
-        let protocol = protocol_name(route.protocol);
+        let (protocol, route) = (protocol_name(route.protocol), route.clone());
         let Some(key) = self.stale.key(Kind::RouteFibStale, prefix, since, board) else {
             return;
         };
         board.update(key, |finding| {
             about(finding, prefix, Some(peer));
+            writers::name(finding, net, 0, &route, TABLE_MAIN);
             finding.evidence.add(locator);
             finding.last = finding.last.max(since);
             if new && count > 1 {

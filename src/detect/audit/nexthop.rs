@@ -41,7 +41,7 @@ struct Lost {
     interfaces: Vec<Box<str>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Nexthops {
     /// Hashes of next hops that were looked at.
     known: HashSet<u32, foldhash::fast::RandomState>,

@@ -53,7 +53,7 @@ struct Sign {
 
 /// The prefixes that one of the two findings is about now. What comes up at once is one finding: a filter or a script that was wrong about
 /// thousands of addresses is one fault.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Group {
     of: BTreeMap<Prefix, FindingKey>,
     /// How many of a finding's prefixes are still as it says.
@@ -137,6 +137,7 @@ impl Group {
 }
 
 /// The detector's books.
+#[derive(Clone)]
 pub(super) struct Origins {
     own: Vec<Prefix>,
     questions: BTreeMap<(Timestamp, Prefix, Question), Sign>,

@@ -513,3 +513,22 @@ fn moved_drained_and_foreign_addresses_are_information() {
     lab.until(60_000);
     assert!(lab.all().is_empty(), "{:?}", lab.all());
 }
+
+#[test]
+fn a_missing_route_of_a_node_names_who_should_have_kept_it() {
+    let mut lab = Lab::new(&[]);
+    let node = crate::event::netlink::IFF_UP | crate::event::netlink::IFF_RUNNING;
+    let bridge = crate::state::routes::testing::link_event(12, "kube-ipvs0", node);
+    lab.at(500, EventKind::Link(Box::new(bridge)));
+    let (prefix, hop) = ("198.51.100.0/24", "192.0.2.1@9");
+    lab.announces(1000, true, prefix, PEER, &[]);
+    lab.kernel(1100, Action::New, prefix, BGP, hop, 500);
+    lab.kernel(20_000, Action::Del, prefix, BGP, hop, 7777);
+    lab.until(26_000);
+    let missing = lab.only(Kind::RouteFibMissing);
+    assert!(
+        missing.explanations[0].starts_with("FRR on a Kubernetes node"),
+        "{:?}",
+        missing.explanations
+    );
+}

@@ -267,9 +267,13 @@ pub(super) const ROWS: &[Row] = &[
         Kind::PrefixOriginConflict,
         ROUTES,
         [
-            "Another AS begins to originate a prefix that the old origin still originates; on a collector with 6 peers, 3 of them must say so.",
-            "RFC 1930 §7; BGPalerter's default of witnesses; survey D10.",
-            "Several origins from the start are anycast; a new origin for which the old one made room is a move. Foreign prefixes are weather.",
+            "Another AS begins to originate a prefix that the old origin still originates; on a collector with 6 peers, 3 of them must say so. Two \
+             hosts beside their routers may overlap for 5 s while a host route moves. One host route that two hosts announce for more than 30 s, also \
+             in one AS: a warning if it moved before, or is in --own-prefix and its hosts share no other address; else information.",
+            "RFC 1930 §7; BGPalerter's default of witnesses; survey D10, C39.",
+            "Several origins from the start are anycast; a new origin for which the old one made room is a move; a drained site that comes back on \
+             a session that was up before the watching began is information. Load balancers share an address: from the start, rolled out within \
+             300 s, shared before, drained with GRACEFUL_SHUTDOWN. Foreign prefixes are weather.",
         ],
         PREFIX,
     ),

@@ -20,9 +20,11 @@ pub(super) const ROWS: &[Row] = &[
         &[Packets],
         [
             "A server that is not among the declared ones answers; without a declaration, two servers give one client contradicting gateways, \
-             name servers, routes or networks within 600 s. Evidence (renewals of older leases, 30 s of patience) says which one is the rogue.",
-            "RFC 2131 §3.1; who came first proves nothing.",
-            "Servers of one HA pair agree. When evidence does not decide, both are named.",
+             name servers, routes or networks within 600 s. Evidence (renewals of older leases, 30 s of patience) says which one is the rogue. Also two \
+             servers that answer one question of a booting machine with different boot files.",
+            "RFC 2131 §3.1; who came first proves nothing. Boot files: survey D24, RFC 4578.",
+            "Servers of one HA pair agree. When evidence does not decide, both are named. A ProxyDHCP beside a server with a file of its own is a \
+             note; what one server says may change from ROM to boot loader.",
         ],
         WIRE,
     ),
@@ -134,9 +136,10 @@ pub(super) const ROWS: &[Row] = &[
         Kind::DhcpRequestStorm,
         &[Packets],
         [
-            "16 requests of one client within 60 s, or 21 that ask for options only, without success.",
-            "RFC 2131 §4.1 allows 5, udhcpc makes 9 (survey D4, D30).",
-            "Refusals, declines, churn and silent servers have their own names and take precedence.",
+            "16 requests of one client within 60 s, or 21 that ask for options only, without success. 16 lease queries of one asker within 60 s are a \
+             note, 1000 a storm.",
+            "RFC 2131 §4.1 allows 5, udhcpc makes 9 (survey D4, D30). Lease queries: RFC 4388, RFC 5007, survey D32.",
+            "Relays ask for leases after a restart. Refusals, declines, churn and silent servers have their own names and take precedence.",
         ],
         WIRE,
     ),
@@ -165,9 +168,11 @@ pub(super) const ROWS: &[Row] = &[
         Kind::DhcpIdentityConflict,
         &[Packets],
         [
-            "The hardware behind one client identifier or DUID changes there and back: 2 changes within 3600 s.",
-            "RFC 4361; cloned images share /etc/machine-id.",
-            "One change is a replaced card, a bond's fail-over or a migration.",
+            "The hardware behind one client identifier or DUID changes there and back: 2 changes within 3600 s. Notes: leases under one host name and 3 \
+             link-layer addresses, or 3 changes between two, within a day; a client's fifth way of asking (option 55, vendor class) within a day.",
+            "RFC 4361; cloned images share /etc/machine-id. Survey D17, D33, X2.",
+            "Names that machines have by default, phones, and several ports of one host at one boot are no sign; boot ROM, loader, installer and system \
+             are four faces. One change is a replaced card, a bond's fail-over or a migration.",
         ],
         WIRE,
     ),
@@ -176,8 +181,9 @@ pub(super) const ROWS: &[Row] = &[
         &[Packets],
         [
             "A sender's 3 packets with grave flaws, or two different grave flaws, are a fault; a single one is a note. Lesser flaws count from \
-             5 within 60 s.",
-            "RFC 2131 §4.1, RFC 3396; survey D27.",
+             5 within 60 s. What everybody reads alike and is wrong, T1 behind T2 or the end of the lease, FORCERENEW or RECONFIGURE without \
+             authentication, stays a note.",
+            "RFC 2131 §4.1, §4.4.5, RFC 3396, RFC 3203, RFC 8415 §16.11; survey D18, D27, D31, V7, V8.",
             "Missing END options, trailing octets, repeated option 54 (dnsmasq) and offloaded checksums are lesser flaws.",
         ],
         WIRE,

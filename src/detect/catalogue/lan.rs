@@ -191,18 +191,19 @@ pub(super) const ROWS: &[Row] = &[
     ),
     detected(
         Kind::NeighborUnreachable,
-        &[Netlink],
+        &[Packets, Netlink],
         [
-            "The kernel's entry of a route's gateway or of a BGP peer becomes FAILED.",
-            "RFC 4861 §7.3, Linux NUD states.",
+            "The kernel's entry of a route's gateway or of a BGP peer becomes FAILED. Without netlink: 3 questions for a gateway that DHCP or router \
+             advertisements hand out, or for a BGP peer, stay unanswered for 5 s, by whom this capture saw answered before.",
+            "RFC 4861 §7.3, Linux NUD states; survey A7.",
             "Other hosts may be switched off. FAILED entries with a pid are an operator's flush. Within 10 s of the link's return, failing is \
-             part of its recovery.",
+             part of its recovery. Where answers were never seen (a mirror of one direction), or the capture ends or lost packets, silence proves nothing.",
         ],
         NEIGHBOR,
     ),
     detected(
         Kind::NeighborFlap,
-        &[Netlink],
+        &[Packets, Netlink],
         [
             "3 failures of a gateway or BGP peer within 300 s.",
             "Linux NUD states; one probe cycle takes 3 s.",
@@ -238,8 +239,8 @@ pub(super) const ROWS: &[Row] = &[
         [
             "Frames whose sender contradicts the link-layer address they carry, beside a sender for whom both agree; senders that take turns \
              3 times; 2 withdrawals within 60 s by advertisements built unlike the router's others; or flawed ones (hop limit not 255, source \
-             not link-local, evasive headers).",
-            "RFC 4861 §6.1.2, RFC 6980, RFC 7113.",
+             not link-local, evasive headers); 2 redirects, or a neighbor advertisement without router flag, in a router's name from a foreign sender.",
+            "RFC 4861 §6.1.2, §7.2.5, §8.1, RFC 6980, RFC 7113.",
             "One change of sender is a fail-over, a change and its return a fail-back: both stay quiet.",
         ],
         RA,
@@ -248,8 +249,9 @@ pub(super) const ROWS: &[Row] = &[
         Kind::RaRouterWithdrawn,
         &[Packets],
         [
-            "An advertisement with router lifetime 0 follows one with a lifetime. It is a warning when no other default router is left.",
-            "RFC 4861 §6.2.5.",
+            "An advertisement with router lifetime 0 follows one with a lifetime, or a neighbor advertisement without the router flag one with it. \
+             It is a warning when no other default router is left.",
+            "RFC 4861 §6.2.5, §7.2.5.",
             "Routers that never were default routers advertise 0 all the time; another default router makes it information.",
         ],
         RA,
@@ -281,9 +283,12 @@ pub(super) const ROWS: &[Row] = &[
         Kind::RaInconsistent,
         &[Packets],
         [
-            "Two default routers of one link, each heard 2 times, differ in hop limit, M or O flag, reachable time, retransmission timer or MTU.",
-            "RFC 4861 §6.2.7.",
-            "Values of 0 mean unspecified; prefixes and routes may differ. Information only.",
+            "Two default routers of one link, each heard 2 times, differ in hop limit, M or O flag, reachable time, retransmission timer or MTU; or \
+             one router contradicts what it said before about these, name servers, search list, captive portal or NAT64 prefix. 4 such changes within \
+             3600 s, or a new route to a prefix of at most 3 bits, are a fault.",
+            "RFC 4861 §6.2.7, RFC 8106; survey R4, R8, R9, R11, V9.",
+            "Values of 0 mean unspecified; prefixes and routes may differ; what an advertisement leaves out says nothing (RFC 4861 §6.2.3). One \
+             change is an administrator's: information.",
         ],
         RA,
     ),

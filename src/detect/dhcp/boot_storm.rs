@@ -18,13 +18,14 @@ const SERVED_TENTHS: usize = 8;
 /// No further client for this long: over.
 const QUIET: Duration = Duration::from_secs(60);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Storm {
     key: Option<FindingKey>,
     last: Timestamp,
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct BootStorm {
     surges: Surges,
     storms: Watched<ScopeId, Storm>,

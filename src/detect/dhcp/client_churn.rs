@@ -25,6 +25,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 const QUIET: Duration = Duration::from_secs(330);
 
 /// The detector.
+#[derive(Clone)]
 pub struct ClientChurn {
     clients: Watched<(ScopeId, ClientId), Hits>,
     quiet: Quiet,

@@ -25,13 +25,14 @@ const QUIET: Duration = Duration::from_secs(120);
 /// Declined addresses named of one client.
 const MAX_NAMED: usize = 8;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Loop {
     hits: Hits,
     addresses: BTreeSet<IpAddr>,
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct DeclineLoop {
     clients: Watched<(ScopeId, ClientId), Loop>,
     quiet: Quiet,

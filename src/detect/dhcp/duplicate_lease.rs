@@ -19,6 +19,7 @@ const LEFT_PERCENT: u128 = 5;
 const QUIET: Duration = Duration::from_secs(3600);
 
 /// The detector.
+#[derive(Clone)]
 pub struct DuplicateLease {
     addresses: Watched<(ScopeId, Prefix), Hits>,
     quiet: Quiet,

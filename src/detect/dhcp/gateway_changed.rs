@@ -21,7 +21,7 @@ const ENOUGH: u64 = 2;
 const WINDOW: Duration = Duration::from_secs(3600);
 
 /// The last ACK of a client, where it was the first one we saw of a lease from before we watched: which gateway it replaced is unknown.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Last {
     before: Option<(Timestamp, Locator)>,
 }
@@ -30,6 +30,7 @@ struct Last {
 type Told = (FindingKey, Timestamp, ClientId);
 
 /// The detector.
+#[derive(Clone)]
 pub struct GatewayChanged {
     /// Gateways that may be handed out; any when empty.
     declared: Vec<IpAddr>,

@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_secs(300);
 /// Characters of the sample.
 const SAMPLE: usize = 80;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Told {
     key: Option<FindingKey>,
     first: Option<ClientId>,
@@ -33,6 +33,7 @@ struct Told {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct HostileText {
     scopes: Watched<ScopeId, Told>,
     quiet: Quiet,

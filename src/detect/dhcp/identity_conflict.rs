@@ -25,7 +25,7 @@ const MAX_MACS: usize = 4;
 /// Identities in use, for the table of those; an identity costs a hundred octets.
 const STALE: Duration = Duration::from_secs(7200);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Identity {
     macs: SmallVec<[Mac; 1]>,
     last: Option<Mac>,
@@ -33,6 +33,7 @@ struct Identity {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct IdentityConflict {
     identities: Watched<(ScopeId, ClientId), Identity>,
     quiet: Quiet,

@@ -24,7 +24,7 @@ const TRIES: usize = 2;
 const FOLLOWED: Duration = Duration::from_secs(600);
 
 /// A client's unanswered renewals.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Trying {
     at: Vec<(Timestamp, Locator)>,
     tries: usize,
@@ -33,6 +33,7 @@ struct Trying {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct LeaseExpired {
     trying: Watched<(ScopeId, ClientId), Trying>,
     /// The finding of a server's expired leases.

@@ -11,6 +11,7 @@ use super::watch::{Quiet, Watched};
 use super::{DHCP, client_subject, interface, touch_all};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::dhcp4::Dhcp4Flaw;
+use crate::event::dhcp6::Dhcp6Flaw;
 use crate::event::frame::Mac;
 use crate::event::loss::Protocol;
 use crate::event::{Classes, Event, EventKind, SourceId, Timestamp};
@@ -27,7 +28,7 @@ const QUIET: Duration = Duration::from_secs(120);
 /// Payloads that were no DHCP at all have no sender; behind a sender's broken packets they are taken for its own.
 const NEARBY: Duration = Duration::from_secs(5);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Sender {
     grave: BTreeSet<String>,
     lesser: BTreeSet<String>,
@@ -38,6 +39,7 @@ struct Sender {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct Malformed {
     senders: Watched<(Option<Mac>, SourceId), Sender>,
     /// The finding that was told last on each source.
@@ -79,19 +81,29 @@ impl Detector for Malformed {
                 }
             }
             EventKind::Dhcp4(m) if !m.flaws.is_empty() => {
-                let names = |grave: bool| {
+                let names = |weight: Weight| {
                     m.flaws
                         .iter()
                         .filter(|flaw| !(m.op == 2 && is_echo(**flaw)))
-                        .filter(|flaw| is_grave(**flaw, m.op == 2) == grave)
+                        .filter(|flaw| weigh(**flaw, m.op == 2) == weight)
                         .map(words)
                         .collect::<Vec<_>>()
                 };
-                self.broken(event, names(true), names(false), net, board);
+                let flaws = [Weight::Grave, Weight::Lesser, Weight::Note].map(names);
+                self.broken(event, flaws, net, board);
             }
             EventKind::Dhcp6(m) if !m.flaws.is_empty() => {
-                let names = m.flaws.iter().map(words).collect();
-                self.broken(event, names, Vec::new(), net, board);
+                let (notes, grave): (Vec<Dhcp6Flaw>, Vec<Dhcp6Flaw>) = m
+                    .flaws
+                    .iter()
+                    .partition(|flaw| **flaw == Dhcp6Flaw::NotAuthenticated);
+                let names = |flaws: &[Dhcp6Flaw]| flaws.iter().map(words).collect();
+                self.broken(
+                    event,
+                    [names(&grave), Vec::new(), names(&notes)],
+                    net,
+                    board,
+                );
             }
             _ => {}
         }
@@ -110,8 +122,7 @@ impl Malformed {
     fn broken(
         &mut self,
         event: &Event,
-        grave: Vec<String>,
-        lesser: Vec<String>,
+        [grave, lesser, notes]: [Vec<String>; 3],
         net: &NetState,
         board: &mut Board,
     ) {
@@ -122,7 +133,7 @@ impl Malformed {
         else {
             return;
         };
-        if grave.is_empty() && lesser.is_empty() {
+        if grave.is_empty() && lesser.is_empty() && notes.is_empty() {
             return;
         }
         let m = &heard.message;
@@ -135,9 +146,11 @@ impl Malformed {
         }
         sender.last = event.at;
         let is_grave = !grave.is_empty();
+        let at_once = is_grave || !notes.is_empty();
         sender.grave.extend(grave);
         sender.lesser.extend(lesser);
-        if !is_grave && sender.key.is_none() {
+        sender.lesser.extend(notes);
+        if !at_once && sender.key.is_none() {
             sender.recent.retain(|at| event.at.since(*at) <= WINDOW);
             sender.recent.push(event.at);
             if sender.recent.len() < LESSER {
@@ -190,17 +203,28 @@ impl Malformed {
     }
 }
 
-/// Whether receivers read the packet differently because of it, or it only shows carelessness.
-fn is_grave(flaw: Dhcp4Flaw, from_server: bool) -> bool {
+/// What a flaw weighs.
+#[derive(Copy, Clone, Eq, PartialEq)]
+enum Weight {
+    /// Receivers read the packet differently because of it.
+    Grave,
+    /// It only shows carelessness: counts when there is much of it.
+    Lesser,
+    /// Everybody reads it alike, and what it says is wrong: worth a note at once, and never an alarm.
+    Note,
+}
+
+fn weigh(flaw: Dhcp4Flaw, from_server: bool) -> Weight {
     match flaw {
+        _ if flaw.is_readable() => Weight::Note,
         Dhcp4Flaw::NoEnd
         | Dhcp4Flaw::AfterEnd
         | Dhcp4Flaw::Checksum
         | Dhcp4Flaw::Fragmented
-        | Dhcp4Flaw::UdpLength => false,
+        | Dhcp4Flaw::UdpLength => Weight::Lesser,
         // dnsmasq --dhcp-option=54 sends it twice.
-        Dhcp4Flaw::DuplicateOption => !from_server,
-        _ => true,
+        Dhcp4Flaw::DuplicateOption if from_server => Weight::Lesser,
+        _ => Weight::Grave,
     }
 }
 

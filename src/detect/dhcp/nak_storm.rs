@@ -22,6 +22,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 const QUIET: Duration = Duration::from_secs(128);
 
 /// The detector.
+#[derive(Clone)]
 pub struct NakStorm {
     clients: Watched<(ScopeId, ClientId), Hits>,
     quiet: Quiet,

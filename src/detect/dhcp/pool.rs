@@ -26,6 +26,7 @@ const SERVED_BEFORE: usize = 3;
 const QUIET: Duration = Duration::from_secs(130);
 
 /// The detector.
+#[derive(Clone)]
 pub struct Pool {
     surges: Surges,
     told: Watched<ScopeId, Option<FindingKey>>,

@@ -33,7 +33,7 @@ const QUIET: Duration = Duration::from_secs(120);
 const MAX_CLIENTS: usize = 256;
 
 /// A giaddr and the link-layer address that uses it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Relay {
     asked: BTreeMap<ClientId, (Timestamp, Locator)>,
     offered: BTreeSet<ClientId>,
@@ -49,6 +49,7 @@ struct Relay {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct RelaySpoofed {
     /// Relays that are meant to be there.
     declared: Vec<IpAddr>,

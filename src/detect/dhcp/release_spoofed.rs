@@ -20,7 +20,7 @@ const AFTER: Duration = Duration::from_secs(3600);
 const QUIET: Duration = Duration::from_secs(120);
 
 /// A RELEASE that was believed so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Believed {
     at: Timestamp,
     locator: Option<Locator>,
@@ -28,6 +28,7 @@ struct Believed {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct ReleaseSpoofed {
     believed: Watched<(ScopeId, ClientId), Believed>,
     senders: Watched<(ScopeId, Option<crate::event::frame::Mac>), Hits>,

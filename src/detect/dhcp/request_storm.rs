@@ -25,6 +25,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(128);
 
 /// The detector.
+#[derive(Clone)]
 pub struct RequestStorm {
     clients: Watched<(ScopeId, ClientId, bool), Hits>,
     quiet: Quiet,

@@ -48,6 +48,7 @@ const RETURNS: u64 = 2;
 const MAX_ANSWERS: usize = 64;
 
 /// The detector.
+#[derive(Clone)]
 pub struct RogueServer {
     declared: BTreeSet<IpAddr>,
     /// Servers of earlier runs.

@@ -29,6 +29,7 @@ const RTPROT_BGP: u8 = 186;
 const QUIET: Duration = Duration::from_secs(3600);
 
 /// The detector.
+#[derive(Clone)]
 pub struct RouteInjection {
     servers: Watched<(ScopeId, ServerId), Option<FindingKey>>,
     quiet: Quiet,

@@ -41,7 +41,7 @@ const SAME_OUTAGE: Duration = Duration::from_secs(600);
 const LATELY: Duration = Duration::from_secs(86_400);
 
 /// A client that waits for an answer.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Waiting {
     since: Timestamp,
     last: Timestamp,
@@ -59,6 +59,7 @@ fn outage_key(scope: ScopeId, m: &Message, server: &ServerId) -> (Option<ScopeId
     (m.is_direct().then_some(scope), server.clone())
 }
 
+#[derive(Clone)]
 struct Outage {
     key: FindingKey,
     open: bool,
@@ -66,6 +67,7 @@ struct Outage {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct ServerUnresponsive {
     waiting: Watched<(ScopeId, ClientId), Waiting>,
     /// Servers that answered a unicast renewal: the way to them is open.

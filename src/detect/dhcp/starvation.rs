@@ -37,7 +37,7 @@ enum Hand {
     Forged,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Known {
     key: Option<FindingKey>,
     /// Whose it is, as far as it is told.
@@ -45,6 +45,7 @@ struct Known {
 }
 
 /// The detector.
+#[derive(Clone)]
 pub struct Starvation {
     surges: Surges,
     known: Watched<ScopeId, Known>,

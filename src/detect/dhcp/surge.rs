@@ -29,6 +29,7 @@ const MAX_NEWCOMERS: usize = 512;
 const NEAR_END: usize = 64;
 
 /// A client that spoke for the first time.
+#[derive(Clone)]
 pub struct Newcomer {
     pub at: Timestamp,
     pub locator: Locator,
@@ -49,7 +50,7 @@ pub struct Newcomer {
 }
 
 /// Newcomers of one scope, oldest first.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Surge {
     pub newcomers: VecDeque<Newcomer>,
     granted: usize,
@@ -62,6 +63,7 @@ pub struct Surge {
 }
 
 /// Newcomers of all scopes.
+#[derive(Clone)]
 pub struct Surges {
     pub scopes: Watched<ScopeId, Surge>,
 }

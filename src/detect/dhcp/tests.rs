@@ -1,5 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
+mod habits;
+
 use super::*;
 use crate::detect::{Board, Finding, Kind, Severity};
 use crate::event::Timestamp;

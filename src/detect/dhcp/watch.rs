@@ -13,6 +13,7 @@ pub const MAX_WATCHED: usize = 1024;
 const MAX_PENDING: usize = 64;
 
 /// A bounded table of what is watched, by subject.
+#[derive(Clone)]
 pub struct Watched<K, V> {
     entries: BTreeMap<K, (Timestamp, V)>,
     purged: Timestamp,
@@ -71,7 +72,7 @@ impl<K: Ord + Clone, V: Default> Watched<K, V> {
 }
 
 /// Occurrences of one thing at one subject.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Hits {
     pending: Vec<(Timestamp, Locator)>,
     /// The finding, once there were enough.
@@ -143,7 +144,7 @@ impl Hit {
 }
 
 /// Ends findings that are quiet for long enough.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Quiet {
     ends: BTreeSet<(Timestamp, FindingKey)>,
     of: BTreeMap<FindingKey, Timestamp>,

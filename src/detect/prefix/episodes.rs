@@ -53,6 +53,7 @@ pub(super) struct Report<'a> {
     pub first: Timestamp,
 }
 
+#[derive(Clone)]
 struct Episode {
     key: FindingKey,
     lead: Prefix,
@@ -82,6 +83,7 @@ struct Episode {
 }
 
 /// Episodes of one kind.
+#[derive(Clone)]
 pub(super) struct Book {
     kind: Kind,
     weather: Weather,
@@ -101,6 +103,7 @@ const REBUILD: u32 = 64;
 const FILTER: usize = 1024;
 
 /// A Bloom filter with one bit for each prefix.
+#[derive(Clone)]
 struct Filter {
     bits: Box<[u64; FILTER]>,
     hasher: foldhash::fast::RandomState,

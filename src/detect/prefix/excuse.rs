@@ -19,7 +19,7 @@ const AFTER_RETURN: Duration = Duration::from_secs(30);
 const MAX_EXCUSED: usize = 262_144;
 
 /// Excused prefixes, and until when. Never iterated.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Excuses {
     until: HashMap<Prefix, Timestamp, foldhash::fast::RandomState>,
     /// Nothing is excused beyond this.

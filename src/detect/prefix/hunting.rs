@@ -15,7 +15,7 @@ const PATHS: u8 = 3;
 const MAX_HUNTS: usize = 512;
 
 /// `prefix.path-hunting`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Hunts {
     known: BTreeMap<Prefix, FindingKey>,
 }

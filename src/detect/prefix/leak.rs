@@ -27,6 +27,7 @@ mod role {
     pub const PEER: u8 = 4;
 }
 
+#[derive(Clone)]
 struct Leak {
     key: FindingKey,
     prefixes: BTreeSet<Prefix>,
@@ -34,7 +35,7 @@ struct Leak {
 }
 
 /// `prefix.leak`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Leaks {
     found: BTreeMap<RibId, Leak>,
 }

@@ -1,7 +1,6 @@
 //! Host routes that move: an ElasticIP withdrawn by one speaker and announced by another. Once is a move, again and again is ping-pong.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
@@ -10,6 +9,7 @@ use crate::state::rib::attributes::What;
 use crate::state::rib::{RouteChange, RouteDelta};
 
 use super::Scene;
+use super::speaker::Speaker;
 use super::weather::Weather;
 
 /// C39: withdrawal and announcement of one move lie within this; beyond it an outage lies between them.
@@ -25,9 +25,7 @@ const MAX_WATCHED: usize = 8192;
 #[derive(Copy, Clone)]
 struct Sight {
     at: Timestamp,
-    by: IpAddr,
-    /// BGP identifier and AS of the speaker; 0 where unknown.
-    speaker: (u32, u32),
+    by: Speaker,
     /// The originating AS, and whether the speaker itself is it.
     origin: u32,
     direct: bool,
@@ -35,17 +33,6 @@ struct Sight {
 }
 
 impl Sight {
-    /// One speaker has an address on each of its sessions; its identifier tells, and without it the AS.
-    fn same_speaker(&self, other: &Sight) -> bool {
-        let ((a, a_as), (b, b_as)) = (self.speaker, other.speaker);
-        self.by == other.by
-            || (if a != 0 && b != 0 {
-                a == b
-            } else {
-                a_as != 0 && a_as == b_as
-            })
-    }
-
     /// One origin seen through two transit neighbors: they pass on its flap one after the other, nothing moved.
     fn same_distant_origin(&self, other: &Sight) -> bool {
         let same = self.origin == other.origin || self.origin == 0 || other.origin == 0;
@@ -53,7 +40,7 @@ impl Sight {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Watch {
     withdrawn: Option<Sight>,
     announced: Option<Sight>,
@@ -64,6 +51,7 @@ struct Watch {
 }
 
 /// `prefix.moved`, `prefix.move-flap`.
+#[derive(Clone)]
 pub(super) struct Moves {
     weather: Weather,
     watched: BTreeMap<Prefix, Watch>,
@@ -75,6 +63,13 @@ impl Moves {
             weather,
             watched: BTreeMap::new(),
         }
+    }
+
+    /// Whether an address was seen to change hosts: it belongs to one at a time.
+    pub fn has_moved(&self, prefix: &Prefix) -> bool {
+        self.watched
+            .get(prefix)
+            .is_some_and(|watch| watch.moves > 0)
     }
 
     pub fn route(&mut self, scene: &Scene<'_>, delta: &RouteDelta, board: &mut Board) {
@@ -114,10 +109,10 @@ impl Moves {
                 return;
             }
         }
-        let speaker = session.map_or((0, 0), |session| {
-            let end = &session.ends[scene.rib.sender];
-            (end.router_id, end.asn)
-        });
+        let Some(by) = session.map(|session| Speaker::of(&session.ends[scene.rib.sender & 1]))
+        else {
+            return;
+        };
         let attributes = if withdrawn { delta.old } else { delta.new };
         // A capture that starts in mid-stream shows withdrawals of routes it never saw: their origin is unknown.
         let digest = scene.net.rib.digest(attributes).copied();
@@ -125,8 +120,7 @@ impl Moves {
             origin: digest.map_or(0, |d| d.origin_as),
             direct: digest.is_some_and(|d| d.hops <= 1),
             at: now,
-            by: scene.sender,
-            speaker,
+            by,
             locator: scene.event.locator,
         };
         let watch = self.watched.entry(prefix).or_default();
@@ -143,7 +137,7 @@ impl Moves {
         };
         let gap = old.at.since(new.at).max(new.at.since(old.at));
         // A re-announcement by the speaker that withdrew is its own affair; a receiver's echo is none.
-        if old.same_speaker(&new)
+        if old.by.is(&new.by)
             || old.same_distant_origin(&new)
             || gap > WITHIN
             || watch
@@ -200,7 +194,7 @@ fn moved(prefix: Prefix, event: &Event, old: Sight, new: Sight, exact: bool) -> 
         new.locator
     });
     finding.support(event);
-    for by in [old.by, new.by] {
+    for by in [old.by.addr, new.by.addr] {
         finding.also(Subject::Peer(by, None));
         finding.touch(Touch::Peer(by));
     }
@@ -221,7 +215,7 @@ fn moved(prefix: Prefix, event: &Event, old: Sight, new: Sight, exact: bool) -> 
     };
     finding.explain = format!(
         "{prefix} moved: {} announced it {how} {} had withdrawn it",
-        new.by, old.by
+        new.by.addr, old.by.addr
     );
     finding
 }

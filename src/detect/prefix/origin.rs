@@ -6,19 +6,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hashbrown::HashTable;
 
 use crate::detect::{
     Board, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
 };
-use crate::event::Prefix;
+use crate::event::{Event, Locator, Prefix, Timestamp};
+use crate::state::NetState;
 use crate::state::rib::attributes::{AttrId, What};
 use crate::state::rib::{RouteChange, RouteDelta};
 use crate::state::vrps::Rov;
 
 use super::Scene;
+use super::moved::Moves;
+use super::twice;
 use super::weather::Weather;
+use crate::detect::link::kernel::placed;
 use crate::detect::rpki::state_of;
 
 /// Prefixes whose origin is remembered: one and a half full tables of both families; 32 octets each.
@@ -33,6 +38,12 @@ const MAX_SUSPECTS: usize = 4096;
 /// Shortest covering prefixes that are looked for: shorter ones are allocations, not routes.
 const SHORTEST_V4: u8 = 8;
 const SHORTEST_V6: u8 = 19;
+/// C39: two hosts may overlap for so long while an ElasticIP moves from one to the other (make before break).
+const MAKE_BEFORE_BREAK: Duration = Duration::from_secs(5);
+/// What overlapped for no longer than this was a slow move.
+const SLOW_MOVE: Duration = Duration::from_secs(30);
+/// A drained site comes back within this: maintenance windows are hours.
+const RETURNS: Duration = Duration::from_secs(4 * 3600);
 /// RFC 7999 and common practice: a blackhole route is meant to be more specific.
 const BLACKHOLE: u32 = 0xffff_029a;
 
@@ -55,7 +66,21 @@ fn is_collector(scene: &Scene<'_>) -> bool {
         .any(|(_, rib)| sessions.insert(rib.session) && sessions.len() > COLLECTOR_PEERS)
 }
 
+/// A conflict as it was first seen.
+#[derive(Copy, Clone)]
+struct Sight {
+    at: Timestamp,
+    locator: Locator,
+    sender: IpAddr,
+    exact: bool,
+    old: u32,
+    new: u32,
+    /// See [`Origins::note_unseen`].
+    returned: bool,
+}
+
 /// `prefix.origin-conflict`, `prefix.more-specific`.
+#[derive(Clone)]
 pub(super) struct Origins {
     index: HashTable<u32>,
     rows: Vec<Known>,
@@ -63,7 +88,9 @@ pub(super) struct Origins {
     findings: BTreeMap<(Prefix, u32), FindingKey>,
     suspects: BTreeMap<(Prefix, u32), BTreeSet<IpAddr>>,
     /// See [`Origins::note_unseen`].
-    unseen: BTreeSet<(crate::state::rib::RibId, Prefix)>,
+    unseen: BTreeMap<(crate::state::rib::RibId, Prefix), Timestamp>,
+    /// Conflicts between hosts that may be moves under way.
+    deferred: BTreeMap<(Timestamp, Prefix, u32), Sight>,
     own: Vec<Prefix>,
     own_as: Vec<u32>,
     weather: Weather,
@@ -77,7 +104,8 @@ impl Origins {
             hasher: foldhash::fast::RandomState::default(),
             findings: BTreeMap::new(),
             suspects: BTreeMap::new(),
-            unseen: BTreeSet::new(),
+            unseen: BTreeMap::new(),
+            deferred: BTreeMap::new(),
             own: settings.own_prefixes.clone(),
             own_as: settings.own_as.clone(),
             weather: Weather::new(settings),
@@ -95,7 +123,21 @@ impl Origins {
             .map(|at| *at as usize)
     }
 
-    pub fn route(&mut self, scene: &Scene<'_>, delta: &RouteDelta, board: &mut Board) {
+    /// Whether a conflict of this prefix was told.
+    pub fn has_told(&self, prefix: &Prefix) -> bool {
+        self.findings
+            .range((*prefix, 0)..=(*prefix, u32::MAX))
+            .next()
+            .is_some()
+    }
+
+    pub fn route(
+        &mut self,
+        scene: &Scene<'_>,
+        delta: &RouteDelta,
+        moves: &Moves,
+        board: &mut Board,
+    ) {
         let news = match delta.change {
             RouteChange::New | RouteChange::Returned => true,
             RouteChange::Reannounced => scene
@@ -157,10 +199,19 @@ impl Origins {
                     self.rows[at].anycast = true;
                     return;
                 }
-                if self.still_announced(scene, prefix, known.origin) {
-                    let returned = delta.change == RouteChange::Changed
-                        && self.unseen.contains(&(scene.id, prefix));
-                    self.conflict(scene, prefix, (known.origin, origin), returned, board);
+                if still_announced(scene.net, prefix, known.origin) {
+                    let unseen = self.unseen.get(&(scene.id, prefix));
+                    let sight = Sight {
+                        at: scene.event.at,
+                        locator: scene.event.locator,
+                        sender: scene.sender,
+                        exact: scene.rib.kind.is_exact(),
+                        old: known.origin,
+                        new: origin,
+                        returned: delta.change == RouteChange::Changed
+                            && unseen.is_some_and(|at| scene.event.at.since(*at) <= RETURNS),
+                    };
+                    self.conflict(scene, prefix, sight, moves, board);
                 } else {
                     self.rows[at].origin = origin;
                 }
@@ -172,13 +223,13 @@ impl Origins {
     /// hijack.
     fn loudness(
         &self,
-        scene: &Scene<'_>,
+        net: &NetState,
         prefix: Prefix,
         old: u32,
         new: u32,
         rov: [Option<Rov>; 2],
     ) -> Severity {
-        let weather = self.weather.severity(scene.net, prefix, old);
+        let weather = self.weather.severity(net, prefix, old);
         let own = self.own.iter().any(|own| own.covers(&prefix));
         let ours = self.own_as.contains(&new);
         match rov {
@@ -190,52 +241,38 @@ impl Origins {
         }
     }
 
-    /// A session that was up before we looked changes a route that the kernel had over it already: what it was before nobody saw, and what
-    /// comes after this change may be the same again.
+    /// A session that was up before we looked changes a route: what it was before nobody saw, and what comes after this change may be the same
+    /// again (an anycast site that was drained and returns). Where the kernel's table is seen, it must have had the route over that session.
     fn note_unseen(&mut self, scene: &Scene<'_>, delta: &RouteDelta) {
-        if scene.rib.complete || scene.net.routes.is_empty() || self.unseen.len() >= MAX_SUSPECTS {
+        if scene.rib.complete || self.unseen.len() >= MAX_SUSPECTS {
             return;
         }
         let Some(prefix) = scene.rib.prefix(delta.slot) else {
             return;
         };
-        let Some((_, route)) = scene.net.routes.best(prefix) else {
-            return;
+        let had = || {
+            let (_, route) = scene.net.routes.best(prefix)?;
+            let on_link = scene.net.addresses.interface_of(scene.sender);
+            let mut hops = route.hops.iter();
+            hops.any(|hop| {
+                hop.gateway == Some(scene.sender) || hop.ifindex.is_some() && hop.ifindex == on_link
+            })
+            .then_some(())
         };
-        let on_link = scene.net.addresses.interface_of(scene.sender);
-        let over_sender = route.hops.iter().any(|hop| {
-            hop.gateway == Some(scene.sender) || hop.ifindex.is_some() && hop.ifindex == on_link
-        });
-        if over_sender {
-            self.unseen.insert((scene.id, prefix));
+        if scene.net.routes.is_empty() || had().is_some() {
+            self.unseen.insert((scene.id, prefix), scene.event.at);
         }
-    }
-
-    /// Whether the old origin is announced on any session now.
-    fn still_announced(&self, scene: &Scene<'_>, prefix: Prefix, origin: u32) -> bool {
-        let nlri = crate::event::bgp::Nlri::unicast(prefix);
-        scene.net.rib.iter().any(|(id, _)| {
-            let attrs = scene
-                .net
-                .rib
-                .lookup(id, &nlri)
-                .map_or(AttrId::NONE, |(_, attrs)| attrs);
-            scene
-                .net
-                .rib
-                .digest(attrs)
-                .is_some_and(|digest| digest.origin_as == origin)
-        })
     }
 
     fn conflict(
         &mut self,
         scene: &Scene<'_>,
         prefix: Prefix,
-        (old, new): (u32, u32),
-        returned: bool,
+        sight: Sight,
+        moves: &Moves,
         board: &mut Board,
     ) {
+        let (old, new) = (sight.old, sight.new);
         // The old origin's own update after a conflict is the same conflict.
         let told = self
             .findings
@@ -251,7 +288,7 @@ impl Origins {
             });
             return;
         }
-        let own = self.own.iter().any(|own| own.covers(&prefix));
+        let own = self.is_own(&prefix);
         if !own && is_link(&prefix) {
             return;
         }
@@ -266,42 +303,88 @@ impl Origins {
             }
             self.suspects.remove(&(prefix, new));
         }
+        // An ElasticIP between hosts with ASes of their own: a move, until it lasts. What RPKI forbids needs no patience.
+        let forbidden = state_of(scene.net, &prefix, new).is_some_and(Rov::is_invalid);
+        if prefix.is_host() && !forbidden && twice::between_hosts(scene.net, prefix) {
+            // One that moved before is judged by its overlap alone.
+            if !moves.has_moved(&prefix) && self.deferred.len() < MAX_SUSPECTS {
+                let at = sight.at + MAKE_BEFORE_BREAK;
+                let waits = self
+                    .deferred
+                    .keys()
+                    .any(|(_, of, by)| (*of, *by) == (prefix, new));
+                if !waits {
+                    self.deferred.insert((at, prefix, new), sight);
+                }
+            }
+            return;
+        }
+        self.tell(scene.net, prefix, sight, board);
+    }
+
+    fn is_own(&self, prefix: &Prefix) -> bool {
+        self.own.iter().any(|own| own.covers(prefix))
+    }
+
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deferred.first_key_value().map(|((at, ..), _)| *at)
+    }
+
+    pub fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        while let Some(entry) = self.deferred.first_entry().filter(|e| e.key().0 <= now) {
+            let (_, prefix, _) = *entry.key();
+            let sight = entry.remove();
+            let both = [sight.old, sight.new];
+            if both
+                .iter()
+                .all(|origin| still_announced(net, prefix, *origin))
+            {
+                self.tell(net, prefix, sight, board);
+            }
+        }
+    }
+
+    fn tell(&mut self, net: &NetState, prefix: Prefix, sight: Sight, board: &mut Board) {
         if self.findings.len() >= MAX_CONFLICTS {
             return;
         }
-        let rov = [new, old].map(|origin| state_of(scene.net, &prefix, origin));
-        let severity = match self.loudness(scene, prefix, old, new, rov) {
+        let (old, new, sender) = (sight.old, sight.new, sight.sender);
+        let own = self.is_own(&prefix);
+        let rov = [new, old].map(|origin| state_of(net, &prefix, origin));
+        let forbidden = rov[0].is_some_and(Rov::is_invalid);
+        let returned = sight.returned && !forbidden;
+        let severity = match self.loudness(net, prefix, old, new, rov) {
             Severity::Warning if returned && !own => Severity::Info,
             loud => loud,
         };
+        let event = placed(sight.at, sight.locator);
         let mut finding = Finding::new(
             Kind::PrefixOriginConflict,
             severity,
             Subject::Prefix(prefix),
-            scene.event,
+            &event,
         );
         finding.also(Subject::Origin(new));
         finding.also(Subject::Origin(old));
-        finding.also(Subject::Peer(scene.sender, None));
+        finding.also(Subject::Peer(sender, None));
         finding.touch(Touch::Prefix(prefix));
         finding.touch(Touch::As(new));
         finding.touch(Touch::As(old));
-        finding.touch(Touch::Peer(scene.sender));
+        finding.touch(Touch::Peer(sender));
         finding.affected.prefix(prefix);
         finding.broken.subject = !returned;
         if returned {
             finding
                 .explanations
-                .push("anycast: the kernel had a route over this session before the first change that was seen".to_owned());
+                .push("anycast: the session was up before the watching began, and what it announced before its first change nobody saw".to_owned());
         }
-        finding.fidelity = if scene.rib.kind.is_exact() {
+        finding.fidelity = if sight.exact {
             Fidelity::Exact
         } else {
             Fidelity::Compressed
         };
         finding.explain = format!(
-            "AS{new} announces {prefix} over {}, while AS{old}, which originated it before, still does{}",
-            scene.sender,
+            "AS{new} announces {prefix} over {sender}, while AS{old}, which originated it before, still does{}",
             judgement(new, old, rov)
         );
         if rov == [Some(Rov::Valid), Some(Rov::Valid)] {
@@ -328,14 +411,34 @@ impl Origins {
         let Some(prefix) = scene.rib.prefix(delta.slot) else {
             return;
         };
-        let Some(key) = self.findings.get(&(prefix, origin)).copied() else {
+        if still_announced(scene.net, prefix, origin) {
             return;
-        };
-        if !self.still_announced(scene, prefix, origin) {
+        }
+        if let Some(key) = self.findings.get(&(prefix, origin)).copied() {
+            board.update(key, |finding| over(finding, scene.event));
+            return;
+        }
+        // The old origin made room after all. Its own withdrawal does not tell an old hijack from a new owner: only a host route moves so.
+        let by_another = self
+            .findings
+            .range((prefix, 0)..=(prefix, u32::MAX))
+            .next()
+            .map(|((_, new), key)| (*new, *key))
+            .filter(|(new, _)| prefix.is_host() && still_announced(scene.net, prefix, *new));
+        if let Some((new, key)) = by_another {
+            if let Some(at) = self.find(&prefix) {
+                self.rows[at].origin = new;
+            }
             board.update(key, |finding| {
-                finding.recovered(scene.event.at);
-                finding.ended = Some(scene.event.at);
-                finding.broken.subject = false;
+                let overlap = scene.event.at.since(finding.first);
+                over(finding, scene.event);
+                if overlap <= SLOW_MOVE {
+                    finding.severity = Severity::Info;
+                    finding.explanations.push(format!(
+                        "a move: the old origin withdrew it {:.0} s later",
+                        overlap.as_secs_f64()
+                    ));
+                }
             });
         }
     }
@@ -418,6 +521,26 @@ impl Origins {
         );
         self.findings.insert((prefix, origin), board.raise(finding));
     }
+}
+
+/// Whether an origin is announced on any session now.
+fn still_announced(net: &NetState, prefix: Prefix, origin: u32) -> bool {
+    let nlri = crate::event::bgp::Nlri::unicast(prefix);
+    net.rib.iter().any(|(id, _)| {
+        let attrs = net
+            .rib
+            .lookup(id, &nlri)
+            .map_or(AttrId::NONE, |(_, attrs)| attrs);
+        net.rib
+            .digest(attrs)
+            .is_some_and(|digest| digest.origin_as == origin)
+    })
+}
+
+fn over(finding: &mut Finding, event: &Event) {
+    finding.recovered(event.at);
+    finding.ended = Some(event.at);
+    finding.broken.subject = false;
 }
 
 /// What RPKI says about two origins, in words; nothing without ROAs.

@@ -38,7 +38,7 @@ const MAX_RIBS: usize = 65_536;
 /// Peers named in one finding.
 const MAX_PEERS: usize = 16;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Storm {
     since: Option<Timestamp>,
     announced: u32,
@@ -52,7 +52,7 @@ struct Storm {
     key: Option<FindingKey>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Table {
     storm: Storm,
     mass: mass::Window,
@@ -64,13 +64,14 @@ struct Table {
     transfer: Option<(Locator, Locator)>,
 }
 
+#[derive(Clone)]
 struct TransferGroup {
     key: FindingKey,
     last: Timestamp,
 }
 
 /// `prefix.mass-withdrawal`, `prefix.duplicate-updates`, `prefix.surge`, `prefix.table-transfer`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Peers {
     /// By RIB: its handle is an index.
     tables: Vec<Table>,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::detect::Severity;
-use crate::event::bgp::{AS_SEQUENCE, BgpEvent, BgpMessage, Direction, Nlri, Update};
+use crate::event::bgp::{AS_SEQUENCE, BgpEvent, BgpMessage, Direction, Nlri, Open, Update};
 use crate::event::frame::Frame;
 use crate::event::source::Unit;
 use crate::event::{InputId, Locator, SourceId};
@@ -73,7 +73,6 @@ impl Lab {
         withdrawn: &[&str],
         communities: &[u32],
     ) {
-        self.number += 1;
         let nlri = |p: &&str| Nlri::unicast(p.parse().unwrap());
         let mut update = Update {
             announced: announced.2.iter().map(nlri).collect(),
@@ -90,6 +89,37 @@ impl Lab {
             .attributes
             .communities
             .extend(communities.iter().copied());
+        self.say(ms, peer, BgpMessage::Update(Box::new(update)));
+    }
+
+    /// The OPENs of a session with peer 192.0.2.`peer`, which has this AS and is known by this BGP identifier.
+    pub(super) fn open(&mut self, ms: i64, peer: u8, asn: u32, router_id: u32) {
+        for (from_peer, asn, router_id) in [(true, asn, router_id), (false, 64496, 1)] {
+            let open = Open {
+                version: 4,
+                asn,
+                hold_time: 0,
+                router_id,
+                four_octet_as: true,
+                ..Open::default()
+            };
+            self.message(ms, peer, from_peer, BgpMessage::Open(Box::new(open)));
+        }
+        for from_peer in [true, false] {
+            self.message(ms, peer, from_peer, BgpMessage::Keepalive);
+        }
+    }
+
+    fn say(&mut self, ms: i64, peer: u8, message: BgpMessage) {
+        self.message(ms, peer, true, message);
+    }
+
+    fn message(&mut self, ms: i64, peer: u8, from_peer: bool, message: BgpMessage) {
+        self.number += 1;
+        let peer: IpAddr = format!("192.0.2.{peer}").parse().unwrap();
+        let us: IpAddr = "192.0.2.254".parse().unwrap();
+        let (from, to) = if from_peer { (peer, us) } else { (us, peer) };
+        let (from_port, to_port) = if from_peer { (179, 4000) } else { (4000, 179) };
         let event = Event {
             at: Timestamp(ms * 1_000_000),
             origin_at: None,
@@ -103,14 +133,14 @@ impl Lab {
             kind: EventKind::Bgp(Box::new(BgpEvent {
                 frame: Frame::default(),
                 session: Direction {
-                    from: format!("192.0.2.{peer}").parse().unwrap(),
-                    to: "192.0.2.254".parse().unwrap(),
-                    from_port: 179,
-                    to_port: 4000,
+                    from,
+                    to,
+                    from_port,
+                    to_port,
                     from_as: 0,
                     to_as: 0,
                 },
-                message: BgpMessage::Update(Box::new(update)),
+                message,
             })),
         };
         self.fire(event.at);
@@ -237,6 +267,71 @@ fn a_second_origin_beside_the_first_is_a_conflict_and_a_replacement_is_not() {
         subjects[..3],
         ["prefix:198.51.100.0/24", "origin:AS64666", "origin:AS64510"]
     );
+}
+
+/// An anycast site is drained and returns: the receiver's session was up before the capture, another feed tells of the other site.
+fn drained_and_returned(lab: &mut Lab) {
+    // The other site, known from its table.
+    lab.open(0, 1, 64501, 101);
+    lab.update(1000, 1, (&[64501, 64510], None, &[P]), &[]);
+    // The drained one was here; its neighbor falls back to the other site, and back again.
+    lab.update(60_000, 2, (&[64502, 64510], None, &[P]), &[]);
+    lab.update(90_000, 2, (&[64502, 64511], None, &[P]), &[]);
+}
+
+#[test]
+fn an_anycast_site_that_returns_is_no_hijack_and_an_origin_out_of_the_blue_is_one() {
+    let mut lab = Lab::new();
+    drained_and_returned(&mut lab);
+    lab.done();
+    let (_, told) = lab
+        .board
+        .of_kind(Kind::PrefixOriginConflict)
+        .next()
+        .unwrap();
+    assert_eq!(told.severity, Severity::Info);
+    assert!(told.explanations[0].starts_with("anycast"));
+    let mut hijack = Lab::new();
+    hijack.open(0, 1, 64501, 101);
+    hijack.update(1000, 1, (&[64501, 64510], None, &[P]), &[]);
+    hijack.update(60_000, 2, (&[64502, 64511], None, &[P]), &[]);
+    hijack.done();
+    let (_, told) = hijack
+        .board
+        .of_kind(Kind::PrefixOriginConflict)
+        .next()
+        .unwrap();
+    assert_eq!(told.severity, Severity::Warning);
+}
+
+#[test]
+fn the_return_of_an_own_prefix_to_a_foreign_as_stays_loud() {
+    let settings = Settings {
+        own_prefixes: vec![P.parse().unwrap()],
+        ..Settings::default()
+    };
+    let mut lab = Lab::of(0, &settings);
+    drained_and_returned(&mut lab);
+    lab.done();
+    let (_, told) = lab
+        .board
+        .of_kind(Kind::PrefixOriginConflict)
+        .next()
+        .unwrap();
+    assert_eq!(told.severity, Severity::Warning);
+}
+
+#[test]
+fn a_move_is_told_where_the_first_announcement_came_before_the_capture() {
+    let mut lab = Lab::new();
+    lab.update(10_000, 1, NONE, &["203.0.113.7/32"]);
+    lab.update(11_000, 2, (&[64502], None, &["203.0.113.7/32"]), &[]);
+    assert_eq!(lab.done(), [(Kind::PrefixMoved, 1)]);
+    // Announced by the new host first.
+    let mut lab = Lab::new();
+    lab.update(10_000, 2, (&[64502], None, &["203.0.113.7/32"]), &[]);
+    lab.update(11_000, 1, NONE, &["203.0.113.7/32"]);
+    assert_eq!(lab.done(), [(Kind::PrefixMoved, 1)]);
 }
 
 fn many(n: u32) -> Vec<String> {

@@ -53,6 +53,7 @@ fn first_hop(net: &NetState, attrs: AttrId) -> Option<(u32, u32)> {
 }
 
 /// Detects stuck routes.
+#[derive(Clone)]
 pub(super) struct Zombies {
     weather: Weather,
     waiting: HashMap<Prefix, Withdrawal, foldhash::fast::RandomState>,

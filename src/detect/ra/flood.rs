@@ -25,7 +25,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const MAX_PREFIXES: usize = 256;
 
 /// The rates of one link.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Flood {
     since: Option<Timestamp>,
     advertisements: VecDeque<Timestamp>,

@@ -43,7 +43,7 @@ struct Voice {
 }
 
 /// The senders in one router's name.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Identity {
     voices: SmallVec<[Voice; 2]>,
     turns: u32,
@@ -244,7 +244,7 @@ fn forger(router: Ipv6Addr, entry: &Router, turns: u32) -> Option<Mac> {
 
 /// Advertisements that receivers must discard and that no honest router sends: routed ones (RFC 4861 §6.1.2), and fragmented ones or such
 /// behind extension headers, which slip past RA guards (RFC 6980, RFC 7113).
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Invalid {
     open: BTreeMap<(Scope, Option<IpAddr>), Open>,
     deadlines: BTreeSet<(Timestamp, (Scope, Option<IpAddr>))>,

@@ -33,7 +33,7 @@ struct Withdrawal {
 }
 
 /// The role of one router.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Role {
     withdrawals: VecDeque<Withdrawal>,
     withdrawn: Option<FindingKey>,
@@ -116,9 +116,12 @@ impl Role {
         finding.broken.default_route = alone;
         let lifetime = entry.current().map_or(0, |sender| sender.ra.lifetime);
         finding.explain = format!(
-            "{router} was not heard for its whole router lifetime of {lifetime} s (advertisements before: {}, the last at {}): hosts drop it \
+            "{router} was not heard for its whole router lifetime of {lifetime} s (advertisements before: {}{}, the last at {}): hosts drop it \
              as default router",
             entry.seen,
+            entry.interval.map_or_else(String::new, |interval| {
+                format!(" as often as every {:.0} s", interval.as_secs_f64())
+            }),
             entry.last.clock()
         );
         keys(&mut finding, net, scope, router, &macs_of(entry));

@@ -28,7 +28,7 @@ const COVERING: u8 = 3;
 const MAX_PAIRS: usize = 64;
 
 /// Routers that are known beforehand.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Expected {
     /// By the operator: a complete list.
     declared: BTreeSet<IpAddr>,
@@ -58,6 +58,7 @@ impl Expected {
 }
 
 /// The newcomers of one link.
+#[derive(Clone)]
 pub(super) struct Strangers {
     since: Timestamp,
     told: BTreeSet<(Ipv6Addr, Ipv6Addr)>,

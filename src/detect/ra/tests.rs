@@ -531,3 +531,115 @@ fn another_interface_of_the_same_capture_shows_that_it_goes_on_and_another_file_
         assert_eq!(rig.found().len(), expected, "input {input}");
     }
 }
+
+fn with_dns(server: &str) -> RouterAdvertisement {
+    RouterAdvertisement {
+        rdnss: vec![(1800, vec![server.parse().unwrap()])],
+        ..ra(1800)
+    }
+}
+
+#[test]
+fn other_name_servers_are_a_note_and_ones_that_alternate_a_fault() {
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, with_dns("2001:db8::53"));
+    rig.advertise(10.0, ROUTER, REAL, with_dns("2001:db8::54"));
+    assert_eq!(rig.found(), [(Kind::RaInconsistent, Severity::Info, 1)]);
+    let told = &rig.only().explain;
+    assert!(
+        told.contains("name servers 2001:db8::54 instead of 2001:db8::53"),
+        "{told}"
+    );
+    for round in 2..6 {
+        let server = if round % 2 == 0 {
+            "2001:db8::53"
+        } else {
+            "2001:db8::54"
+        };
+        rig.advertise(f64::from(round) * 10.0, ROUTER, REAL, with_dns(server));
+    }
+    assert_eq!(rig.found(), [(Kind::RaInconsistent, Severity::Warning, 5)]);
+}
+
+#[test]
+fn a_router_that_splits_what_it_says_or_repeats_itself_changes_nothing() {
+    let mut rig = Rig::default();
+    for round in 0..10 {
+        let at = f64::from(round) * 10.0;
+        rig.advertise(at, ROUTER, REAL, with_dns("2001:db8::53"));
+        rig.advertise(at + 1.0, ROUTER, REAL, ra(1800));
+    }
+    assert_eq!(rig.found(), []);
+}
+
+#[test]
+fn a_known_router_that_takes_everybodys_traffic_by_a_wide_route_is_told_at_once() {
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(1800));
+    let mut wide = ra(1800);
+    wide.routes = vec![("8000::/1".parse().unwrap(), 1, 600)];
+    rig.advertise(10.0, ROUTER, REAL, wide);
+    assert_eq!(rig.found(), [(Kind::RaInconsistent, Severity::Warning, 1)]);
+    // A route into the site is everyday.
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(1800));
+    let mut site = ra(1800);
+    site.routes = vec![("2001:db8:77::/48".parse().unwrap(), 0, 600)];
+    rig.advertise(10.0, ROUTER, REAL, site);
+    assert_eq!(rig.found(), []);
+}
+
+fn advertisement(router: bool) -> NdMessage {
+    NdMessage::NeighborAdvertisement {
+        target: ROUTER.parse().unwrap(),
+        router,
+        solicited: true,
+        overriding: true,
+    }
+}
+
+#[test]
+fn a_router_flag_that_goes_withdraws_the_router_until_it_advertises_again() {
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(1800));
+    rig.nd(5.0, ROUTER, (REAL, Some(REAL)), advertisement(true));
+    rig.nd(9.0, ROUTER, (REAL, Some(REAL)), advertisement(false));
+    assert_eq!(
+        rig.found(),
+        [(Kind::RaRouterWithdrawn, Severity::Warning, 1)]
+    );
+    assert!(rig.only().broken.default_route);
+    rig.advertise(12.0, ROUTER, REAL, ra(1800));
+    assert!(rig.only().ended.is_some() && !rig.only().broken.default_route);
+    // A host that never set the flag, and a router that always did.
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(1800));
+    for at in [1.0, 2.0, 3.0] {
+        rig.nd(at, ROUTER, (REAL, Some(REAL)), advertisement(false));
+    }
+    assert_eq!(rig.found(), []);
+    // Sent by somebody else.
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(1800));
+    rig.nd(5.0, ROUTER, (REAL, Some(REAL)), advertisement(true));
+    rig.nd(9.0, ROUTER, (FORGER, Some(FORGER)), advertisement(false));
+    assert_eq!(rig.found(), [(Kind::RaSpoofed, Severity::Warning, 1)]);
+}
+
+#[test]
+fn redirects_from_a_foreign_sender_are_forged_and_the_routers_own_are_not() {
+    let redirect = || NdMessage::Redirect {
+        target: "fe80::66".parse().unwrap(),
+        destination: "2001:db8:9::1".parse().unwrap(),
+    };
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(1800));
+    rig.nd(1.0, ROUTER, (REAL, None), redirect());
+    rig.nd(1.5, OTHER, (OTHER_MAC, None), redirect());
+    assert_eq!(rig.found(), []);
+    rig.nd(2.0, ROUTER, (FORGER, None), redirect());
+    assert_eq!(rig.found(), [(Kind::RaSpoofed, Severity::Info, 1)]);
+    rig.nd(3.0, ROUTER, (FORGER, None), redirect());
+    assert_eq!(rig.found(), [(Kind::RaSpoofed, Severity::Warning, 2)]);
+    assert!(rig.only().subjects.contains(&Subject::Mac(FORGER)));
+}

@@ -33,7 +33,7 @@ const MAX_SINGLE: usize = 256;
 /// Gateways and withdrawals watched.
 const MAX_WATCHED: usize = 1_024;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct ChurnDetector {
     batches: BTreeMap<(u8, u32), Batch>,
     prefixes: Prefixes,
@@ -49,6 +49,7 @@ struct Watch {
     first: IpAddr,
 }
 
+#[derive(Clone)]
 struct Withdrawal {
     key: FindingKey,
     gateway: Option<IpAddr>,

@@ -31,13 +31,13 @@ const REWRITE: Duration = Duration::from_secs(1);
 /// Changes remembered before they make a flap.
 const REMEMBERED: usize = 8;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct DefaultDetector {
     /// IPv4 and IPv6.
     families: [Watch; 2],
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Watch {
     key: Option<FindingKey>,
     /// The last occurrence counted in `key`.

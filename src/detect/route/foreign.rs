@@ -25,7 +25,7 @@ const MAX_WRITERS: usize = 4;
 /// Prefixes named.
 const MAX_SUBJECTS: usize = 16;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct ForeignDetector {
     /// Processes that installed routes of each protocol.
     writers: BTreeMap<u8, BTreeSet<u32>>,
@@ -33,6 +33,7 @@ pub(super) struct ForeignDetector {
     last_link: Option<Timestamp>,
 }
 
+#[derive(Clone)]
 struct Sweep {
     deletions: Vec<RouteDelta>,
     key: Option<FindingKey>,
@@ -119,6 +120,12 @@ impl ForeignDetector {
             }
             None => return,
         };
+        // Of several installers the latest number stands for all: they are one daemon's, before and after a restart.
+        let installer = self
+            .writers
+            .get(&owner)
+            .and_then(|pids| pids.last().copied())
+            .unwrap_or(0);
         let prefixes: BTreeSet<Prefix> = sweep.deletions.iter().map(|d| d.key.prefix).collect();
         board.update(key, |finding| {
             for prefix in &prefixes {
@@ -128,7 +135,10 @@ impl ForeignDetector {
                 }
                 finding.affected.routes.insert(*prefix);
             }
+            super::writers::manager(finding, net, delta.by);
+            super::writers::renewal(finding, net, finding.first);
             for route in delta.old.iter() {
+                super::writers::name(finding, net, installer, route, delta.key.table);
                 route.gateways().for_each(|gateway| finding.touch(Touch::Gateway(gateway)));
                 for name in interfaces(net, route) {
                     finding.touch(Touch::Interface(name));

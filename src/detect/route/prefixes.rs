@@ -42,7 +42,7 @@ const MAX_WATCHED: usize = 65_536;
 
 type Id = (u32, Prefix);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Record {
     touched: Timestamp,
     /// The last deletions that may not be in a finding yet.
@@ -59,7 +59,7 @@ struct Record {
     storm: Option<FindingKey>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Prefixes {
     records: BTreeMap<Id, Record>,
     /// When each flapping route will have been quiet.
@@ -69,6 +69,7 @@ pub(super) struct Prefixes {
 }
 
 /// A deletion that may take other routes along.
+#[derive(Clone)]
 struct Deletion {
     at: Timestamp,
     prefix: Prefix,

@@ -27,7 +27,7 @@ const MAX_WATCHED: usize = 4_096;
 /// `RTPROT_STATIC`.
 const RTPROT_STATIC: u8 = 4;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct ShadowDetector {
     /// Shadowing route → its finding.
     shadows: BTreeMap<RouteKey, FindingKey>,

@@ -26,13 +26,14 @@ const MAX_LOST: usize = crate::detect::finding::MAX_PREFIXES;
 /// Interfaces with losses at once.
 const MAX_WATCHED: usize = 4_096;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct SilentDetector {
     /// Losses that may still be put back, by deadline and interface.
     waiting: BTreeMap<(Timestamp, u32), Waiting>,
     watched: BTreeMap<u32, Watch>,
 }
 
+#[derive(Clone)]
 struct Waiting {
     event: Event,
     cause: Cause,
@@ -42,6 +43,7 @@ struct Waiting {
     owners: BTreeSet<u8>,
 }
 
+#[derive(Clone)]
 struct Watch {
     key: FindingKey,
     last: Timestamp,
@@ -184,6 +186,9 @@ impl SilentDetector {
                 finding.touch(touch.clone());
             }
             finding.touch(Touch::Interface(name.clone()));
+            for owner in &waiting.owners {
+                super::writers::name_batch(finding, net, 0, *owner, std::slice::from_ref(&name));
+            }
             finding.broken.subject = !pod;
             finding.broken.last_path = unreachable && !pod;
             finding.actor = Some("the kernel, without a notification".to_owned());

@@ -479,3 +479,58 @@ fn a_default_route_deleted_by_the_last_message_counts() {
     lab.finish();
     assert!(only(&lab, Kind::RouteDefaultLost).truncated);
 }
+
+/// Process 600 deletes ten of process 500's routes at once.
+fn swept(links: &[(u32, &str)], deleter: &str) -> Lab {
+    let mut lab = Lab::new();
+    for (ifindex, name) in links {
+        lab.at(0, EventKind::Link(Box::new(link_event(*ifindex, name, UP))));
+    }
+    let actor = crate::event::netlink::Actor {
+        pid: 600,
+        name: deleter.into(),
+    };
+    lab.at(0, EventKind::Actor(Box::new(actor)));
+    let routes: Vec<String> = (0..10).map(|n| format!("198.18.{n}.0/24")).collect();
+    for route in &routes {
+        add(&mut lab, 0, route, 12, &["192.0.2.1@3"]);
+    }
+    for route in &routes {
+        let gone = route_event(Action::Del, route, 12, &["192.0.2.1@3"]);
+        change(&mut lab, 9_000, 600, gone);
+    }
+    wait(&mut lab, 12_000);
+    lab
+}
+
+/// X9, and whose routes they were.
+#[test]
+fn a_network_manager_that_sweeps_foreign_routes_is_explained_and_so_is_who_wrote_them() {
+    let lab = swept(&[(3, "eth1"), (9, "cali0123456789a")], "systemd-network");
+    let swept_node = only(&lab, Kind::RouteForeignDelete);
+    let told = swept_node.explanations.join("\n");
+    assert!(told.contains("ManageForeignRoutes=no"), "{told}");
+    assert!(told.contains("Calico's BIRD"), "{told}");
+    // The benign twin: an operator's loop on a plain router is not put down to anybody's habits.
+    let lab = swept(&[(3, "eth1")], "ip");
+    let plain = only(&lab, Kind::RouteForeignDelete);
+    assert!(plain.explanations.is_empty(), "{:?}", plain.explanations);
+}
+
+#[test]
+fn routes_that_vanish_silently_on_a_node_name_their_writer() {
+    let mut lab = host();
+    let addresses = address_event(Action::New, 4, "198.51.100.3", 24);
+    lab.at(0, EventKind::Address(Box::new(addresses)));
+    add(&mut lab, 0, "198.18.1.0/24", 12, &["192.0.2.1@3"]);
+    link(&mut lab, 5_000, 0);
+    wait(&mut lab, 9_000);
+    let lost = only(&lab, Kind::RouteSilentLoss);
+    assert!(
+        lost.explanations
+            .iter()
+            .any(|text| text.contains("Calico's BIRD")),
+        "{:?}",
+        lost.explanations
+    );
+}

@@ -3,9 +3,13 @@
 //!
 //! A name is said only where it follows: BIRD or FRR on a plain router stay BIRD and FRR. Sources: the projects' defaults, beside each rule.
 
+use std::time::Duration;
+
 use crate::detect::Finding;
+use crate::event::Timestamp;
 use crate::event::netlink::RTPROT_KERNEL;
 use crate::state::NetState;
+use crate::state::leases::message::Verb;
 use crate::state::routes::Route;
 
 /// `RTPROT_BOOT`: Felix leaves it on the host routes of its pods (`DeviceRouteProtocol` of Calico's FelixConfiguration).
@@ -38,6 +42,71 @@ const NODE: [&str; 6] = [
     "cilium_",
     "cali",
 ];
+
+/// Programs that remove routes and addresses which they did not make when they start, reload or renew a lease, unless told otherwise: what
+/// systemd-networkd does since version 243 (ManageForeignRoutes=, its issues 25451 and 29716), NetworkManager on devices that it manages,
+/// and dhcpcd on a lease that goes. A process's name has 15 characters at most.
+const MANAGERS: [(&str, &str); 3] = [
+    (
+        "systemd-network",
+        "systemd-networkd removes what it did not make when it starts, reloads or renews a lease: ManageForeignRoutes=no, ManageForeignNextHops=no and \
+         ManageForeignRoutingPolicyRules=no in networkd.conf, KeepConfiguration= for addresses",
+    ),
+    (
+        "NetworkManager",
+        "NetworkManager takes over what it finds on a device that it manages: set the device unmanaged (unmanaged-devices= in its [keyfile] section)",
+    ),
+    (
+        "dhcpcd",
+        "dhcpcd removes what it finds on an interface whose lease changes: denyinterfaces in dhcpcd.conf",
+    ),
+];
+
+/// C25: what a network manager prunes after a renewal goes within this (systemd issue 12050, keepalived issue 1268).
+const AFTER_RENEWAL: Duration = Duration::from_secs(3);
+
+/// Adds that a lease of this host was renewed right before somebody took away what is not his, once.
+pub(in crate::detect) fn renewal(finding: &mut Finding, net: &NetState, at: Timestamp) {
+    let renewed = net
+        .leases
+        .clients
+        .unordered()
+        .filter(|client| client.got == Some(Verb::Ack))
+        .filter_map(|client| {
+            let lease = client.lease?;
+            let ifindex = net.addresses.owner(lease)?;
+            let answered = client.exchanges.iter().filter_map(|e| e.answered).max()?;
+            let right_before = answered <= at && at.since(answered) <= AFTER_RENEWAL;
+            right_before.then_some((answered, lease, ifindex))
+        })
+        .max();
+    let Some((answered, lease, ifindex)) = renewed else {
+        return;
+    };
+    const RENEWED: &str = "the DHCP lease of ";
+    if !finding
+        .explanations
+        .iter()
+        .any(|known| known.starts_with(RENEWED))
+    {
+        finding.explanations.push(format!(
+            "{RENEWED}{lease} on {} was acknowledged {:.1} s before: network managers remove what they did not make when a lease renews",
+            net.links.name(ifindex),
+            at.since(answered).as_secs_f64()
+        ));
+    }
+}
+
+/// Adds why a network manager removes what others made, once.
+pub(in crate::detect) fn manager(finding: &mut Finding, net: &NetState, by: u32) {
+    let process = net.actors.name(by).unwrap_or_default();
+    let known = MANAGERS.iter().find(|(name, _)| *name == process);
+    if let Some((_, text)) = known
+        && !finding.explanations.iter().any(|known| known == text)
+    {
+        finding.explanations.push((*text).to_owned());
+    }
+}
 
 /// A program that writes routes on Kubernetes nodes.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -76,7 +145,13 @@ impl Writer {
 }
 
 /// Adds who writes this route on a Kubernetes node, once, where that can be told.
-pub(super) fn name(finding: &mut Finding, net: &NetState, by: u32, route: &Route, table: u32) {
+pub(in crate::detect) fn name(
+    finding: &mut Finding,
+    net: &NetState,
+    by: u32,
+    route: &Route,
+    table: u32,
+) {
     let devices = route
         .hops
         .iter()
@@ -87,7 +162,7 @@ pub(super) fn name(finding: &mut Finding, net: &NetState, by: u32, route: &Route
 }
 
 /// The same for many routes of one owner, by the interfaces that they leave through.
-pub(super) fn name_batch(
+pub(in crate::detect) fn name_batch(
     finding: &mut Finding,
     net: &NetState,
     by: u32,

@@ -11,6 +11,7 @@ use crate::state::{NetState, Observation};
 /// A validator restarts within a minute or two (it reads its own store first); what it said is good for hours meanwhile.
 const GRACE: Duration = Duration::from_secs(120);
 
+#[derive(Clone)]
 struct Loss {
     key: FindingKey,
     /// When it is judged again.
@@ -18,7 +19,7 @@ struct Loss {
 }
 
 /// The lost caches.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Losses {
     lost: BTreeMap<CacheId, Loss>,
 }

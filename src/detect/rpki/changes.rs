@@ -26,6 +26,7 @@ const MAX_ROUTES: usize = 4096;
 
 type Route = (Prefix, Option<u32>);
 
+#[derive(Clone)]
 struct Told {
     key: FindingKey,
     at: Timestamp,
@@ -36,6 +37,7 @@ struct Told {
 }
 
 /// Findings and what they are about.
+#[derive(Clone)]
 pub(super) struct Book {
     audience: Audience,
     told: Vec<Told>,

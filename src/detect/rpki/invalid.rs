@@ -17,6 +17,7 @@ const MAX_WATCHED: usize = 4096;
 type Route = (Prefix, Option<u32>);
 
 /// Findings and what they are about.
+#[derive(Clone)]
 pub(super) struct Book {
     audience: Audience,
     /// Routes that are invalid now, each in a finding.

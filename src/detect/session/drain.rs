@@ -1,7 +1,7 @@
 //! Drains: routes that their speaker marked with GRACEFUL_SHUTDOWN (RFC 8326) before its session went. What follows was announced.
 //!
-//! Only a change counts: routes that carry the community from their first announcement on are tagged, not drained. Bounded: some slots
-//! for some RIBs.
+//! Only a change counts: routes that carry the community from their first announcement on are tagged, not drained. What a feed's first table
+//! or a dump shows was announced before we looked, so there the mark counts: a drain was under way. Bounded: some slots for some RIBs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const MAX_RIBS: usize = 1024;
 /// Routes remembered of one RIB; a table of which so many are marked is under drain.
 const MAX_SLOTS: usize = 65_536;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Drain {
     /// Marked routes. Never iterated.
     slots: hashbrown::HashSet<Slot, foldhash::fast::RandomState>,
@@ -33,7 +33,7 @@ struct Drain {
 }
 
 /// RIBs whose sender drains itself.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Drains {
     ribs: BTreeMap<RibId, Drain>,
 }
@@ -58,6 +58,11 @@ impl Drains {
         if self.ribs.len() >= MAX_RIBS && !self.ribs.contains_key(&id) {
             return;
         }
+        let begun = net
+            .rib
+            .get(id)
+            .and_then(|rib| rib.transfer())
+            .is_some_and(|transfer| transfer.why.replaces());
         let drain = self.ribs.entry(id).or_default();
         for delta in &seen.changes.rib.routes {
             match delta.change {
@@ -68,6 +73,9 @@ impl Drains {
                 }
                 RouteChange::Changed if is_marked(net, delta.old) => {}
                 RouteChange::Changed => drain.mark(delta.slot, seen.event.at),
+                RouteChange::New if begun && delta.transfer => {
+                    drain.mark(delta.slot, seen.event.at);
+                }
                 _ => {}
             }
         }

@@ -46,7 +46,7 @@ struct Death {
     block: Block,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Watch {
     blocks: [Option<Block>; 2],
     deaths: [Vec<Death>; 2],
@@ -56,7 +56,7 @@ struct Watch {
 }
 
 /// The books of all sessions.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct FullSize {
     watched: BTreeMap<SessionId, Watch>,
 }

@@ -29,14 +29,14 @@ pub struct LinkLoss {
     pub locator: Locator,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Link {
     up: Option<bool>,
     losses: VecDeque<LinkLoss>,
 }
 
 /// What is known of the analysed host.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Perspective {
     /// Own addresses, with their interface; `None` once removed, with the time.
     own: BTreeMap<IpAddr, OwnAddress>,

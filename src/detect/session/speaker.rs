@@ -48,7 +48,7 @@ struct Loss {
 }
 
 /// Detects restarts.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Speakers {
     perspective: Perspective,
     losses: BTreeMap<SessionId, Loss>,

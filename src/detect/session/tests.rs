@@ -214,6 +214,14 @@ pub(super) fn notification(
 }
 
 fn peer_down() -> EventKind {
+    bmp(BmpMessage::PeerDown {
+        reason: 2,
+        fsm_event: Some(0),
+        notification: None,
+    })
+}
+
+fn bmp(message: BmpMessage) -> EventKind {
     EventKind::Bmp(Box::new(BmpEvent {
         router: Some("198.51.100.1:5000".parse().unwrap()),
         connection: 1,
@@ -227,11 +235,7 @@ fn peer_down() -> EventKind {
             legacy_as_path: false,
             stamp: Timestamp(0),
         }),
-        message: BmpMessage::PeerDown {
-            reason: 2,
-            fsm_event: Some(0),
-            notification: None,
-        },
+        message,
     }))
 }
 
@@ -340,6 +344,48 @@ fn routes_that_were_always_marked_are_not_drained() {
     lab.bgp(8100, true, 4000, announce(10, true));
     lab.bgp(8500, true, 4000, notification(6, 4, None, None));
     assert!(!lab.only().planned);
+}
+
+/// The drain began before anybody watched: the feed's first table shows the mark.
+#[test]
+fn a_drain_that_was_under_way_before_the_watching_began_makes_what_follows_planned() {
+    for (marked, planned) in [(true, true), (false, false)] {
+        let mut lab = Lab::new();
+        let open = |asn, router_id| {
+            Box::new(crate::event::bgp::Open {
+                version: 4,
+                asn,
+                hold_time: 9,
+                router_id,
+                ..Default::default()
+            })
+        };
+        lab.event(
+            0,
+            bmp(BmpMessage::PeerUp {
+                local: "192.0.2.1".parse().unwrap(),
+                local_port: 179,
+                remote_port: 4000,
+                sent_open: open(64501, 2),
+                received_open: open(64502, 1),
+            }),
+        );
+        let BgpMessage::Update(update) = announce(10, marked) else {
+            unreachable!()
+        };
+        lab.event(100, bmp(BmpMessage::RouteMonitoring(update)));
+        lab.event(
+            60_000,
+            bmp(BmpMessage::PeerDown {
+                reason: 4,
+                fsm_event: None,
+                notification: None,
+            }),
+        );
+        lab.event(70_000, EventKind::Deadline);
+        let (_, down) = lab.board.of_kind(Kind::SessionDown).next().unwrap();
+        assert_eq!(down.planned, planned, "marked: {marked}");
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ enum Question {
 }
 
 /// `session.open-rejected`, `session.stalled`, `session.near-miss`, `session.empty`, `session.mtu-blackhole`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Trouble {
     perspective: Perspective,
     refusals: BTreeMap<SessionId, (VecDeque<Timestamp>, Option<FindingKey>)>,

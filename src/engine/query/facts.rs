@@ -1,13 +1,19 @@
 //! Rows of the big tables as something to filter: those of the report by its facts, kernel routes and BFD sessions by their own.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::At;
 use crate::detect::prefix::rows;
 use crate::engine::Engine;
+use crate::event::Prefix;
+use crate::event::frame::Mac;
 use crate::event::netlink::protocol_name;
 use crate::filter::{Fact, Facts, Filter, Key};
+use crate::state::leases::Lease;
+use crate::state::leases::message::ServerId;
 use crate::state::leases::rows::ServerRow;
+use crate::state::neighbors::NeighborState;
+use crate::state::routers::Router;
 use crate::state::routes::{Route, RouteKey};
 use crate::state::sessions::bfd::BfdSession;
 
@@ -37,6 +43,21 @@ pub(super) fn matches(engine: &Engine, at: &At, filter: &Filter) -> bool {
             .routes
             .get(key)
             .is_some_and(|route| filter.matches(&KernelRoute { engine, key, route })),
+        At::Lease(scope, prefix) => net
+            .leases
+            .lease(*scope, *prefix)
+            .is_some_and(|lease| filter.matches(&Held { prefix, lease })),
+        At::Router(scope, addr) => net
+            .routers
+            .get(*scope, *addr)
+            .is_some_and(|router| filter.matches(&Advertised { addr, router })),
+        At::Neighbor(index, addr) => net.neighbors.get(*index, *addr).is_some_and(|state| {
+            filter.matches(&Neighbor {
+                addr: *addr,
+                link: net.links.name(*index),
+                state,
+            })
+        }),
         At::Bfd(a, b) => net.sessions.bfd().get(*a, *b).is_some_and(|session| {
             filter.matches(&Bfd {
                 ends: [*a, *b],
@@ -105,5 +126,109 @@ impl Facts for Bfd<'_> {
 
     fn has(&self, key: Key) -> bool {
         matches!(key, Key::Peer | Key::Subject | Key::State)
+    }
+}
+
+struct Held<'a> {
+    prefix: &'a Prefix,
+    lease: &'a Lease,
+}
+
+impl Facts for Held<'_> {
+    fn any(&self, key: Key, test: &mut Test<'_>) -> bool {
+        match key {
+            Key::Prefix => {
+                test(Fact::Prefix(*self.prefix))
+                    || match self.lease.server {
+                        ServerId::V4(server) => test(Fact::Prefix(Prefix::host(server))),
+                        ServerId::V6(_) => false,
+                    }
+            }
+            Key::Subject => {
+                test(Fact::Shown(&format_args!("client:{}", self.lease.client)))
+                    || test(Fact::Shown(&format_args!("server:{}", self.lease.server)))
+                    || test(Fact::Shown(&format_args!("address:{}", self.prefix.addr())))
+            }
+            Key::Mac => {
+                let client = self.lease.client.to_string();
+                client.parse().is_ok_and(|mac: Mac| test(Fact::Mac(mac)))
+            }
+            _ => false,
+        }
+    }
+
+    fn text(&self, test: &mut Test<'_>) -> bool {
+        test(Fact::Prefix(*self.prefix))
+            || test(Fact::Shown(&self.lease.client))
+            || test(Fact::Shown(&self.lease.server))
+    }
+
+    fn has(&self, key: Key) -> bool {
+        matches!(key, Key::Prefix | Key::Subject | Key::Mac)
+    }
+}
+
+struct Advertised<'a> {
+    addr: &'a Ipv6Addr,
+    router: &'a Router,
+}
+
+impl Facts for Advertised<'_> {
+    fn any(&self, key: Key, test: &mut Test<'_>) -> bool {
+        let sender = self.router.current();
+        match key {
+            Key::Subject => test(Fact::Shown(&format_args!("router:{}", self.addr))),
+            Key::Prefix => {
+                test(Fact::Prefix(Prefix::host((*self.addr).into())))
+                    || sender.is_some_and(|sender| {
+                        let mut prefixes = sender.ra.prefixes.iter();
+                        prefixes.any(|told| test(Fact::Prefix(told.prefix)))
+                    })
+            }
+            Key::Mac => sender
+                .and_then(|sender| sender.mac)
+                .is_some_and(|mac| test(Fact::Mac(mac))),
+            _ => false,
+        }
+    }
+
+    fn text(&self, test: &mut Test<'_>) -> bool {
+        test(Fact::Address((*self.addr).into()))
+            || self.any(Key::Prefix, test)
+            || self.any(Key::Mac, test)
+    }
+
+    fn has(&self, key: Key) -> bool {
+        matches!(key, Key::Prefix | Key::Subject | Key::Mac)
+    }
+}
+
+struct Neighbor {
+    addr: IpAddr,
+    link: Box<str>,
+    state: NeighborState,
+}
+
+impl Facts for Neighbor {
+    fn any(&self, key: Key, test: &mut Test<'_>) -> bool {
+        match key {
+            Key::Prefix => test(Fact::Prefix(Prefix::host(self.addr))),
+            Key::Peer => test(Fact::Address(self.addr)),
+            Key::Subject => test(Fact::Shown(&format_args!("neighbor:{}", self.addr))),
+            Key::If => test(Fact::Word(&self.link)),
+            Key::Mac => self.state.mac.is_some_and(|mac| test(Fact::Mac(mac))),
+            Key::State => test(Fact::Word(self.state.word())),
+            _ => false,
+        }
+    }
+
+    fn text(&self, test: &mut Test<'_>) -> bool {
+        [Key::Peer, Key::If, Key::Mac, Key::State]
+            .into_iter()
+            .any(|key| self.any(key, test))
+    }
+
+    fn has(&self, key: Key) -> bool {
+        !matches!(key, Key::Sev | Key::Kind | Key::Asn | Key::Src)
     }
 }

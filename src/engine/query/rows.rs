@@ -1,15 +1,16 @@
 //! The walk over each table: where its rows are, what they are sorted by. One slice at a time; the position survives changes of the table.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::{Key, Order, Query, Table};
 use crate::engine::Engine;
-use crate::event::Timestamp;
+use crate::event::{Prefix, Timestamp};
+use crate::state::hosts::Scope;
 use crate::state::leases::message::{ClientId, ServerId};
 use crate::state::leases::scope::ScopeId;
-use crate::state::rib::RibId;
 use crate::state::rib::table::Slot;
-use crate::state::routes::RouteKey;
+use crate::state::rib::{Rib, RibId};
+use crate::state::routes::{RouteKey, TABLE_LOCAL};
 use crate::state::sessions::{SessionId, State};
 
 /// Where a row is.
@@ -28,6 +29,9 @@ pub enum At {
     Bfd(IpAddr, IpAddr),
     Server(ScopeId, ServerId),
     Client(ScopeId, ClientId),
+    Lease(ScopeId, Prefix),
+    Router(Scope, Ipv6Addr),
+    Neighbor(u32, IpAddr),
 }
 
 /// How far a walk has come.
@@ -55,6 +59,10 @@ pub(super) fn walk(
             for (key, route) in net.routes.behind(position.route).take(most) {
                 position.route = Some(*key);
                 seen += 1;
+                // It mirrors addresses, and is never reported (`state::routes`).
+                if key.table == TABLE_LOCAL {
+                    continue;
+                }
                 let by = match query.order {
                     Order::Latest => latest(route.since),
                     _ => Key::Prefix(key.prefix),
@@ -114,6 +122,46 @@ pub(super) fn walk(
             }
             true
         }
+        Table::Leases => {
+            for (scope, prefix, lease) in net.leases.held() {
+                let by = match query.order {
+                    Order::Worst => Key::Number(lease.until.0),
+                    Order::Latest => latest(lease.renewed),
+                    Order::Peer => Key::Text(lease.client.to_string().into()),
+                    _ => Key::Prefix(prefix),
+                };
+                found(by, At::Lease(scope, prefix));
+            }
+            true
+        }
+        Table::Routers => {
+            for (scope, addr, router) in net.routers.all() {
+                let by = match query.order {
+                    Order::Worst => {
+                        Key::Number(router.expires().map_or(i64::MIN, |expires| expires.0))
+                    }
+                    Order::Latest => latest(router.last),
+                    _ => Key::Address(addr.into()),
+                };
+                found(by, At::Router(scope, addr));
+            }
+            true
+        }
+        Table::Neighbors => {
+            for (index, addr, state) in net.neighbors.iter() {
+                let by = match query.order {
+                    Order::Worst => Key::Number(match () {
+                        () if state.failed() => 0,
+                        () if state.incomplete() => 1,
+                        () => 2,
+                    }),
+                    Order::Peer => Key::Text(net.links.name(index)),
+                    _ => Key::Address(addr),
+                };
+                found(by, At::Neighbor(index, addr));
+            }
+            true
+        }
     }
 }
 
@@ -132,9 +180,13 @@ fn prefixes(
             .sessions
             .get(rib.session)
             .map(|session| session.ends[rib.sender].addr);
+        let copies = copies(engine, id, rib);
         let before = left;
         for (slot, cold) in rib.part(position.record, left) {
             left -= 1;
+            if !copies.is_empty() && is_copy(engine, &copies, rib, slot) {
+                continue;
+            }
             let by = match order {
                 Order::Worst => match cold.hot.checked_sub(1).and_then(|at| store.get(at)) {
                     // Whole numbers order alike: nobody could tell ranks apart that differ by less than a millionth.
@@ -164,6 +216,28 @@ fn prefixes(
         position.record = 0;
     }
     true
+}
+
+/// Other RIBs that show what the same speaker says on the same session, better than this one: packets before BMP, before policy before after.
+fn copies(engine: &Engine, id: RibId, rib: &Rib) -> Vec<RibId> {
+    let net = engine.net();
+    let same = net.rib.of_session(rib.session);
+    same.filter(|(other, better)| {
+        *other != id
+            && better.sender == rib.sender
+            && (!better.kind.is_exact(), *other) < (!rib.kind.is_exact(), id)
+    })
+    .map(|(other, _)| other)
+    .collect()
+}
+
+/// A route of which one of `copies` tells already.
+fn is_copy(engine: &Engine, copies: &[RibId], rib: &Rib, slot: Slot) -> bool {
+    let Some(nlri) = rib.nlri(slot) else {
+        return false;
+    };
+    let rib = &engine.net().rib;
+    copies.iter().any(|copy| rib.lookup(*copy, &nlri).is_some())
 }
 
 /// What is down comes before what is up, whatever the counts.

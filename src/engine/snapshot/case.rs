@@ -44,6 +44,9 @@ pub struct Case {
     pub affected: Affected,
     /// Causes that were considered and do not hold.
     pub rejected: Vec<Rejected>,
+    /// What it keeps following though no rule connects the two, in words.
+    #[serde(default)]
+    pub maybe: Vec<String>,
     pub gaps: Vec<Hole>,
     pub blind: Vec<String>,
     /// Read-only commands.
@@ -59,6 +62,19 @@ pub struct Affected {
     pub routes: u64,
     pub sessions: u64,
     pub clients: u64,
+}
+
+impl Affected {
+    /// The largest of the counts.
+    pub fn most(&self) -> u64 {
+        let Affected {
+            prefixes,
+            routes,
+            sessions,
+            clients,
+        } = *self;
+        prefixes.max(routes).max(sessions).max(clients)
+    }
 }
 
 /// A finding in the chain.
@@ -180,6 +196,11 @@ impl Case {
                     reason: rejected.reason.map(|r| reason_words(r).to_owned()),
                     because: rejected.because.clone(),
                 })
+                .collect(),
+            maybe: incident
+                .cooccurring
+                .iter()
+                .map(|joint| format!("{} {}: {}", joint.kind, joint.subject, joint.because))
                 .collect(),
             gaps: incident
                 .gaps

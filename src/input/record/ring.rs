@@ -101,6 +101,7 @@ struct Segment {
 enum Target {
     File(File),
     Stdout(io::Stdout),
+    Memory(Vec<u8>),
 }
 
 impl Write for Target {
@@ -108,6 +109,7 @@ impl Write for Target {
         match self {
             Target::File(file) => file.write(buf),
             Target::Stdout(stdout) => stdout.write(buf),
+            Target::Memory(octets) => octets.write(buf),
         }
     }
 
@@ -115,6 +117,7 @@ impl Write for Target {
         match self {
             Target::File(file) => file.flush(),
             Target::Stdout(stdout) => stdout.flush(),
+            Target::Memory(_) => Ok(()),
         }
     }
 }
@@ -160,6 +163,27 @@ impl Files {
             files.target = Some(Target::File(open(path)?));
         }
         Ok(files)
+    }
+
+    /// One file in memory: of what is bounded already.
+    pub fn in_memory() -> Files {
+        Files {
+            path: PathBuf::new(),
+            ring: Ring::default(),
+            target: Some(Target::Memory(Vec::new())),
+            written: 0,
+            segments: VecDeque::new(),
+            begun: 0,
+            frozen: 0,
+        }
+    }
+
+    /// What was written into memory.
+    pub fn into_octets(self) -> Vec<u8> {
+        match self.target {
+            Some(Target::Memory(octets)) => octets,
+            _ => Vec::new(),
+        }
     }
 
     /// Whether a record at `at` belongs into a new file, which then is begun with `head`'s octets.

@@ -187,7 +187,18 @@ fn bgp_message(bgp: &BgpEvent) -> Rung {
         BgpMessage::TableEntry(_) => ("TABLE", String::new()),
         BgpMessage::Notification(said) => {
             let text = said.text.as_ref().map(|text| format!(" \"{text}\""));
-            let note = format!("{}/{}{}", said.code, said.subcode, text.unwrap_or_default());
+            let (code, subcode) = said.cause();
+            let hard = if said.inner.is_some() {
+                "hard reset, "
+            } else {
+                ""
+            };
+            let meaning = said.meaning();
+            let space = if meaning.is_empty() { "" } else { " " };
+            let note = format!(
+                "{hard}{code}/{subcode}{space}{meaning}{}",
+                text.unwrap_or_default()
+            );
             ("NOTIFICATION", note)
         }
         BgpMessage::Keepalive => ("KEEPALIVE", String::new()),

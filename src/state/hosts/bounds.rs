@@ -23,6 +23,7 @@ pub const CONFIRMED_AFTER: Duration = Duration::from_secs(60);
 type Key = (Scope, IpAddr);
 
 /// What became of a request for room.
+#[derive(Clone)]
 pub(super) enum Admission {
     Granted,
     /// Granted; this other address is dropped for it.
@@ -31,7 +32,7 @@ pub(super) enum Admission {
 }
 
 /// The tentative addresses.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Tentative {
     pool: Vec<(Key, Mac)>,
     places: BTreeMap<Key, usize>,

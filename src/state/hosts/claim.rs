@@ -29,6 +29,16 @@ pub enum Audience {
     One(IpAddr),
 }
 
+impl Audience {
+    /// The one host that it tells.
+    pub fn one(self) -> Option<IpAddr> {
+        match self {
+            Audience::One(addr) => Some(addr),
+            Audience::Everybody => None,
+        }
+    }
+}
+
 /// A message that makes receivers write an address and a MAC into their caches.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Claim {
@@ -175,7 +185,7 @@ pub(super) struct Asked {
 }
 
 /// Questions that may still be answered: the last one of a plain asker and of a prober for each address.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Questions {
     asked: BTreeMap<(Scope, IpAddr), [Option<Asked>; 2]>,
     order: std::collections::VecDeque<(Timestamp, (Scope, IpAddr))>,

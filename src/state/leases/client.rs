@@ -69,6 +69,12 @@ pub struct Client {
     pub on_link: bool,
     pub vendor_class: Option<WireText>,
     pub host_name: Option<WireText>,
+    /// Option 77: which boot loader.
+    pub user_class: Option<WireText>,
+    /// DHCPv6: the enterprise number in front of the vendor class.
+    pub enterprise: Option<u32>,
+    /// Option 93: the architecture that a boot ROM names.
+    pub architecture: Option<u16>,
     /// Option 55 or the option request option, in wire order.
     pub fingerprint: SmallVec<[u16; 16]>,
     pub circuit_id: Option<WireText>,
@@ -100,7 +106,7 @@ pub struct Client {
 }
 
 /// The clients, by scope.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Clients {
     known: HashMap<(ScopeId, ClientId), Client, RandomState>,
     tentative: VecDeque<(ScopeId, ClientId)>,
@@ -231,6 +237,9 @@ impl Client {
             on_link: false,
             vendor_class: None,
             host_name: None,
+            user_class: None,
+            enterprise: None,
+            architecture: None,
             fingerprint: SmallVec::new(),
             circuit_id: None,
             remote_id: None,
@@ -285,6 +294,7 @@ impl Client {
             EventKind::Dhcp6(m) => {
                 keep(&mut self.vendor_class, &m.vendor_class);
                 keep(&mut self.host_name, &m.fqdn);
+                self.enterprise = m.enterprise.or(self.enterprise);
                 if !m.requested.is_empty() {
                     self.fingerprint = m.requested.iter().copied().take(255).collect();
                 }
@@ -306,6 +316,8 @@ impl Client {
 
     fn who(&mut self, m: &Dhcp4) {
         keep(&mut self.vendor_class, &m.vendor_class);
+        keep(&mut self.user_class, &m.user_class);
+        self.architecture = m.architecture.or(self.architecture);
         keep(&mut self.host_name, &m.fqdn);
         keep(&mut self.host_name, &m.host_name);
         if !m.parameters.is_empty() {

@@ -14,6 +14,8 @@ use crate::event::{Event, EventKind, Prefix};
 
 /// Octets of an identity that are kept: a DUID's maximum (RFC 8415 §11.1), which is longer than any chaddr.
 const MAX_ID: usize = 130;
+/// Addresses and prefixes read from one message: 64 options of one association are far beyond any honest one.
+const MAX_GRANTS: usize = 64;
 
 /// A client: its hardware address (DHCPv4) or its DUID (DHCPv6). Prints as the `client:` subject's value.
 #[derive(Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
@@ -188,6 +190,8 @@ pub struct Message {
     pub grants: SmallVec<[Grant; 1]>,
     /// Address the client asks for, confirms, uses, declines or gives back.
     pub wanted: Option<IpAddr>,
+    /// All of them, delegated prefixes too.
+    pub named_prefixes: SmallVec<[Prefix; 1]>,
     pub config: Config,
     /// Options the client asked for, hashed with the vendor class: who it is.
     pub fingerprint: u64,
@@ -287,6 +291,10 @@ impl Message {
             // InfiniBand sends hlen 0 (RFC 4390): option 61 is all there is.
             client = ClientId::new(m.client_id.as_deref().unwrap_or_default());
         }
+        let wanted = m
+            .requested_ip
+            .and_then(address)
+            .or_else(|| address(m.ciaddr));
         Message {
             v6: false,
             verb,
@@ -302,10 +310,8 @@ impl Message {
             server_addr,
             relay: address(m.giaddr),
             grants,
-            wanted: m
-                .requested_ip
-                .and_then(address)
-                .or_else(|| address(m.ciaddr)),
+            wanted,
+            named_prefixes: wanted.map(Prefix::host).into_iter().collect(),
             config,
             fingerprint: super::fixed_hash(&(&m.parameters, class)),
             named: m.host_name.is_some() || m.fqdn.is_some(),
@@ -317,7 +323,7 @@ impl Message {
                 && m.yiaddr.is_unspecified()
                 && verb != Verb::Nak
                 && (class.starts_with(b"PXEClient") || class.starts_with(b"HTTPClient")),
-            flawed: !m.flaws.is_empty(),
+            flawed: m.flaws.iter().any(|flaw| !flaw.is_readable()),
             options: m.options.len(),
             frame: m.frame,
         }
@@ -373,19 +379,20 @@ impl Message {
                 .prefixes
                 .iter()
                 .map(|p| (p.prefix, life(p.preferred, p.valid, p.t1, p.t2)));
-            // 64 options of one IA are far beyond any honest answer.
-            grants.extend(
-                addresses
-                    .chain(prefixes)
-                    .take(64)
-                    .map(|(prefix, (valid, t1, t2))| Grant {
-                        prefix,
-                        valid,
-                        t1,
-                        t2,
-                    }),
-            );
+            grants.extend(addresses.chain(prefixes).take(MAX_GRANTS).map(
+                |(prefix, (valid, t1, t2))| Grant {
+                    prefix,
+                    valid,
+                    t1,
+                    t2,
+                },
+            ));
         }
+        let addresses = m.addresses.iter().map(|a| Prefix::host(a.addr.into()));
+        let named_prefixes = addresses
+            .chain(m.prefixes.iter().map(|p| p.prefix))
+            .take(MAX_GRANTS)
+            .collect::<SmallVec<[Prefix; 1]>>();
         let relay = m.relays.last().map(|relay| IpAddr::V6(relay.link_address));
         let mut identity = m.client.as_ref().map(|duid| duid.0.to_vec());
         if let Some(identity) = &mut identity {
@@ -411,7 +418,8 @@ impl Message {
             server_addr: m.frame.ip_src.filter(|_| answer),
             relay,
             grants,
-            wanted: m.addresses.first().map(|a| IpAddr::V6(a.addr)),
+            wanted: named_prefixes.first().map(Prefix::addr),
+            named_prefixes,
             config,
             fingerprint: super::fixed_hash(&(&m.requested, class)),
             named: m.fqdn.is_some(),

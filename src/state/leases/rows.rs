@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::Leases;
 use super::client::{Client, Counts};
+use super::identity::{self, Identifier};
 use super::server::Server;
+use super::{Leases, message};
 use crate::event::frame::Mac;
-use crate::event::{Timestamp, WireText};
+use crate::event::{Prefix, Timestamp, WireText};
 use crate::state::oui;
 
 /// One server of one scope.
@@ -35,10 +36,23 @@ pub struct ServerRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct LeaseRow {
     pub address: IpAddr,
+    /// The whole delegated prefix, where it is one.
+    pub prefix: Option<Prefix>,
     pub server: String,
     pub from: Timestamp,
     /// `None` is forever.
     pub until: Option<Timestamp>,
+}
+
+/// What a server gave or offered it last, besides the address.
+#[derive(Clone, Debug, Serialize)]
+pub struct GivenRow {
+    pub server: String,
+    pub mask: Option<IpAddr>,
+    pub routers: Vec<IpAddr>,
+    pub dns: Vec<IpAddr>,
+    /// Options 121, 249 and 33: prefix and gateway.
+    pub routes: Vec<(Prefix, IpAddr)>,
 }
 
 /// Messages with one transaction id.
@@ -67,14 +81,25 @@ pub struct ClientRow {
     pub oui: Option<String>,
     /// Option 61, or DUID and IAID, where it differs from the id.
     pub identity: Option<String>,
+    /// The same taken apart.
+    pub identifier: Option<Identifier>,
+    /// What runs on it, and by what that was told.
+    pub class: Option<&'static str>,
+    pub class_by: Option<&'static str>,
     /// Option 60, or DHCPv6's option 16.
     pub vendor_class: Option<WireText>,
+    /// DHCPv6: whose vendor class it is, by name where it is a known one.
+    pub enterprise: Option<String>,
+    /// Option 77.
+    pub user_class: Option<WireText>,
+    /// Option 93.
+    pub architecture: Option<u16>,
     pub hostname: Option<WireText>,
     /// Option 55 (or the option request option) in wire order, with commas.
     pub fingerprint: String,
     /// Option 82's circuit id, or the relay's interface id: the port.
-    pub circuit_id: Option<WireText>,
-    pub remote_id: Option<WireText>,
+    pub circuit_id: Option<String>,
+    pub remote_id: Option<String>,
     /// Relays on the way, the one next to it first.
     pub relays: Vec<IpAddr>,
     /// What it asked last, for which address, and what it got.
@@ -92,17 +117,29 @@ pub struct ClientRow {
     pub releases: u64,
     pub informs: u64,
     pub lease: Option<LeaseRow>,
+    pub given: Option<GivenRow>,
     /// Its last exchanges, oldest first.
     pub exchanges: Vec<ExchangeRow>,
 }
 
-/// A DUID that holds a link-layer address tells it (RFC 8415 §11.2, §11.4): type 1 after the time, type 3 at once; hardware type 1 is Ethernet.
-fn mac_of_duid(octets: &[u8]) -> Option<Mac> {
-    let address = match octets {
-        [0, 1, 0, 1, _, _, _, _, address @ ..] | [0, 3, 0, 1, address @ ..] => address,
-        _ => return None,
-    };
-    <[u8; 6]>::try_from(address).ok().map(Mac)
+/// A port's name as its switch or relay wrote it; most write numbers, which only hexadecimal shows as they are.
+fn port(id: &WireText) -> String {
+    let octets = id.octets();
+    if octets.iter().all(|c| c.is_ascii_graphic() || *c == b' ') {
+        return id.to_string();
+    }
+    let hex: Vec<String> = octets.iter().map(|c| format!("{c:02x}")).collect();
+    format!("0x{}", hex.concat())
+}
+
+fn given(server: &message::ServerId, config: &message::Config) -> GivenRow {
+    GivenRow {
+        server: server.to_string(),
+        mask: config.mask,
+        routers: config.routers.to_vec(),
+        dns: config.dns.to_vec(),
+        routes: config.routes.to_vec(),
+    }
 }
 
 impl Leases {
@@ -134,17 +171,29 @@ impl Leases {
         } = client.counts;
         let codes: Vec<String> = client.fingerprint.iter().map(u16::to_string).collect();
         let lease = client.lease.and_then(|address| {
-            let lease = self.held_at(client.scope, address)?;
+            let (prefix, lease) = self.held_at(client.scope, address)?;
             Some(LeaseRow {
                 address,
+                prefix: Some(prefix).filter(|prefix| *prefix != Prefix::host(address)),
                 server: lease.server.to_string(),
                 from: lease.granted,
                 until: (lease.until < Timestamp::MAX).then_some(lease.until),
             })
         });
-        let mac = client
-            .mac
-            .or_else(|| mac_of_duid(client.id.octets()).filter(|_| client.v6));
+        let identity = client.identity.as_ref();
+        let identifier = if client.v6 {
+            Some(Identifier::of_duid(
+                client.id.octets(),
+                identity.map(message::ClientId::octets),
+            ))
+        } else {
+            identity.map(|identity| Identifier::of_option(identity.octets()))
+        };
+        // A DUID that holds a link-layer address tells it, be it from behind a relay.
+        let inside = identifier.as_ref().and_then(|id| id.mac);
+        let mac = client.mac.or(inside.filter(|_| client.v6));
+        let (class, class_by) = identity::class(client).unzip();
+        let latest = client.configs.iter().max_by_key(|(.., seen)| *seen);
         let (asked, wanted) = client.asked.unzip();
         let exchanges = client.exchanges.iter().map(|exchange| {
             let (server, offered) = exchange.offered.clone().unzip();
@@ -163,12 +212,20 @@ impl Leases {
             protocol: if client.v6 { "dhcpv6" } else { "dhcpv4" },
             mac,
             oui: mac.map(|mac| oui::vendor(mac).map_or_else(|| oui::block(mac), str::to_owned)),
-            identity: client.identity.as_ref().map(ToString::to_string),
+            identity: identity.map(ToString::to_string),
+            identifier,
+            class,
+            class_by,
             vendor_class: client.vendor_class.clone(),
+            enterprise: client.enterprise.map(|number| {
+                identity::maker(number).map_or_else(|| number.to_string(), str::to_owned)
+            }),
+            user_class: client.user_class.clone(),
+            architecture: client.architecture,
             hostname: client.host_name.clone(),
             fingerprint: codes.join(","),
-            circuit_id: client.circuit_id.clone(),
-            remote_id: client.remote_id.clone(),
+            circuit_id: client.circuit_id.as_ref().map(port),
+            remote_id: client.remote_id.as_ref().map(port),
             relays: client.relays.to_vec(),
             asked: asked.map(|verb| verb.name(client.v6)),
             wanted: wanted.flatten(),
@@ -184,6 +241,7 @@ impl Leases {
             releases,
             informs,
             lease,
+            given: latest.map(|(server, config, _)| given(server, config)),
             exchanges: exchanges.collect(),
         }
     }

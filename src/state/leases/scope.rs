@@ -53,7 +53,7 @@ pub struct Placed {
 }
 
 /// Table of scopes and recent packets.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Scopes {
     places: BTreeMap<Place, u32>,
     /// Segment → the segment it was joined to (itself at first).

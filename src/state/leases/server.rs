@@ -52,7 +52,7 @@ pub struct Server {
 }
 
 /// The servers, by scope.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Servers {
     known: BTreeMap<(ScopeId, ServerId), Server>,
     /// Servers that found no room.

@@ -343,6 +343,7 @@ pub fn v6(kind: u8, xid: u32, valid: u32) -> crate::event::dhcp6::Dhcp6 {
         prefixes: Vec::new(),
         status: Vec::new(),
         requested: vec![23],
+        enterprise: None,
         vendor_class: None,
         fqdn: None,
         rapid_commit: false,
@@ -413,4 +414,42 @@ fn a_lease_from_behind_a_relay_lives_by_the_renewals_that_pass_the_relay_by() {
         );
         assert!(matches!(found, [LeaseDelta::Renewed { .. }]), "{found:?}");
     }
+}
+
+#[test]
+fn a_delegated_prefix_that_is_given_back_is_no_lease_any_more() {
+    use crate::event::dhcp6::IaPrefix;
+    let mut leases = Leases::default();
+    let mut out = Vec::new();
+    let delegated = |kind, valid| {
+        let mut message = v6(kind, 9, valid);
+        message.addresses.clear();
+        message.prefixes = vec![IaPrefix {
+            iaid: 1,
+            prefix: "2001:db8:100::/56".parse().unwrap(),
+            preferred: valid / 2,
+            valid,
+            t1: 0,
+            t2: 0,
+        }];
+        message
+    };
+    for (ms, m) in [
+        (0, delegated(3, 0)),
+        (1, delegated(7, 3600)),
+        (2, delegated(8, 0)),
+    ] {
+        let hello = message(MessageType::Discover, mac(1), 1);
+        let mut event = event(ms, 0, ms as u64 + 1, hello);
+        event.kind = EventKind::Dhcp6(Box::new(m));
+        leases.apply(&event, &mut out);
+    }
+    let released = out.last();
+    assert!(
+        matches!(released, Some(LeaseDelta::Released { held: true, .. })),
+        "{released:?}"
+    );
+    let rows = leases.client_rows();
+    assert!(rows[0].lease.is_none());
+    assert_eq!(rows[0].identifier.as_ref().unwrap().kind, "DUID-LL");
 }

@@ -155,7 +155,7 @@ impl Digest {
 }
 
 /// The store.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct AttributeStore {
     index: HashTable<u32>,
     /// Slot 0 is unused.

@@ -3,6 +3,7 @@
 //! All penalties decay alike, so `ln(penalty) + λt` orders records once and for all and needs no re-sorting.
 
 use super::attributes::{Digest, What};
+use super::churn::Churn;
 use super::damping::{Blow, PROFILES, Penalty, Profile};
 use super::table::Slot;
 use super::{RibId, RouteChange};
@@ -129,6 +130,8 @@ pub struct Hot {
     pub ended_hunt: Option<Hunt>,
     /// Last known origin.
     pub origin_as: u32,
+    /// Withdrawals and changes over time.
+    pub churn: Churn,
 }
 
 impl Hot {
@@ -151,6 +154,7 @@ impl Hot {
             hunt: Hunt::default(),
             ended_hunt: None,
             origin_as: 0,
+            churn: Churn::new(first),
         }
     }
 
@@ -183,6 +187,7 @@ impl Hot {
 }
 
 /// The records.
+#[derive(Clone)]
 pub struct HotStore {
     rows: Vec<Hot>,
     hand: usize,
@@ -200,6 +205,7 @@ impl Default for HotStore {
 }
 
 /// A change as the hot record needs it.
+#[derive(Clone)]
 pub(super) struct Stroke {
     pub change: RouteChange,
     pub at: Timestamp,
@@ -215,6 +221,12 @@ impl HotStore {
     /// A record.
     pub fn get(&self, at: u32) -> Option<&Hot> {
         self.rows.get(at as usize)
+    }
+
+    /// Records, those no longer used too.
+    #[allow(clippy::len_without_is_empty)] // a size, not a question
+    pub fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// All records.
@@ -274,6 +286,7 @@ impl HotStore {
         let blow = match stroke.change {
             RouteChange::Withdrawn => {
                 hot.withdrawn(now);
+                hot.churn.add(now);
                 hot.path.reset();
                 hot.attributes.reset();
                 hot.ended_hunt = (hot.hunt.paths > 0 && now.minus(hot.hunt.last) <= HUNT_GAP_NS)
@@ -283,6 +296,7 @@ impl HotStore {
             }
             RouteChange::Changed => {
                 hot.changes = hot.changes.saturating_add(1);
+                hot.churn.add(now);
                 if let (Some(old), Some(new)) = (&stroke.old, &stroke.new) {
                     let what = old.differences(new);
                     if what.has(What::PATH) {

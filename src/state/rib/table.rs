@@ -57,6 +57,7 @@ struct Key6 {
     len: u8,
 }
 
+#[derive(Clone)]
 struct Slab<K> {
     index: HashTable<u32>,
     rows: Vec<(K, Cold)>,
@@ -112,7 +113,7 @@ impl<K: Copy + Eq + Hash> Slab<K> {
 }
 
 /// Routes of one RIB.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Table {
     v4: Slab<Key4>,
     v6: Slab<Key6>,
@@ -120,6 +121,7 @@ pub struct Table {
 }
 
 /// A key, packed.
+#[derive(Clone)]
 enum Packed {
     V4(Key4),
     V6(Key6),

@@ -20,7 +20,7 @@ const MIN_SWEEP: usize = 64;
 pub type Hops = Arc<[Hop]>;
 
 /// The sets in use. The hasher is seeded; iteration order never becomes visible (only ordered sets leave).
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct HopSets {
     sets: HashSet<Hops, foldhash::fast::RandomState>,
     /// Sweep when this many sets are held.

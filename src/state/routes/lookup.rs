@@ -41,6 +41,20 @@ impl Routes {
             .take_while(move |(key, _)| key.table == table && key.prefix == prefix)
     }
 
+    /// The tables that have routes, in order; a host with VRFs has a handful.
+    pub fn tables(&self) -> Vec<u32> {
+        const MOST: usize = 256;
+        let mut all = Vec::new();
+        let mut from = Some(0);
+        while let Some(start) = from.filter(|_| all.len() < MOST) {
+            let first = RouteKey::first(start, Prefix::v4([0; 4], 0));
+            let next = self.routes.range(first..).next();
+            all.extend(next.map(|(key, _)| key.table));
+            from = next.and_then(|(key, _)| key.table.checked_add(1));
+        }
+        all
+    }
+
     /// Whether a route was there when the first dump of its family told what is: before anybody watched.
     pub fn from_start(&self, key: &RouteKey, route: &Route) -> bool {
         self.baseline_at[usize::from(key.prefix.is_ipv6())].is_some_and(|at| route.since <= at)

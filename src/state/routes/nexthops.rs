@@ -16,7 +16,7 @@ pub struct Nexthop {
     pub group: Vec<(u32, u16)>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Nexthops {
     objects: BTreeMap<u32, Nexthop>,
     /// The running dump, and what it or a notification said to exist since it began.

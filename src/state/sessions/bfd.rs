@@ -21,6 +21,8 @@ const MAX_DETECTION: Duration = Duration::from_secs(60);
 
 /// RFC 5881 §4: sessions over one hop; behind others (4784, RFC 5883) the link-layer address is a router's.
 const SINGLE_HOP: u16 = 3784;
+/// Diagnostic "code" of a loss that BGP told of before any BFD packet did; the field has five bits (RFC 5880 §4.1), so none on the wire.
+pub const DIAG_TOLD_BY_BGP: u8 = 0xff;
 
 /// The two addresses, lower first.
 pub type BfdPair = (IpAddr, IpAddr);
@@ -105,7 +107,7 @@ pub enum BfdChange {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BfdTable {
     sessions: BTreeMap<BfdPair, BfdSession>,
     checks: BTreeSet<(Timestamp, BfdPair)>,
@@ -249,6 +251,32 @@ impl BfdTable {
         for change in change.into_iter().chain(known) {
             out.push(SessionDelta::Bfd { pair, change });
         }
+    }
+
+    /// An end closed its BGP session because BFD is down (RFC 9384): it knows of the loss although its BFD packets, which may be lost
+    /// themselves, do not show it.
+    pub(super) fn told_by_bgp(
+        &mut self,
+        pair: BfdPair,
+        from: usize,
+        at: Timestamp,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&pair).filter(|session| session.up) else {
+            return;
+        };
+        session.up = false;
+        session.since = at;
+        session.downs = session.downs.saturating_add(1);
+        session.down_at = Some(at);
+        session.ends[from & 1].state = Some(BfdState::Down);
+        let change = BfdChange::Down {
+            at,
+            from: Some(from & 1),
+            diag: DIAG_TOLD_BY_BGP,
+            last_heard: session.ends[1 - (from & 1)].last,
+        };
+        out.push(SessionDelta::Bfd { pair, change });
     }
 
     /// Tells the silent losses that an event proves: the input goes on without the session. `before`: when the event's input was heard before.

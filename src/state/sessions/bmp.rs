@@ -44,7 +44,7 @@ struct Feed {
 const LISTING: Duration = Duration::from_secs(5);
 
 /// All BMP feeds.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Feeds {
     peers: HashMap<PeerKey, BmpPeer, foldhash::fast::RandomState>,
     routers: std::collections::BTreeMap<Result<IpAddr, SourceId>, Feed>,

@@ -122,6 +122,16 @@ impl Session {
         }
     }
 
+    /// Whether any connection of it was seen.
+    pub(super) fn has_connections(&self) -> bool {
+        !self.connections.is_empty()
+    }
+
+    /// A connection of which only the end was seen.
+    pub(super) fn buried(&mut self, ports: Ports, at: Timestamp) {
+        self.connection(ports, at).0.phase = Phase::Dead;
+    }
+
     /// A BGP message on a connection.
     pub(super) fn message(
         &mut self,

@@ -7,10 +7,30 @@ use super::{
     Current, DownCause, MAX_SOURCES, Observer, REVIVAL, SeenOn, Session, SessionDelta, SessionId,
     Sessions, State,
 };
-use crate::event::bgp::{BgpEvent, BgpMessage};
+use crate::event::bgp::{BgpEvent, BgpMessage, Notification};
 use crate::event::frame::Frame;
 use crate::event::tcp::{TcpEvent, TcpFact};
 use crate::event::{Event, Timestamp};
+
+/// Cease, "BFD Down" (RFC 9384 §3).
+const CEASE_BFD_DOWN: (u8, u8) = (6, 10);
+/// From SYN to the first KEEPALIVE; a session opens in milliseconds, and a speaker that waits for an OPEN waits minutes (RFC 4271 §8.2.2).
+const OPENING: Duration = Duration::from_secs(1);
+
+/// NOTIFICATIONs that only an established session can end with, or one about to be: not what refuses a connection (RFC 4271 §6, RFC 4486).
+fn ends_established(notification: &Notification) -> bool {
+    const UPDATE_ERROR: u8 = 3;
+    const HOLD_TIMER_EXPIRED: u8 = 4;
+    const CEASE: u8 = 6;
+    const SEND_HOLD_EXPIRED: u8 = 8;
+    /// Connection rejected, connection collision resolution, out of resources.
+    const REFUSALS: [u8; 3] = [5, 7, 8];
+    match notification.code {
+        UPDATE_ERROR | HOLD_TIMER_EXPIRED | SEND_HOLD_EXPIRED => true,
+        CEASE => !REFUSALS.contains(&notification.subcode),
+        _ => false,
+    }
+}
 
 impl Sessions {
     pub(super) fn bgp(&mut self, event: &Event, bgp: &BgpEvent, out: &mut Vec<SessionDelta>) {
@@ -187,10 +207,66 @@ impl Sessions {
         out: &mut Vec<SessionDelta>,
     ) {
         if established {
+            self.was_up(id, at, &cause, out);
+            let bfd_down = match &cause {
+                DownCause::Notification { from, notification }
+                    if notification.cause() == CEASE_BFD_DOWN =>
+                {
+                    Some(*from)
+                }
+                _ => None,
+            };
             self.down(id, at, Observer::Packets, cause, out);
+            if let (Some(from), Some(session)) = (bfd_down, self.get(id)) {
+                let pair = (session.ends[0].addr, session.ends[1].addr);
+                self.bfd.told_by_bgp(pair, from, at, out);
+            }
         } else {
             out.push(SessionDelta::Refused { id, cause });
         }
+    }
+
+    /// The first thing seen of a session is its end: between two KEEPALIVEs of a long hold time a capture shows nothing of it. What only an
+    /// established session can end with says that it was.
+    fn was_up(
+        &mut self,
+        id: SessionId,
+        at: Timestamp,
+        cause: &DownCause,
+        out: &mut Vec<SessionDelta>,
+    ) {
+        let session = &mut self.sessions[id.0 as usize];
+        let unknown = session.ups == 0 && session.downs == 0 && session.state != State::Established;
+        let proof = match cause {
+            DownCause::Notification { notification, .. } => ends_established(notification),
+            // The caller asked how old its connection is.
+            DownCause::Tcp { .. } => true,
+            _ => false,
+        };
+        if !unknown || !proof {
+            return;
+        }
+        session.mid_stream = true;
+        session.up_since = Some(session.first_seen);
+        session.views.of_mut(Observer::Packets).up(at, 0);
+        session.enter(State::Established, session.first_seen);
+        out.push(SessionDelta::Appeared {
+            id,
+            established: true,
+        });
+    }
+
+    /// Whether a connection that is closed without that anything of it was seen before carried an established session: this input has
+    /// been watching for longer than opening a session takes, and saw neither its SYN nor an OPEN.
+    fn was_carrying(&self, id: SessionId, event: &Event) -> bool {
+        let watched = self
+            .began
+            .get(&event.locator.input)
+            .is_some_and(|began| event.at.since(*began) >= OPENING);
+        watched
+            && self
+                .get(id)
+                .is_some_and(|session| !session.has_connections())
     }
 
     /// When and how a session ended whose end nobody saw, judged at its reopening.
@@ -318,8 +394,13 @@ impl Sessions {
             TcpFact::Fin | TcpFact::Rst => {
                 let reset = matches!(tcp.what, TcpFact::Rst);
                 self.woken.remove(&id);
-                let session = &mut self.sessions[id.0 as usize];
-                if let Some(established) = session.tcp_closed(ports) {
+                let mut ended = session.tcp_closed(ports);
+                if ended.is_none() && self.was_carrying(id, event) {
+                    self.sessions[id.0 as usize].buried(ports, event.at);
+                    ended = Some(true);
+                }
+                let session = &self.sessions[id.0 as usize];
+                if let Some(established) = ended {
                     self.closed(
                         id,
                         established,

@@ -80,6 +80,7 @@ pub struct RowId(u32);
 
 const V6: u32 = 1 << 31;
 
+#[derive(Clone)]
 struct Family<K> {
     /// First row of each prefix.
     index: HashTable<u32>,
@@ -309,7 +310,7 @@ fn up_to(len: u8) -> u128 {
 }
 
 /// All VRPs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Table {
     v4: Family<u32>,
     v6: Family<[u64; 2]>,

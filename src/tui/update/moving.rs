@@ -16,6 +16,14 @@ pub fn step(model: &mut Model, by: i64) -> Vec<Effect> {
             .min(lines.saturating_sub(1));
         return Vec::new();
     }
+    if model.card.open {
+        let lines = view::card::length(model);
+        let top = i64::try_from(model.card.top)
+            .unwrap_or(0)
+            .saturating_add(by);
+        model.card.top = usize::try_from(top.max(0)).unwrap_or(0).min(lines);
+        return Vec::new();
+    }
     match model.view {
         View::Incidents if model.pane == 0 => {
             let shown: Vec<String> = model.shown().iter().map(|case| case.id.clone()).collect();
@@ -49,7 +57,8 @@ pub fn step(model: &mut Model, by: i64) -> Vec<Effect> {
         }
         View::Sources => {
             let feeds = model.snapshot.feeds.len();
-            model.sources.step(by, feeds, feeds);
+            let rows = view::source_rows(model);
+            model.sources.step(by, feeds, rows);
         }
         View::Routes | View::Dhcp | View::Bgp => {
             let Some(table) = model.table() else {
@@ -69,6 +78,7 @@ pub fn step(model: &mut Model, by: i64) -> Vec<Effect> {
 /// Pages up or down.
 pub fn page(model: &mut Model, by: i64) -> Vec<Effect> {
     let rows = match model.view {
+        _ if model.card.open => usize::from(model.size.1.saturating_sub(4)),
         View::Incidents if model.pane == 0 => view::case_rows(model),
         View::Events => view::log_rows(model),
         View::Routes | View::Dhcp | View::Bgp => model
@@ -82,6 +92,7 @@ pub fn page(model: &mut Model, by: i64) -> Vec<Effect> {
 
 /// The next or previous pane.
 pub fn pane(model: &mut Model, by: i64) {
+    model.card.open = false;
     let panes = match model.view {
         View::Incidents => 2,
         view => view.tables().len().max(1),

@@ -20,12 +20,35 @@ pub fn asked(model: &mut Model) -> Vec<Effect> {
     }
     match model.view {
         View::Events => log(model),
-        view => view
-            .tables()
-            .iter()
-            .filter_map(|table| page(model, *table))
-            .collect(),
+        view => {
+            let tables = view.tables().iter();
+            let mut all: Vec<Effect> = tables.filter_map(|table| page(model, *table)).collect();
+            all.extend(card(model));
+            all
+        }
     }
+}
+
+/// The card of the row under the cursor, where it is seen.
+fn card(model: &mut Model) -> Option<Effect> {
+    /// Snapshots between two looks at the same card: a second.
+    const STALE: u64 = 10;
+    view::card_area(model)?;
+    let subject = match model.card.open {
+        // What was opened stays, whatever comes into the table.
+        true => model.card.card.subject.clone(),
+        false => select::subject(model)?,
+    };
+    let (seq, id) = (model.snapshot.seq, model.asked + 1);
+    let state = &mut model.card;
+    let known = state.card.subject == subject && !state.card.sections.is_empty();
+    if state.asked.is_some() || subject.is_empty() || (known && seq < state.seq + STALE) {
+        return None;
+    }
+    state.seq = seq;
+    state.asked = Some((id, subject.clone()));
+    model.asked = id;
+    Some(Effect::Ask(Request::Card { id, subject }))
 }
 
 fn page(model: &mut Model, table: Table) -> Option<Effect> {

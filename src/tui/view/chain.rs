@@ -1,6 +1,7 @@
 //! An incident in words: the sentence, the tree of causes with one absolute time (the root's) and offsets, recovery on the same spine, what is
 //! still down, what it was not, gaps, what to type next. The screen and the clipboard are painted from the same lines.
 
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::span;
@@ -14,6 +15,8 @@ use crate::tui::theme::{Look, Role, Theme};
 
 /// Columns of the time: `12:04:07.118` or `+1234567.123`.
 const TIME: usize = 12;
+/// Lines of the root's sentence where room is short.
+const SENTENCE: usize = 2;
 /// Deepest indentation: beyond it depth is not seen any more, but the words still are.
 const MAX_DEPTH: usize = 6;
 
@@ -29,6 +32,8 @@ pub struct Setting {
     pub moment: Option<Timestamp>,
     /// The sentence of every step, not only of the root and the selected one.
     pub verbose: bool,
+    /// Fewer lines: what came back says so behind its headline, the root's sentence is two lines at most.
+    pub compact: bool,
 }
 
 impl Setting {
@@ -41,6 +46,7 @@ impl Setting {
             now: model.now(),
             moment: model.moment,
             verbose: false,
+            compact: false,
         }
     }
 }
@@ -82,6 +88,7 @@ pub fn text(case: &Case, width: u16) -> Vec<Line<'static>> {
         now: case.span().1,
         moment: None,
         verbose: true,
+        compact: false,
     };
     let mut all = vec![Line::from(format!(
         " {} {} rev {} · opened {}",
@@ -103,6 +110,22 @@ pub fn severity(case: &Case) -> (&'static str, Role) {
         (_, Warning) => ("WARN", Role::Warning),
         (_, Info) => ("info", Role::Muted),
     }
+}
+
+/// The lines for a pane: compact ones where all of them find no room and nobody reads in them yet.
+pub fn fitted(model: &Model, case: &Case, at: Rect) -> Vec<ChainLine> {
+    let setting = Setting::of(model, at.width);
+    let all = lines(case, &setting);
+    if model.pane > 0 || all.len() <= usize::from(at.height) {
+        return all;
+    }
+    lines(
+        case,
+        &Setting {
+            compact: true,
+            ..setting
+        },
+    )
 }
 
 /// All lines.
@@ -154,16 +177,23 @@ fn nodes<'a>(case: &'a Case, setting: &Setting) -> Vec<Node<'a>> {
     let seen = |at: &Timestamp| setting.moment.is_none_or(|moment| *at <= moment);
     let mut nodes = Vec::new();
     for (number, step) in case.steps().enumerate().filter(|(_, s)| seen(&s.first)) {
+        let back = recovery(step, setting).filter(|(at, _)| seen(at));
+        let mut text = words(step);
+        if let Some((_, back)) = back.as_ref().filter(|_| setting.compact) {
+            // `… back after 5.0 s`: of what, the headline says.
+            let back = back.strip_prefix(step.subject()).unwrap_or(back).trim();
+            text.push_str(&format!(" · {back}"));
+        }
         nodes.push(Node {
             depth: step.depth,
             at: step.first,
-            text: words(step),
+            text,
             ok: false,
             grade: step.link.as_ref().map(|link| link.grade),
             layer: step.layer(),
             step: number,
         });
-        if let Some((at, text)) = recovery(step, setting).filter(|(at, _)| seen(at)) {
+        if let Some((at, text)) = back.filter(|_| !setting.compact) {
             nodes.push(Node {
                 depth: step.depth + 1,
                 at,
@@ -186,8 +216,12 @@ fn words(step: &Step) -> String {
         _ => String::new(),
     };
     let inferred = match step.fidelity.as_str() {
-        "exact" => String::new(),
-        other => format!(" ({other})"),
+        "exact" => "",
+        // Some of several may have been folded on the way; one was told.
+        "compressed" if step.count > 1 => " (at least)",
+        "compressed" => "",
+        "gap" => " (seen through a gap)",
+        _ => " (inferred)",
     };
     format!("{}{support}{planned}{inferred}", step.headline)
 }
@@ -199,9 +233,8 @@ fn recovery(step: &Step, setting: &Setting) -> Option<(Timestamp, String)> {
     }
     let last = step.spans.last()?;
     let at = last.until.or(step.ended)?;
-    let _ = setting;
     let lasted = length(at.minus(last.at));
-    let which = if step.spans.len() > 1 {
+    let which = if step.spans.len() > 1 && !setting.compact {
         "the last time "
     } else {
         ""
@@ -222,7 +255,7 @@ fn tree(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
     let look = setting.look;
     let nodes = nodes(case, setting);
     // Where it is narrow grade and layer share a column.
-    let layered = setting.width >= 56;
+    let layered = setting.width >= 96;
     let tail = if layered { 17 } else { 9 };
     for (at, node) in nodes.iter().enumerate() {
         let root = node.depth == 0 && !node.ok;
@@ -322,8 +355,15 @@ fn tree(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
             under(still, indent, &next, Role::Critical, setting, out);
         }
         if selected || setting.verbose || (root && setting.width >= 70) {
+            let before = out.len();
             for text in sentences(step) {
                 under(&text, indent, &next, Role::Muted, setting, out);
+            }
+            if setting.compact && !selected && out.len() > before + SENTENCE {
+                out.truncate(before + SENTENCE);
+                if let Some(last) = out.last_mut() {
+                    last.line.spans.push(span(look, Role::Muted, " …"));
+                }
             }
         }
     }
@@ -388,7 +428,9 @@ pub fn sentences(step: &Step) -> Vec<String> {
         all.push(step.explain.clone());
     }
     all.extend(step.period.clone());
-    all.extend(step.actor.as_ref().map(|actor| format!("by {actor}")));
+    let actor = step.actor.as_ref().map(|actor| format!("by {actor}"));
+    // The sentence may say it already.
+    all.extend(actor.filter(|by| !step.explain.contains(by.as_str())));
     all.extend(step.known.iter().map(|known| format!("known: {known}")));
     all.extend(step.said.clone());
     all
@@ -415,6 +457,7 @@ fn tail(case: &Case, setting: &Setting, out: &mut Vec<ChainLine>) {
             }
         }
     };
+    section("MAYBE", Role::Text, case.maybe.clone());
     let rejected = case.rejected.iter().map(|rejected| {
         let reason = rejected
             .reason

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::{line, span};
-use crate::engine::snapshot::Mode;
+use crate::engine::snapshot::{Attached, Mode};
 use crate::output::report::{clock, grouped};
 use crate::tui::keymap::{self, Action, BINDINGS};
 use crate::tui::model::{Edit, Model, View};
@@ -14,6 +14,9 @@ use crate::tui::theme::Role;
 
 /// Name of the program, at the left of the tabs.
 const NAME: &str = " flapscope ";
+
+/// Characters of a service's socket in the first line.
+const SOCKET: usize = 32;
 
 /// The names of the views with their columns.
 fn tabs(model: &Model) -> Vec<(View, u16, String)> {
@@ -114,6 +117,19 @@ pub fn head(model: &Model, area: Rect, buffer: &mut Buffer) {
 /// Live, frozen, looking back, playing …
 fn state(model: &Model) -> Vec<Span<'static>> {
     let look = model.look;
+    // Whatever else is shown: it is old news.
+    let newest = model.frozen.as_ref().unwrap_or(&model.snapshot);
+    if let Mode::Attached(Attached {
+        away: Some(away), ..
+    }) = &newest.mode
+    {
+        let text = format!(
+            " SERVICE {} FOR {}s ",
+            away.how.to_uppercase(),
+            away.seconds
+        );
+        return vec![span(look, Role::Critical, text)];
+    }
     if let Some(latest) = &model.frozen {
         let behind = latest.at.minus(model.snapshot.at);
         let new = latest
@@ -134,8 +150,11 @@ fn state(model: &Model) -> Vec<Span<'static>> {
         )];
     }
     match &model.snapshot.mode {
-        Mode::Live if model.snapshot.seq == 0 => vec![span(look, Role::Muted, "starting")],
+        Mode::Live | Mode::Attached(_) if model.snapshot.seq == 0 => {
+            vec![span(look, Role::Muted, "starting")]
+        }
         Mode::Live => vec![span(look, Role::Ok, "● LIVE")],
+        Mode::Attached(service) => attached(model, &service.socket),
         Mode::Replay(replay) => {
             if let Some((read, total)) = replay.reading {
                 let part = total
@@ -160,6 +179,18 @@ fn state(model: &Model) -> Vec<Span<'static>> {
             ]
         }
     }
+}
+
+/// That a service watches, and which; its socket's path where there is room.
+fn attached(model: &Model, socket: &str) -> Vec<Span<'static>> {
+    let mut spans = vec![span(model.look, Role::Ok, "● ATTACHED")];
+    if model.size.0 >= 100 {
+        // Its end tells sockets apart.
+        let skip = socket.chars().count().saturating_sub(SOCKET);
+        let end: String = socket.chars().skip(skip).collect();
+        spans.push(span(model.look, Role::Muted, format!(" {end}")));
+    }
+    spans
 }
 
 /// The moment of a replay, with milliseconds where there is room.
@@ -194,7 +225,10 @@ fn counts(model: &Model) -> Vec<Span<'static>> {
         spans.push(span(
             look,
             Role::Warning,
-            format!(" · {} prefixes would be damped", grouped(tally.suppressed)),
+            match tally.suppressed {
+                1 => " · 1 prefix would be damped".to_owned(),
+                n => format!(" · {} prefixes would be damped", grouped(n)),
+            },
         ));
     }
     if tally.noticed > 0 && model.size.0 >= 100 {

@@ -18,15 +18,13 @@ const SILENCE: i64 = 1_500_000_000;
 /// Paints it.
 pub fn paint(model: &Model, detail: &Detail, area: Rect, buffer: &mut Buffer) {
     let depth = match detail.depth {
-        _ if detail.ladder.is_some() => "exchange (⏎ frames)",
-        Depth::Sentence => "sentence",
-        Depth::Fields => "fields",
-        Depth::Bytes => "octets",
+        _ if detail.ladder.is_some() => "⏎ frames · Y text · esc back",
+        Depth::Sentence => "sentence · x deeper · esc back",
+        Depth::Fields => "fields · x deeper · esc back",
+        Depth::Bytes => "octets · x sentence · esc back",
     };
-    let title = format!(
-        "{} · {depth} (x) · esc back",
-        cut(&detail.title, usize::from(area.width) / 2)
-    );
+    let room = usize::from(area.width).saturating_sub(width(depth) + 6);
+    let title = format!("{} · {depth}", cut(&detail.title, room));
     let head = rule(model.look, &title, usize::from(area.width), true);
     let all = lines(detail, model.look, area.width)
         .into_iter()
@@ -89,12 +87,13 @@ fn ladder(rungs: &[Entry], look: Look, columns: usize) -> Vec<Line<'static>> {
         ))];
     };
     // The arrow has what the time (12), the label (14) and the notes leave.
-    let arrow = columns.saturating_sub(12 + 14 + 30).clamp(8, 34);
+    let arrow = columns.saturating_sub(12 + 14 + 38).clamp(8, 34);
     let mut all = vec![Line::from(vec![
         span(look, Role::Muted, format!(" {}  ", clock(first.at))),
         span(look, Role::Strong, rung.left.clone()),
     ])];
     let mut last: Option<&Entry> = None;
+    let mut other: Option<&String> = None;
     for entry in rungs {
         let Some(rung) = &entry.rung else { continue };
         let offset = format!("{:+.3}", entry.at.minus(first.at) as f64 / 1e9);
@@ -114,36 +113,32 @@ fn ladder(rungs: &[Entry], look: Look, columns: usize) -> Vec<Line<'static>> {
             "ACK" | "DHCPACK" | "OPEN" | "REPLY" => Role::Ok,
             _ => Role::Text,
         };
+        // The other party is named where it is another one than before (a broadcast, then a server).
+        let party = other.replace(&rung.right) != Some(&rung.right);
         let line = "─".repeat(arrow.saturating_sub(1));
         let line = if rung.forth {
             format!("{line}▶")
         } else {
             format!("◀{line}")
         };
-        let head = vec![
+        let mut head = vec![
             span(look, Role::Muted, format!(" {} ", right(&offset, 11))),
             span(look, role, left(&rung.label, 14)),
             span(look, Role::Muted, line),
-            span(look, Role::Accent, format!(" {}", rung.right)),
         ];
+        if party {
+            head.push(span(look, Role::Accent, format!(" {}", rung.right)));
+        }
         let used: usize = head.iter().map(|part| width(&part.content)).sum();
-        let note = if rung.note.is_empty() {
-            String::new()
-        } else {
-            format!("  {}", rung.note)
-        };
-        if used + width(&note) <= columns {
-            let mut head = head;
-            head.push(span(look, Role::Text, note));
+        let note = rung.note.trim();
+        if used + 2 + width(note) <= columns {
+            head.push(span(look, Role::Text, format!("  {note}")));
             all.push(Line::from(head));
         } else {
             all.push(Line::from(head));
-            for text in wrap(rung.note.trim(), columns.saturating_sub(28)) {
-                all.push(Line::from(span(
-                    look,
-                    Role::Text,
-                    format!("{}{text}", " ".repeat(27)),
-                )));
+            for text in wrap(note, columns.saturating_sub(28)) {
+                let text = format!("{}{text}", " ".repeat(27));
+                all.push(Line::from(span(look, Role::Text, text)));
             }
         }
     }

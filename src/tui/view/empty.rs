@@ -67,7 +67,7 @@ pub fn incidents(model: &Model, area: Rect, buffer: &mut Buffer) {
     let mut texts = Vec::new();
     match &snapshot.mode {
         _ if snapshot.seq == 0 => texts.push((Role::Muted, "Opening the sources …".to_owned())),
-        Mode::Live => {
+        Mode::Live | Mode::Attached(_) => {
             let watching = format!(
                 "Watching {}, {}, {}.",
                 counted(tally.links, "link", "links"),
@@ -152,6 +152,16 @@ pub fn table(model: &Model, table: Table, area: Rect, buffer: &mut Buffer) {
         }
         (Table::Routes, false) => {
             "No netlink in these files: kernel routes are not known. `flapscope record -w FILE` records them too."
+        }
+        (Table::Routers, _) => {
+            "No IPv6 router advertises itself. Routers do that every few minutes (RFC 4861: at most 30 min), and when a host asks."
+        }
+        (Table::Neighbors, true) => "The kernel has no neighbors here.",
+        (Table::Neighbors, false) => {
+            "No netlink in these files: the kernel's neighbors are not known."
+        }
+        (Table::Leases, _) => {
+            "No lease was seen. A client that holds one speaks again at half its time (T1); until then it is not known."
         }
         (Table::Servers | Table::Clients, true) => {
             "No DHCP seen. Clients speak when they start and at half their lease time; is the right interface captured (-i IF)?"

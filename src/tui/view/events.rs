@@ -8,8 +8,22 @@ use ratatui::text::{Line, Span};
 use super::{empty, line, lines, rule, span};
 use crate::output::report::{clock, grouped};
 use crate::tui::model::Model;
-use crate::tui::text::{cut, left, right, width};
+use crate::tui::text::{cut, left, right, width, wrap};
 use crate::tui::theme::Role;
+
+/// Lines below the stream for the whole text of the event under the cursor, and the rule above them.
+const WHOLE: u16 = 4;
+
+/// Lines of events on the screen.
+pub fn rows(area: Rect) -> u16 {
+    let rows = area.height.saturating_sub(1);
+    // On the smallest screen the stream has all.
+    if rows > 4 * WHOLE - 2 {
+        rows - WHOLE
+    } else {
+        rows
+    }
+}
 
 /// Paints the view.
 pub fn paint(model: &Model, area: Rect, buffer: &mut Buffer) {
@@ -40,7 +54,7 @@ pub fn paint(model: &Model, area: Rect, buffer: &mut Buffer) {
     );
     let rows = Rect {
         y: area.y + 1,
-        height: area.height.saturating_sub(1),
+        height: self::rows(area),
         ..area
     };
     if page.entries.is_empty() {
@@ -102,4 +116,25 @@ pub fn paint(model: &Model, area: Rect, buffer: &mut Buffer) {
             Line::from(spans)
         });
     lines(buffer, rows, all);
+    let below = Rect {
+        y: rows.bottom(),
+        height: area.bottom().saturating_sub(rows.bottom()),
+        ..area
+    };
+    if let Some(entry) = page.entries.last().filter(|_| below.height > 1) {
+        let subject = entry.subject.as_deref().unwrap_or_default();
+        let title = format!("{}  {}  {subject}", entry.place, entry.source);
+        let texts = wrap(&entry.text, columns.saturating_sub(2));
+        let cut_off = texts.len() >= usize::from(below.height);
+        let mut whole = vec![rule(look, title.trim_end(), columns, false)];
+        whole.extend(
+            texts
+                .into_iter()
+                .map(|text| Line::from(span(look, Role::Text, format!(" {text}")))),
+        );
+        if cut_off && let Some(last) = whole.get_mut(usize::from(below.height) - 1) {
+            last.spans.push(span(look, Role::Accent, " …"));
+        }
+        lines(buffer, below, whole);
+    }
 }

@@ -10,7 +10,7 @@ use super::{chain, empty, lanes, line, lines, rule, span};
 use crate::engine::snapshot::case::{Case, Step};
 use crate::output::report::clock;
 use crate::tui::model::Model;
-use crate::tui::text::{age, cut, left, length, right, width, wrap};
+use crate::tui::text::{age, clause, cut, left, length, right, width, wrap};
 use crate::tui::theme::Role;
 
 /// Rows of the list when it stands above its chain: enough for a bad night's worst, the rest scrolls.
@@ -106,6 +106,14 @@ pub fn panes(model: &Model, body: Rect) -> Panes {
     panes
 }
 
+/// Lines of an incident in the list: two where the list stands beside its chain and is narrow, so that the sentence is read there.
+pub fn case_lines(panes: &Panes) -> usize {
+    match (panes.list, panes.chain) {
+        (Some(list), Some(chain)) if list.right() < chain.x => 2,
+        _ => 1,
+    }
+}
+
 /// As many rows as there are incidents, within reason, and the head.
 fn list_rows(shown: usize, body: Rect) -> u16 {
     let most = LIST.max(body.height / 4);
@@ -119,33 +127,10 @@ pub fn paint(model: &Model, area: Rect, buffer: &mut Buffer) {
     };
     let panes = panes(model, area);
     if let Some(at) = panes.list {
-        list(model, at, buffer);
+        list(model, at, case_lines(&panes), buffer);
     }
     if let Some(at) = panes.chain {
-        let all = chain::lines(&case, &chain::Setting::of(model, at.width));
-        let more = all
-            .len()
-            .saturating_sub(model.scroll + usize::from(at.height));
-        lines(
-            buffer,
-            at,
-            all.into_iter().skip(model.scroll).map(|l| l.line),
-        );
-        if more > 0 && at.height > 0 {
-            let text = format!(" ↓ {more} more ");
-            let x = at
-                .right()
-                .saturating_sub(u16::try_from(width(&text)).unwrap_or(0));
-            buffer.set_string(
-                x,
-                at.bottom() - 1,
-                text,
-                model
-                    .look
-                    .style(Role::Accent)
-                    .add_modifier(Modifier::REVERSED),
-            );
-        }
+        chain_pane(model, &case, at, buffer);
         if panes.list.is_some_and(|list| list.right() < at.x) {
             upright(model, at.x - 1, at, buffer);
         } else if let Some(list) = panes.list {
@@ -181,33 +166,71 @@ pub fn paint(model: &Model, area: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// The chain, as far as it fits. What to type next is always on the screen: where the chain is longer than its pane, the last line has it.
+fn chain_pane(model: &Model, case: &Case, at: Rect, buffer: &mut Buffer) {
+    let all = chain::fitted(model, case, at);
+    let hidden = all
+        .len()
+        .saturating_sub(model.scroll + usize::from(at.height));
+    let columns = usize::from(at.width);
+    let advice = case.advice.iter().find(|text| width(text) + 7 <= columns);
+    let advice = advice.filter(|_| model.pane == 0 && hidden > 0 && at.height > 8);
+    let mut body = at;
+    body.height -= u16::from(advice.is_some());
+    let more = all
+        .len()
+        .saturating_sub(model.scroll + usize::from(body.height));
+    let shown = all.into_iter().skip(model.scroll).map(|l| l.line);
+    lines(buffer, body, shown);
+    if let Some(text) = advice {
+        let last = Rect {
+            y: body.bottom(),
+            height: 1,
+            ..at
+        };
+        let parts = vec![
+            span(model.look, Role::Strong, " TRY   "),
+            span(model.look, Role::Accent, text.clone()),
+        ];
+        line(buffer, last, Line::from(parts));
+    }
+    if more > 0 && body.height > 0 {
+        let text = format!(" ↓ {more} more ");
+        let wide = u16::try_from(width(&text)).unwrap_or(0);
+        let style = model.look.style(Role::Accent);
+        buffer.set_string(
+            at.right().saturating_sub(wide),
+            body.bottom() - 1,
+            text,
+            style.add_modifier(Modifier::REVERSED),
+        );
+    }
+}
+
 fn upright(model: &Model, x: u16, beside: Rect, buffer: &mut Buffer) {
     for y in beside.top()..beside.bottom() {
         buffer.set_string(x, y, "│", model.look.style(Role::Muted));
     }
 }
 
-/// Columns of the list for a width: age, severity and words always; the subject and the effects where there is room.
-fn list(model: &Model, area: Rect, buffer: &mut Buffer) {
+/// Columns of the list for a width: age, severity and words always, the effects where there is room.
+fn list(model: &Model, area: Rect, each: usize, buffer: &mut Buffer) {
     let look = model.look;
     let shown = model.shown();
     let columns = usize::from(area.width);
-    let (subject, effects) = match columns {
-        0..=47 => (0, 0),
-        48..=71 => (18, 0),
-        72..=99 => (22, 8),
-        _ => (30, 10),
+    // The sentence has the room: what it is about stands in it mostly, and beside it where it does not.
+    let effects = match columns {
+        0..=47 => 0,
+        48..=71 => 7,
+        _ => 9,
     };
-    let room = columns.saturating_sub(12 + subject + effects + 2);
+    let room = columns.saturating_sub(12 + effects + 1);
     let mut head = format!(
         " {}{} {}",
         left("SEV", 5),
         right("AGE", 4),
         left(" INCIDENT", room + 1)
     );
-    if subject > 0 {
-        head.push_str(&format!(" {}", left("SUBJECT", subject)));
-    }
     if effects > 0 {
         head.push_str(&right("EFFECTS", effects));
     }
@@ -222,7 +245,7 @@ fn list(model: &Model, area: Rect, buffer: &mut Buffer) {
         ..area
     };
     let all = shown.iter().enumerate().skip(model.cases.top);
-    let all = all.map(|(at, case)| {
+    let all = all.flat_map(|(at, case)| {
         let selected = at == model.cases.at;
         let (word, role) = chain::severity(case);
         let mut text = look.style(if case.open { Role::Text } else { Role::Muted });
@@ -241,22 +264,39 @@ fn list(model: &Model, area: Rect, buffer: &mut Buffer) {
                 right(&age(model.now().minus(case.root.first)), 4),
             ),
             Span::raw("  "),
-            Span::styled(left(&title(case), room), text),
         ];
-        if subject > 0 {
-            // An address that does not fit is left to the sentence rather than cut.
-            let name = case.subject();
-            let name = if width(name) <= subject { name } else { "" };
-            spans.push(span(
-                look,
-                Role::Accent,
-                format!(" {}", left(name, subject)),
+        let words = title(case);
+        let name = case.subject();
+        let beside = width(name) + 2;
+        let mut second = None;
+        if !words.contains(name) && width(&words) + beside <= room {
+            let rest = room - width(&words) - 2;
+            spans.push(Span::styled(words + "  ", text));
+            spans.push(span(look, Role::Accent, left(name, rest)));
+        } else if each > 1 {
+            let first = wrap(&words, room).into_iter().next().unwrap_or_default();
+            let rest = words.get(first.len()..).unwrap_or_default().trim_start();
+            let room = columns.saturating_sub(13);
+            second = Some(left(&clause(rest, room), room));
+            spans.push(Span::styled(
+                left(&first, columns.saturating_sub(12 + effects + 1)),
+                text,
             ));
+        } else {
+            spans.push(Span::styled(left(&clause(&words, room), room), text));
         }
         if effects > 0 {
             spans.push(span(look, Role::Muted, right(&effect_count(case), effects)));
         }
-        Line::from(spans)
+        let mut both = vec![Line::from(spans)];
+        if each > 1 {
+            both.push(Line::from(vec![
+                span(look, Role::Accent, if selected { "▌" } else { " " }),
+                Span::raw(" ".repeat(11)),
+                Span::styled(second.unwrap_or_default(), text),
+            ]));
+        }
+        both
     });
     lines(buffer, rows, all);
 }
@@ -270,13 +310,7 @@ fn title(case: &Case) -> String {
 
 /// How many things fell with it, and how many are still down.
 fn effect_count(case: &Case) -> String {
-    let affected = &case.affected;
-    let most = affected
-        .prefixes
-        .max(affected.routes)
-        .max(affected.sessions)
-        .max(affected.clients)
-        .max(case.chain.len() as u64);
+    let most = case.affected.most().max(case.chain.len() as u64);
     let down = if case.still_down() > 0 { " ↓" } else { "  " };
     format!("{most}{down}")
 }

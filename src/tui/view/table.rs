@@ -11,17 +11,20 @@ use crate::engine::query::{Mood, Order, Row, Table};
 use crate::output::pages;
 use crate::output::report::grouped;
 use crate::tui::model::{Model, View};
-use crate::tui::text::{left, right, width};
+use crate::tui::text::{clause, left, right, width};
 use crate::tui::theme::Role;
 
 /// Lines above the rows: title and head.
 pub const HEAD: u16 = 2;
 
 /// A column: its width, its priority (1 stays longest), whether numbers stand at the right.
+#[derive(Copy, Clone)]
 struct Column {
     width: usize,
     priority: u8,
     number: bool,
+    /// Prose may be cut, and grows where there is room.
+    prose: bool,
     order: Option<Order>,
 }
 
@@ -30,16 +33,22 @@ const fn column(width: usize, priority: u8) -> Column {
         width,
         priority,
         number: false,
+        prose: false,
         order: None,
     }
 }
 
 const fn number(width: usize, priority: u8) -> Column {
     Column {
-        width,
-        priority,
         number: true,
-        order: None,
+        ..column(width, priority)
+    }
+}
+
+const fn prose(width: usize, priority: u8) -> Column {
+    Column {
+        prose: true,
+        ..column(width, priority)
     }
 }
 
@@ -50,98 +59,124 @@ const fn sorted(column: Column, order: Order) -> Column {
     }
 }
 
-/// Columns of a table, in the order of [`pages::head`]. IPv6 prefixes of providers take at most 24 columns mostly; what is longer takes what it takes.
+const PREFIXES: [Column; 13] = [
+    sorted(column(18, 1), Order::Name),
+    sorted(column(15, 2), Order::Peer),
+    column(15, 7),
+    column(7, 8),
+    column(7, 10),
+    column(8, 6),
+    sorted(number(9, 9), Order::Changes),
+    number(7, 11),
+    number(7, 13),
+    sorted(number(7, 3), Order::Worst),
+    column(8, 4),
+    column(7, 5),
+    column(15, 12),
+];
+const ROUTES: [Column; 9] = [
+    sorted(column(18, 1), Order::Name),
+    column(15, 2),
+    column(8, 4),
+    column(8, 3),
+    number(6, 7),
+    column(5, 8),
+    sorted(column(12, 6), Order::Latest),
+    number(9, 9),
+    column(15, 5),
+];
+const SESSIONS: [Column; 13] = [
+    sorted(column(15, 1), Order::Name),
+    column(8, 7),
+    column(15, 11),
+    sorted(column(11, 2), Order::Worst),
+    sorted(column(12, 5), Order::Latest),
+    sorted(number(6, 4), Order::Changes),
+    prose(20, 3),
+    number(7, 8),
+    number(6, 10),
+    column(4, 6),
+    number(6, 9),
+    number(6, 12),
+    column(11, 13),
+];
+const BFD: [Column; 6] = [
+    sorted(column(15, 1), Order::Name),
+    column(15, 2),
+    sorted(column(6, 3), Order::Worst),
+    sorted(column(12, 4), Order::Latest),
+    sorted(number(6, 5), Order::Changes),
+    number(10, 6),
+];
+const SERVERS: [Column; 10] = [
+    sorted(column(15, 1), Order::Name),
+    column(17, 4),
+    number(6, 5),
+    sorted(number(5, 3), Order::Changes),
+    number(4, 2),
+    number(6, 6),
+    column(10, 7),
+    column(15, 8),
+    column(15, 9),
+    sorted(column(12, 3), Order::Latest),
+];
+const CLIENTS: [Column; 13] = [
+    sorted(column(17, 1), Order::Name),
+    column(15, 2),
+    column(8, 3),
+    column(13, 4),
+    sorted(number(5, 9), Order::Changes),
+    number(4, 10),
+    number(4, 7),
+    prose(14, 5),
+    column(10, 8),
+    column(18, 6),
+    column(15, 11),
+    sorted(column(9, 12), Order::Latest),
+    prose(20, 13),
+];
+const LEASES: [Column; 9] = [
+    sorted(column(15, 1), Order::Name),
+    sorted(column(17, 2), Order::Peer),
+    sorted(column(8, 3), Order::Worst),
+    column(9, 4),
+    column(9, 5),
+    column(8, 7),
+    column(15, 6),
+    column(12, 8),
+    sorted(column(12, 9), Order::Latest),
+];
+const ROUTERS: [Column; 9] = [
+    sorted(column(24, 1), Order::Name),
+    column(8, 2),
+    sorted(column(8, 3), Order::Worst),
+    column(17, 5),
+    column(19, 4),
+    column(5, 6),
+    number(5, 8),
+    number(6, 7),
+    sorted(column(12, 9), Order::Latest),
+];
+const NEIGHBORS: [Column; 5] = [
+    sorted(column(24, 1), Order::Name),
+    sorted(column(10, 2), Order::Worst),
+    column(17, 3),
+    sorted(column(10, 4), Order::Peer),
+    column(10, 5),
+];
+
+/// Columns of a table, in the order of [`pages::head`]. IPv6 takes what it takes: a column is as wide as its widest cell on the page.
 const fn columns(table: Table) -> &'static [Column] {
     match table {
-        Table::Prefixes => {
-            const {
-                &[
-                    sorted(column(24, 1), Order::Name),
-                    sorted(column(18, 2), Order::Peer),
-                    sorted(number(9, 3), Order::Changes),
-                    number(9, 6),
-                    number(7, 7),
-                    number(10, 10),
-                    number(8, 5),
-                    sorted(number(13, 4), Order::Worst),
-                    column(12, 8),
-                    column(12, 4),
-                    column(11, 9),
-                ]
-            }
-        }
-        Table::Routes => {
-            const {
-                &[
-                    sorted(column(24, 1), Order::Name),
-                    column(24, 2),
-                    column(12, 3),
-                    column(10, 4),
-                    number(6, 6),
-                    number(5, 7),
-                    sorted(column(12, 5), Order::Latest),
-                ]
-            }
-        }
-        Table::Sessions => {
-            const {
-                &[
-                    sorted(column(24, 1), Order::Name),
-                    column(10, 4),
-                    column(24, 8),
-                    sorted(column(11, 2), Order::Worst),
-                    sorted(column(12, 3), Order::Latest),
-                    sorted(number(6, 5), Order::Changes),
-                    number(6, 7),
-                    number(8, 6),
-                    number(8, 9),
-                    column(11, 10),
-                ]
-            }
-        }
-        Table::Bfd => {
-            const {
-                &[
-                    sorted(column(24, 1), Order::Name),
-                    column(24, 2),
-                    sorted(column(6, 3), Order::Worst),
-                    sorted(column(12, 4), Order::Latest),
-                    sorted(number(6, 5), Order::Changes),
-                    number(10, 6),
-                ]
-            }
-        }
-        Table::Servers => {
-            const {
-                &[
-                    sorted(column(24, 1), Order::Name),
-                    column(17, 4),
-                    number(6, 5),
-                    sorted(number(5, 3), Order::Changes),
-                    number(4, 2),
-                    number(6, 6),
-                    column(10, 7),
-                    column(16, 8),
-                    column(16, 9),
-                    sorted(column(12, 3), Order::Latest),
-                ]
-            }
-        }
-        Table::Clients => {
-            const {
-                &[
-                    sorted(column(20, 1), Order::Name),
-                    column(18, 5),
-                    sorted(number(5, 4), Order::Changes),
-                    number(4, 6),
-                    number(4, 3),
-                    number(8, 7),
-                    column(18, 2),
-                    column(12, 3),
-                    column(22, 9),
-                ]
-            }
-        }
+        Table::Prefixes => &PREFIXES,
+        Table::Routes => &ROUTES,
+        Table::Sessions => &SESSIONS,
+        Table::Bfd => &BFD,
+        Table::Servers => &SERVERS,
+        Table::Clients => &CLIENTS,
+        Table::Leases => &LEASES,
+        Table::Routers => &ROUTERS,
+        Table::Neighbors => &NEIGHBORS,
     }
 }
 
@@ -152,15 +187,17 @@ pub fn panes(model: &Model, area: Rect) -> Vec<(Table, Rect)> {
     if model.zoom || area.height < 16 {
         return chosen.map(|table| (table, area)).into_iter().collect();
     }
-    let most = area.height * 3 / 5;
+    // Two stand one below the other. Of more the others are their titles only (an accordion, as lazygit's), until there is room for some rows.
+    let others = u16::try_from(tables.len().saturating_sub(1)).unwrap_or(0);
+    let shared = (area.height * 2 / 5).checked_div(others).unwrap_or(0);
+    let small = if shared > HEAD + 1 { shared } else { 1 };
     let mut y = area.y;
     let mut all = Vec::new();
-    for (at, table) in tables.iter().enumerate() {
-        let rest = area.bottom() - y;
-        let height = match (at + 1 == tables.len(), Some(*table) == chosen) {
-            (true, _) => rest,
-            (false, true) => most,
-            (false, false) => area.height - most,
+    for table in tables {
+        let height = if Some(*table) == chosen {
+            area.height.saturating_sub(small * others)
+        } else {
+            small
         };
         all.push((*table, Rect { y, height, ..area }));
         y += height;
@@ -177,6 +214,9 @@ pub const fn title(table: Table) -> &'static str {
         Table::Bfd => "BFD",
         Table::Servers => "DHCP SERVERS",
         Table::Clients => "DHCP CLIENTS",
+        Table::Leases => "LEASES",
+        Table::Routers => "IPV6 ROUTERS",
+        Table::Neighbors => "NEIGHBORS (kernel)",
     }
 }
 
@@ -184,25 +224,40 @@ pub const fn title(table: Table) -> &'static str {
 fn chosen(table: Table, total: usize, rows: &[Row]) -> Vec<(usize, usize)> {
     let all = columns(table);
     let head = pages::head(table);
-    // As wide as its kind says, and as its widest cell on this page where that is more: an address is whole or not there.
-    let wide = |at: usize| {
+    let widest = |at: usize| {
         let cells = rows.iter().filter_map(|row| row.cells.get(at));
-        let named = head.get(at).map_or(0, |name| width(name) + 2);
-        let least = all.get(at).map_or(0, |column| column.width).max(named);
-        cells
-            .map(|cell| width(cell))
-            .fold(least, usize::max)
-            .min(total)
+        cells.map(|cell| width(cell)).max().unwrap_or(0)
     };
-    let mut order: Vec<usize> = (0..all.len()).collect();
-    order.sort_by_key(|at| all.get(*at).map_or(u8::MAX, |column| column.priority));
+    // As wide as its kind says, and as its widest cell on this page where that is more: an address is whole or not there.
+    let wide = |at: usize, column: &Column| {
+        let named = head.get(at).map_or(0, |name| width(name));
+        // Room for the arrow of the order.
+        let named = named + if column.order.is_some() { 2 } else { 0 };
+        let least = column.width.max(named);
+        let most = if column.prose {
+            least
+        } else {
+            widest(at).max(least)
+        };
+        most.min(total)
+    };
+    let mut order: Vec<(usize, &Column)> = all.iter().enumerate().collect();
+    order.sort_by_key(|(_, column)| column.priority);
     let mut left = total;
     let mut taken = Vec::new();
-    for at in order {
-        let columns = wide(at);
+    for (at, column) in order {
+        let columns = wide(at, column);
         if columns < left {
             left -= columns + 1;
             taken.push((at, columns));
+        }
+    }
+    // What is left goes to prose, as much as it has to say.
+    for (at, columns) in &mut taken {
+        if all.get(*at).is_some_and(|column| column.prose) {
+            let more = widest(*at).saturating_sub(*columns).min(left);
+            *columns += more;
+            left -= more;
         }
     }
     taken.sort_unstable();
@@ -227,6 +282,9 @@ pub fn paint(model: &Model, table: Table, focused: bool, area: Rect, buffer: &mu
         String::new()
     };
     let mut name = format!("{}  {count}{at}", title(table));
+    if table == Table::Prefixes && area.width >= 100 {
+        name.push_str(" · penalties are what a router that damps would give");
+    }
     if model.moment.is_some() {
         name.push_str(
             " · AS OF NOW: a table as of then needs a recording (-w FILE, then analyze --tui FILE)",
@@ -237,6 +295,9 @@ pub fn paint(model: &Model, table: Table, focused: bool, area: Rect, buffer: &mu
         Rect { height: 1, ..area },
         rule(look, &name, usize::from(area.width), focused),
     );
+    if area.height < HEAD {
+        return;
+    }
     if page.rows.is_empty() {
         let below = Rect {
             y: area.y + 1,
@@ -312,7 +373,9 @@ pub fn paint(model: &Model, table: Table, focused: bool, area: Rect, buffer: &mu
 }
 
 fn fitted(text: &str, columns: usize, kind: Option<&Column>) -> String {
-    if kind.is_some_and(|kind| kind.number) {
+    if kind.is_some_and(|kind| kind.prose) {
+        left(&clause(text, columns), columns)
+    } else if kind.is_some_and(|kind| kind.number) {
         right(text, columns)
     } else {
         left(text, columns)

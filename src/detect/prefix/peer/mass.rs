@@ -35,7 +35,7 @@ const WATCH: Duration = Duration::from_secs(600);
 const REFRESH: Duration = Duration::from_millis(500);
 
 /// Recent withdrawals of one RIB.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Window {
     since: Option<(Timestamp, Locator)>,
     count: u32,
@@ -55,6 +55,7 @@ enum Whole {
     As(u32),
 }
 
+#[derive(Clone)]
 struct Mass {
     key: FindingKey,
     first: Timestamp,
@@ -77,7 +78,7 @@ struct Mass {
 }
 
 /// The open ones.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Masses {
     open: BTreeMap<u32, Mass>,
     next: u32,

@@ -23,6 +23,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Pairs of next-hop sets told apart in one batch: the combinations of a few uplinks.
 const MAX_WAYS: usize = 256;
 
+#[derive(Clone)]
 pub(super) struct Batch {
     pub(super) opened: Event,
     pub(super) last: Event,
@@ -41,7 +42,7 @@ pub(super) struct Batch {
 }
 
 /// What the ways of a batch come to.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Ways {
     /// Gateways that routes lost and won, with how many.
     pub(super) lost: BTreeMap<IpAddr, u64>,
