@@ -57,6 +57,17 @@ struct Known {
     anycast: bool,
 }
 
+/// Whether more than [`COLLECTOR_PEERS`] sessions are seen message by message. Both ends of a session and its copies in packets and MRT are one.
+fn is_collector(scene: &Scene<'_>) -> bool {
+    let mut sessions = BTreeSet::new();
+    scene
+        .net
+        .rib
+        .iter()
+        .filter(|(_, rib)| rib.kind.is_exact())
+        .any(|(_, rib)| sessions.insert(rib.session) && sessions.len() > COLLECTOR_PEERS)
+}
+
 /// A conflict as it was first seen.
 #[derive(Copy, Clone)]
 struct Sight {
@@ -335,15 +346,7 @@ impl Origins {
         if !own && is_link(&prefix) {
             return;
         }
-        if !own
-            && scene
-                .net
-                .rib
-                .iter()
-                .filter(|(_, rib)| rib.kind.is_exact())
-                .nth(COLLECTOR_PEERS)
-                .is_some()
-        {
+        if !own && is_collector(scene) {
             if self.suspects.len() >= MAX_SUSPECTS && !self.suspects.contains_key(&(prefix, new)) {
                 return;
             }
