@@ -186,7 +186,7 @@ fn however_the_screen_is_left_the_terminal_is_as_it_was() {
     terminal.until("why not", |text| text.contains("needs 60×16"));
     terminal.resize(80, 24);
     terminal.until("all of it", |text| {
-        text.contains("WHY") && text.contains("SUBJECT")
+        text.contains("WHY") && text.contains("EFFECTS")
     });
     terminal.press("q");
     left("fg");
