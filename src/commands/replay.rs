@@ -25,6 +25,7 @@ use crate::engine::snapshot::{self, Mode};
 use crate::event::Timestamp;
 use crate::input::Item;
 use crate::input::merge::InputSet;
+use crate::output::log::MAX_LINES;
 use crate::tui::Tui;
 use crate::tui::link::{Reply, Request, link};
 use crate::tui::model::Control;
@@ -78,7 +79,9 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(script: Script, run: Run, screen: Screen) -> Replay {
+    fn new(script: Script, run: Run, mut screen: Screen) -> Replay {
+        // Where the end is shows when all was read.
+        screen.log.lazy = rewinds(&script);
         Replay {
             script,
             run,
@@ -113,7 +116,28 @@ impl Replay {
     }
 
     fn rewinds(&self) -> bool {
-        self.script.files.iter().all(|file| file.as_os_str() != "-")
+        rewinds(&self.script)
+    }
+
+    /// Writes out the last lines of the log, if they were only counted so far: the last part is judged again. What is shown stays.
+    fn catch_up(&mut self) -> anyhow::Result<()> {
+        if !self.screen.log.is_behind() {
+            return Ok(());
+        }
+        let (items, ended) = (self.run.items, self.run.ended);
+        let written = self.screen.log.written();
+        let here = Goal::Events(self.run.events());
+        self.restart()?;
+        self.checkpoints
+            .put_back(here, &mut self.run, &mut self.screen.log);
+        if !self.screen.log.is_whole() || self.screen.log.is_empty() {
+            self.screen.log.from = written.saturating_sub(MAX_LINES as u64);
+        }
+        while self.run.items < items && self.run.step(Timestamp::MAX, &mut self.screen.log) {}
+        if ended {
+            while self.run.step(Timestamp::MAX, &mut self.screen.log) {}
+        }
+        Ok(())
     }
 
     fn restart(&mut self) -> anyhow::Result<()> {
@@ -158,12 +182,10 @@ impl Replay {
             Goal::Until(at) => at < self.run.now(),
             Goal::Events(count) => count < self.run.events(),
         };
-        if behind {
-            if !self.rewinds() {
-                let text = "standard input cannot be read twice: there is no way back".to_owned();
-                self.screen.publisher.reply(Reply::Said(text));
-                return Ok(());
-            }
+        if behind && !self.rewinds() {
+            let text = "standard input cannot be read twice: there is no way back".to_owned();
+            self.screen.publisher.reply(Reply::Said(text));
+            return Ok(());
         }
         self.begin_for(goal, behind)?;
         let until = match goal {
@@ -187,7 +209,7 @@ impl Replay {
                     self.picture(true, false);
                     // A wish that came meanwhile is more urgent than this one.
                     if self.questions()? {
-                        return Ok(());
+                        return self.catch_up();
                     }
                 }
                 if self.leaves {
@@ -195,6 +217,7 @@ impl Replay {
                 }
             }
         }
+        self.catch_up()?;
         if self.run.ended {
             self.to = Some(self.run.now());
         }
@@ -412,6 +435,11 @@ impl Replay {
             since: now(),
         });
     }
+}
+
+/// Whether the files can be read again.
+fn rewinds(script: &Script) -> bool {
+    script.files.iter().all(|file| file.as_os_str() != "-")
 }
 
 /// Until the next look at the clock.

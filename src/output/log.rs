@@ -140,6 +140,10 @@ pub struct Log {
     skipped: u64,
     /// Entries written out in all, those no longer kept too.
     written: u64,
+    /// Entries up to this one are only counted: whoever winds to a later moment knows that they would be gone by then.
+    pub from: u64,
+    /// Entries that do not fit any more are only counted: they are written out by going back when it is known which are the last.
+    pub lazy: bool,
     /// Nobody looks: less is written out.
     pub asleep: bool,
 }
@@ -173,6 +177,10 @@ impl Log {
         }
         self.this_turn += 1;
         self.written += 1;
+        let skipped = std::mem::take(&mut self.skipped);
+        if self.written <= self.from || (self.lazy && self.written > MAX_LINES as u64) {
+            return;
+        }
         if self.entries.len() >= MAX_LINES {
             self.entries.pop_front();
         }
@@ -198,7 +206,7 @@ impl Log {
             source,
             subject: subject(&event.kind),
             text,
-            skipped: std::mem::take(&mut self.skipped),
+            skipped,
             facts,
             exchange: exchange(&event.kind),
             rung: ladder::of(&event.kind),
@@ -225,6 +233,11 @@ impl Log {
             },
             ..*self
         }
+    }
+
+    /// Entries were only counted that should be there.
+    pub fn is_behind(&self) -> bool {
+        self.lazy && self.written > MAX_LINES as u64
     }
 
     /// All that was ever written out is in it.

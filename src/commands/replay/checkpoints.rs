@@ -73,7 +73,7 @@ impl Checkpoints {
 
     /// Copies the engines if it is time to. Where they were copied before, they are not again.
     pub fn pass(&mut self, run: &Run, log: &Log) {
-        if run.ended || run.items == 0 || run.items % self.apart != 0 {
+        if run.ended || run.items == 0 || !run.items.is_multiple_of(self.apart) {
             return;
         }
         if self.kept.last().is_some_and(|last| last.items >= run.items) {
@@ -87,8 +87,9 @@ impl Checkpoints {
         if self.kept.len() >= MOST || all > BUDGET {
             self.apart = self.apart.saturating_mul(2);
             let apart = self.apart;
-            self.kept.retain(|checkpoint| checkpoint.items % apart == 0);
-            if run.items % apart != 0 {
+            self.kept
+                .retain(|checkpoint| checkpoint.items.is_multiple_of(apart));
+            if !run.items.is_multiple_of(apart) {
                 return;
             }
             let left = self
@@ -113,10 +114,16 @@ impl Checkpoints {
     /// The copy to begin at so that at `goal` the log is whole.
     fn before(&self, goal: Goal) -> Option<&Checkpoint> {
         let passed = self.kept.iter().take_while(|c| c.is_before(goal));
-        let written = passed.clone().last()?.log.written();
-        let begin = written.saturating_sub(self.lines);
+        let begin = self.gone_at(goal);
         let whole = |c: &&Checkpoint| c.log.is_whole() || c.log.written() <= begin;
         passed.filter(whole).last()
+    }
+
+    /// Entries of the log that are gone when `goal` is reached, as far as the copies tell.
+    fn gone_at(&self, goal: Goal) -> u64 {
+        let passed = self.kept.iter().take_while(|c| c.is_before(goal));
+        let written = passed.last().map_or(0, |c| c.log.written());
+        written.saturating_sub(self.lines)
     }
 
     /// The item from which a run to `goal` begins, if a copy stands there.
@@ -136,6 +143,12 @@ impl Checkpoints {
         run.rooms = checkpoint.rooms.clone();
         run.reached = checkpoint.reached;
         *log = checkpoint.log.seed();
+        log.lazy = false;
+        // What is gone from the log before the goal is reached need not be written out.
+        log.from = match log.is_whole() {
+            true => 0,
+            false => self.gone_at(goal),
+        };
         true
     }
 }

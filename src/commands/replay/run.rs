@@ -57,7 +57,7 @@ impl Run {
             self.rooms.advance(until, &mut self.told);
             return false;
         }
-        if self.items % LOG_TURN == 0 {
+        if self.items.is_multiple_of(LOG_TURN) {
             log.turn();
         }
         let mut seen = |event: &Event, engine: &Engine| log.keep(event, engine);

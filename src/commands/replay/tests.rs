@@ -78,6 +78,8 @@ fn wound(files: Vec<PathBuf>, apart: u64, winds: u32) -> usize {
     replay.go(Goal::Until(Timestamp::MAX)).unwrap();
     let (from, to) = (replay.run.from().unwrap(), replay.run.now());
     let events = replay.run.events();
+    let first = seen(&replay.run, &replay.screen.log);
+    assert!(first == fresh(&replay.script, Goal::Until(Timestamp::MAX)));
     let (mut state, mut short) = (7, 0);
     for wind in 0..winds {
         let goal = if wind % 3 == 2 {
