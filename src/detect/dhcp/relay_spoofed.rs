@@ -28,6 +28,8 @@ const ENOUGH: usize = 8;
 const CROWD: usize = 16;
 /// How long a client collects offers before it takes one: dhclient waits 1 s, others less.
 const TAKES: Duration = Duration::from_secs(2);
+/// … and by when nearly all have taken one.
+const TAKES_SOON: Duration = Duration::from_millis(1200);
 /// By when a client that got no answer asks again: after 4 s, give or take one (RFC 2131 §4.1), and a second for a slow relay.
 const ASKS_AGAIN: Duration = Duration::from_secs(6);
 /// Silent for this long: over.
@@ -177,6 +179,28 @@ impl Detector for RelaySpoofed {
             self.check(at, scope, giaddr, net, board);
         }
         self.quiet.expire(now, board);
+    }
+
+    /// The end of what was seen is no proof against those who had no time to take an offer; a crowd of which many had it is told.
+    fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        for (_, scope, giaddr) in std::mem::take(&mut self.checks) {
+            let Some(relay) = self.relays.get_mut(&(scope, giaddr)) else {
+                continue;
+            };
+            let had_time = relay.asked.iter().filter(|(client, (at, _))| {
+                now.since(*at) >= TAKES_SOON && relay.offered.contains(*client)
+            });
+            if relay.offered.len() >= 2 * ENOUGH && had_time.count() >= ENOUGH {
+                self.check(now, scope, giaddr, net, board);
+                let told = self
+                    .relays
+                    .get_mut(&(scope, giaddr))
+                    .and_then(|relay| relay.key);
+                if let Some(key) = told {
+                    board.update(key, |f| f.truncated = true);
+                }
+            }
+        }
     }
 }
 

@@ -348,9 +348,11 @@ fn a_capture_that_sees_only_the_clients_proves_nothing_by_their_regular_renewals
         lab.hear(i64::from(nth) * 20_000, renewal(mac(1), xid, 1, 101));
     }
     assert_eq!(lab.loud(), []);
-    // The same transaction again and again is a client that hears nothing; what it asks of everybody shows that it is not the way.
+    // The same transaction again and again, by a client that says how long it waits, is one that hears nothing; what it asks of everybody shows that it is not the way.
     for nth in 10..14 {
-        lab.hear(nth * 20_000, renewal(mac(1), 99, 1, 101));
+        let mut ask = renewal(mac(1), 99, 1, 101);
+        ask.secs = (nth as u16 - 10) * 20;
+        lab.hear(nth * 20_000, ask);
     }
     let suspected = lab.board.of_kind(Kind::DhcpServerUnresponsive).count();
     assert_eq!((lab.loud(), suspected), (vec![], 1));
