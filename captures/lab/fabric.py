@@ -51,6 +51,10 @@ class Plan:
     prefixes4: int = 40
     prefixes6: int = 16
     bmp: tuple = ("spa",)
+    # FRR routers that dump all their BGP messages and state changes as MRT, from their start; each becomes an input `NAME.mrt`.
+    mrt: tuple = ()
+    # BFD's interval in milliseconds, with a multiplier of 3.
+    bfd_interval: int = 200
     bring_up: bool = True
     graceful: bool = False
     # The BMP station is there before the recording: the tables were told before it began, as in most captures out there.
@@ -122,7 +126,7 @@ class Fabric:
         return [address for address, on in ((four, self.plan.ipv4), (six, self.plan.ipv6)) if on]
 
     def bfd(self):
-        return "bfd\n profile fast\n  detect-multiplier 3\n  receive-interval 200\n  transmit-interval 200\n" if self.plan.bfd or self.plan.bfd6 else None
+        return "bfd\n profile fast\n  detect-multiplier 3\n  receive-interval {0}\n  transmit-interval {0}\n".format(self.plan.bfd_interval) if self.plan.bfd or self.plan.bfd6 else None
 
     def frr(self, name, neighbors, networks, outbound=None):
         """bgpd.conf. `neighbors` is [(address, AS, BFD)]; an own `outbound` list keeps a host from becoming transit."""
@@ -144,6 +148,9 @@ class Fabric:
         if name in self.plan.bmp:
             lines += [" bmp targets mon", f"  bmp connect {STATION} port {PORT} min-retry 1000 max-retry 2000",
                       *[f"  bmp monitor {f} unicast {p}" for f in ("ipv4", "ipv6") for p in ("pre-policy", "post-policy")], " exit"]
+        if name in self.plan.mrt:
+            self.s.attach(f"{name}.mrt", self.net.dir / f"frr-{name}" / "dump.mrt")
+            lines.append(f"dump bgp all-et {self.net.dir}/frr-{name}/dump.mrt")
         if outbound:
             lines += [f"ip prefix-list {outbound}-ipv4 seq 5 permit 198.51.100.0/25 ge 32", f"ipv6 prefix-list {outbound}-ipv6 seq 5 permit 3fff:e1a::/32 ge 128"]
         return "\n".join(lines) + "\n"
@@ -160,7 +167,7 @@ class Fabric:
     def bird_spine(self, name, uplink):
         """bird.conf of a spine: it passes on what it hears and resolves next hops itself."""
         text = [f"router id 198.51.100.{MANAGEMENT[name]};", "protocol device {}", "protocol direct { ipv4; ipv6; }"]
-        for far, index, side, timers in (("leaf", uplink, 0, f"hold time {self.plan.hold};"), ("tra", uplink + 4, 1, "hold time 30;")):
+        for far, index, side, timers in (("leaf", uplink, 0, f"hold time {self.plan.hold};"), ("tra", uplink + 4, 1, f"hold time {max(30, self.plan.hold)};")):
             for family, address in (("ipv4", four), ("ipv6", six)):
                 if getattr(self.plan, family):
                     text.append(f"protocol bgp {far}{family[-1]} {{ local {address(index, side)} as {ASN[name]}; neighbor {address(index, 1 - side)} as {ASN[far]}; "
@@ -207,7 +214,7 @@ class Fabric:
             for family, address in (("ipv4", four), ("ipv6", six)):
                 if getattr(self.plan, family):
                     text.append(f"protocol bgp {name}{family[-1]} {{ local {address(index, side)} as {ASN['tra']}; neighbor {address(index, 1 - side)} as {ASN[far]}; "
-                                f"hold time 30; connect retry time 1; error wait time 1, 2; {family} {{ import all; export all; }}; }}")
+                                f"hold time {max(30, self.plan.hold)}; connect retry time 1; error wait time 1, 2; {family} {{ import all; export all; }}; }}")
         self.routers["tra"] = Bird(self.net, "tra", "\n".join(text) + "\n")
         if self.plan.customer == "exabgp":
             self.routers["cust"] = Exabgp(self.net, "cust", ASN["cust"], "192.0.2.13", [(a(6, 1), a(6, 0), ASN["tra"]) for a in self.families()])

@@ -194,7 +194,7 @@ def benign_bmp_reconnect(net, s):
 
 @scenario("benign-graceful-restart", "spa's bgpd is restarted under graceful restart within 3 s; the leaf keeps its routes meanwhile")
 def benign_graceful_restart(net, s):
-    fabric = Fabric(net, s, Plan(graceful=True))
+    fabric = Fabric(net, s, Plan(graceful=True, mrt=("leaf",)))
     fabric.record()
     spa = fabric.routers["spa"]
     with s.fault():

@@ -28,7 +28,7 @@ def stamp(t):
 class Scenario:
     def __init__(self, net, name, summary, benign):
         self.net, self.name, self.summary, self.benign = net, name, summary, benign
-        self.phases, self.injected, self.notes, self.captures, self.topology = {}, [], [], [], {}
+        self.phases, self.injected, self.notes, self.captures, self.files, self.topology = {}, [], [], [], [], {}
         self.phase("setup_start")
 
     def phase(self, name):
@@ -53,6 +53,10 @@ class Scenario:
         self.phase("record_start")
         time.sleep(SETTLE)
 
+    def attach(self, name, path):
+        """A file that a daemon writes by itself (an MRT dump) becomes an input too."""
+        self.files.append((name, path))
+
     def capture(self, ns, ports, path, *options):
         words = [w for port in ports for w in ("-i", port)]
         process = self.net.spawn(ns, "dumpcap", "-q", *options, *words, "-w", path, log=f"dumpcap-{path.name}")
@@ -71,6 +75,8 @@ class Scenario:
         """Stops the captures and writes the directory; an `expect` with `inputs` keeps only those captures."""
         self.phase("record_end")
         self.net.alive()
+        for name, path in self.files:
+            shutil.copy(path, self.net.dir / "capture" / name)
         for _, process in self.captures:
             stop(process, signal.SIGTERM if process.args[5:6] != ["dumpcap"] else signal.SIGINT)
         self.phase("end")
@@ -82,8 +88,9 @@ class Scenario:
         folder.mkdir(parents=True)
         for name, data in keep.items():
             (folder / name).write_bytes(data)
-        inputs, wanted = [], expect.get("inputs", ["h.pcapng", "h.nl.pcap", "mon-bmp.pcap"])
-        for name, _ in sorted(self.captures, key=lambda c: ["h.pcapng", "h.nl.pcap", "mon-bmp.pcap"].index(c[0])):
+        taken = ["h.pcapng", "h.nl.pcap", "mon-bmp.pcap", *(name for name, _ in self.files)]
+        inputs, wanted = [], expect.get("inputs", taken)
+        for name in sorted((name for name, _ in [*self.captures, *self.files]), key=taken.index):
             if name not in wanted:
                 continue
             data = (self.net.dir / "capture" / name).read_bytes()

@@ -55,7 +55,7 @@ impl PathLosses {
                 let Some(loss) = path_loss(a, b, visibility) else {
                     continue;
                 };
-                if link_explains(board, &loss) {
+                if link_explains(board, &loss) || tight_bfd_explains(board, a, b) {
                     continue;
                 }
                 match self.raised.get(&pair) {
@@ -171,6 +171,16 @@ fn beyond(visibility: &Visibility) -> &'static str {
             "BFD and ARP were silent; they, BMP or a capture of the neighbor, or its interface counters would show where"
         }
     }
+}
+
+/// Whether BFD alone said so, with settings that a living path does not survive: then nothing is known about the path.
+fn tight_bfd_explains(board: &Board, a: &Finding, b: &Finding) -> bool {
+    [a, b].iter().all(|session| {
+        session.reason == Some(Reason::BfdDown)
+            && board
+                .of_kind(Kind::BfdMismatch)
+                .any(|(_, settings)| join::meets(Join::Neighbor, settings, session))
+    })
 }
 
 /// Whether a link finding covers the loss: then the link is the cause, and nothing lies beyond it.

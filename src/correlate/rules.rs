@@ -52,6 +52,17 @@ fn bfd_reason(_: &Finding, effect: &Finding) -> bool {
     )
 }
 
+/// A BFD session that a pause of some tenths of a second ended is up again after this: while it is down packets come once a second (RFC 5880
+/// §6.8.3) and three of them are needed; BGP follows within its retry time.
+const BRIEF_LOSS: Duration = secs(10);
+
+/// Every loss was over within [`BRIEF_LOSS`]; one that lasts is none that tight settings make.
+fn brief(loss: &Finding) -> bool {
+    loss.occurrences
+        .iter()
+        .all(|o| o.until.is_some_and(|until| until.since(o.at) <= BRIEF_LOSS))
+}
+
 /// Both fell for the same reason (or one of them has none).
 fn same_reason(cause: &Finding, effect: &Finding) -> bool {
     match (cause.reason, effect.reason) {
@@ -98,6 +109,12 @@ const SAME_REASON: Condition = Condition {
     name: "same-reason",
     says: "both ended for the same reason",
     holds: same_reason,
+};
+/// See [`brief`].
+const BRIEF: Condition = Condition {
+    name: "brief",
+    says: "each loss was over within seconds",
+    holds: |_, effect| brief(effect),
 };
 const OTHER_KIND: Condition = Condition {
     name: "other-kind",
@@ -320,7 +337,7 @@ pub const RULES: &[Rule] = &[
         join: Join::Neighbor,
         window: Window::After(secs(600)),
         grade: Grade::Likely,
-        when: &[],
+        when: &[BRIEF],
         because: "a detection time shorter than the path's jitter declares a living path dead (RFC 5880 §6.8.4)",
         absent: "",
         survey: &[],
@@ -973,6 +990,18 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[SAME_REASON],
         because: "IPv4 and IPv6 sessions to one neighbor, or both ends of one session, show one failure",
+        absent: "",
+        survey: &[],
+    },
+    Rule {
+        name: "same-settings-other-bfd",
+        causes: &[BfdMismatch],
+        effects: &[BfdMismatch],
+        join: Join::Neighbor,
+        window: Window::After(secs(600)),
+        grade: Grade::Likely,
+        when: &[],
+        because: "the BFD sessions to one neighbor run with one profile",
         absent: "",
         survey: &[],
     },

@@ -43,8 +43,6 @@ struct Track {
     late: u32,
     late_first: Option<Timestamp>,
     near_miss: Option<FindingKey>,
-    /// Settings were judged.
-    judged: bool,
 }
 
 /// `bfd.down`, `bfd.flap`, `bfd.near-miss`, `bfd.mismatch`.
@@ -97,7 +95,8 @@ impl Detector for BfdLosses {
                     session,
                     (at, from, diag, last_heard),
                 ),
-                BfdChange::Up { .. } => self.up(seen, net, board, *pair, session),
+                BfdChange::Up { .. } => self.up(seen, board, *pair),
+                BfdChange::Known => self.settings(seen, net, board, *pair, session),
                 BfdChange::Confirmed { .. } => {
                     if let Some(key) = self.tracks.get(pair).and_then(|t| t.finding) {
                         board.update(key, |finding| finding.support(seen.event));
@@ -147,6 +146,9 @@ impl BfdLosses {
         ];
         for addr in ends {
             finding.touch(Touch::Peer(addr));
+        }
+        if let Some(mac) = session.ends[far].mac {
+            finding.touch(Touch::Mac(mac));
         }
         if let Some(bgp) = net
             .sessions
@@ -282,7 +284,19 @@ impl BfdLosses {
         });
     }
 
-    fn up(
+    fn up(&mut self, seen: &Observation<'_>, board: &mut Board, pair: BfdPair) {
+        let at = seen.event.at;
+        if let Some(key) = self.tracks.entry(pair).or_default().finding {
+            board.update(key, |finding| {
+                finding.recovered(at);
+                finding.ended = Some(at);
+                finding.broken.subject = false;
+            });
+        }
+    }
+
+    /// Judges, once, what the two ends ask of each other.
+    fn settings(
         &mut self,
         seen: &Observation<'_>,
         net: &NetState,
@@ -291,17 +305,6 @@ impl BfdLosses {
         session: &BfdSession,
     ) {
         let at = seen.event.at;
-        let track = self.tracks.entry(pair).or_default();
-        if let Some(key) = track.finding {
-            board.update(key, |finding| {
-                finding.recovered(at);
-                finding.ended = Some(at);
-                finding.broken.subject = false;
-            });
-        }
-        if std::mem::replace(&mut track.judged, true) {
-            return;
-        }
         let (Some(a), Some(b)) = (session.detection_time(0), session.detection_time(1)) else {
             return;
         };

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::event::loss::{Gap, GapKind};
-use crate::event::{Classes, EventKind, SourceId, SourceKind};
+use crate::event::{Classes, EventKind, SourceId, SourceKind, Timestamp};
 use crate::state::rib::{RibId, RibKind};
-use crate::state::sessions::SessionDelta;
+use crate::state::sessions::{SessionDelta, SessionId};
 use crate::state::{NetState, Observation};
 
 use super::{
@@ -55,6 +56,9 @@ impl Detector for Feeds {
                     router,
                     again: true,
                 } => self.restarted(*router, seen, board),
+                SessionDelta::ClockAhead { id, from, to, hold } => {
+                    self.ahead(*id, (*from, *to, *hold), seen, net, board);
+                }
                 SessionDelta::FeedDown { router } => {
                     if let Some(key) = self.restarts.get(router) {
                         board.update(*key, |finding| finding.support(seen.event));
@@ -113,8 +117,43 @@ impl Feeds {
             .lost
             .map(|lost| format!(" ({lost} lost)"))
             .unwrap_or_default();
-        finding.explain = format!("{}{lost}; what happened meanwhile was not seen", gap.detail);
+        let therefore = if kind == Kind::FeedClockStep {
+            "durations across it are doubtful"
+        } else {
+            "what happened meanwhile was not seen"
+        };
+        finding.explain = format!("{}{lost}; {therefore}", gap.detail);
         self.gaps.insert(place, board.raise(finding));
+    }
+
+    /// Nothing marks a clock that is set ahead but what should have ended meanwhile and did not.
+    fn ahead(
+        &mut self,
+        id: SessionId,
+        (from, to, hold): (Timestamp, Timestamp, Duration),
+        seen: &Observation<'_>,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        let gap = Gap {
+            kind: GapKind::ClockStep,
+            from,
+            to,
+            lost: None,
+            detail: format!(
+                "the clock was set ahead by about {:.0} s: nothing came for so long, and the session between {} and {} with its hold time of {} s went on without a loss",
+                to.since(from).as_secs_f64(),
+                session.ends[0].addr,
+                session.ends[1].addr,
+                hold.as_secs()
+            )
+            .as_str()
+            .into(),
+        };
+        self.gap(seen, &gap, net, board);
     }
 
     fn restarted(&mut self, router: Option<IpAddr>, seen: &Observation<'_>, board: &mut Board) {

@@ -65,6 +65,8 @@ struct Loss {
     prefixes: BTreeSet<Prefix>,
     more_prefixes: u64,
     retained: bool,
+    /// It did not come back while its routes were kept.
+    gave_up: bool,
     /// One end marked its routes with GRACEFUL_SHUTDOWN before.
     drained: bool,
     judge_at: Option<Timestamp>,
@@ -93,6 +95,8 @@ struct SessionLosses {
     drains: drain::Drains,
     tracks: BTreeMap<SessionId, Track>,
     judgements: BTreeSet<(Timestamp, SessionId)>,
+    /// When a graceful restart has to be over.
+    restarts: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl Detector for SessionLosses {
@@ -155,7 +159,9 @@ impl Detector for SessionLosses {
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
-        self.judgements.first().map(|(at, _)| *at)
+        let restart = self.restarts.first();
+        let first = self.judgements.first().into_iter().chain(restart).min();
+        first.map(|(at, _)| *at)
     }
 
     fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
@@ -167,6 +173,10 @@ impl Detector for SessionLosses {
         {
             self.judgements.remove(&(at, id));
             self.judge(id, net, board);
+        }
+        while let Some((at, id)) = self.restarts.first().copied().filter(|(at, _)| *at <= now) {
+            self.restarts.remove(&(at, id));
+            self.give_up(id, net, board);
         }
     }
 
@@ -269,6 +279,7 @@ impl SessionLosses {
             prefixes: BTreeSet::new(),
             more_prefixes: 0,
             retained: false,
+            gave_up: false,
             drained: self.drains.take(id, at, net),
             judge_at: None,
             relisted,
@@ -494,7 +505,32 @@ impl SessionLosses {
                 recovered(finding, over);
             }
         });
+        let keeps = board.get(key).and_then(|finding| finding.keeps);
+        if let Some(kept) = keeps.filter(|_| loss.retained && loss.over.is_none()) {
+            self.restarts.insert((loss.at + kept + RESTART_SLACK, id));
+        }
         Some(key)
+    }
+
+    /// A restart that is not over within its time is a loss: the routes that were kept for it go (RFC 4724 §4.2).
+    fn give_up(&mut self, id: SessionId, net: &NetState, board: &mut Board) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        let (Some(session), Some(key), Some(loss)) =
+            (net.sessions.get(id), track.finding, track.loss.as_mut())
+        else {
+            return;
+        };
+        let Some(judged) = loss.judged.clone().filter(|_| loss.over.is_none()) else {
+            return;
+        };
+        loss.gave_up = true;
+        let far = self.perspective.far_end(&net.sessions, session);
+        let interfaces = self.perspective.interfaces(net, session);
+        board.update(key, |finding| {
+            describe(finding, session, far, &interfaces, loss, &judged)
+        });
     }
 
     /// Judges a loss again after late evidence; only a better reason replaces the first one.
@@ -548,6 +584,9 @@ impl SessionLosses {
 
 /// Evidence may precede the finding by this: clocks of kernel and packets differ by up to 100 ms.
 const EVIDENCE_SLACK: Duration = Duration::from_millis(90);
+
+/// The restart time runs from when the receiver noticed (RFC 4724 §4.2), which may be a moment after what we saw.
+const RESTART_SLACK: Duration = Duration::from_secs(1);
 
 fn decisive(cause: &DownCause) -> bool {
     // A hold timer's NOTIFICATION may be the far end's word about our dead link: that waits for the kernel.

@@ -396,7 +396,7 @@ impl Ribs {
                             if self.ribs[id.0 as usize].transfer.is_none() {
                                 self.start(id, Why::Dump, event.at, out);
                             }
-                            self.announce_all(event.at, id, update, out);
+                            self.announce_all(event.at, id, update, &update.attributes, out);
                         }
                     }
                     BgpMessage::RouteRefresh { subtype, .. } => {
@@ -419,7 +419,7 @@ impl Ribs {
                         self.update(event.at, sessions, current, kind, update, out);
                     }
                     BmpMessage::PeerUp { .. } => {
-                        for id in self.ids(current.session, Observer::Bmp) {
+                        for id in self.reported(current, peer.rib) {
                             // Mid-life this is a feed that repeats itself; otherwise the session's own table.
                             let rib = &self.ribs[id.0 as usize];
                             let why = if rib.present > 0 {
@@ -431,7 +431,7 @@ impl Ribs {
                         }
                     }
                     BmpMessage::PeerDown { .. } => {
-                        for id in self.ids(current.session, Observer::Bmp) {
+                        for id in self.reported(current, peer.rib) {
                             self.lose(id, false, out);
                         }
                     }
@@ -512,6 +512,22 @@ impl Ribs {
     fn ids(&self, session: SessionId, observer: Observer) -> Vec<RibId> {
         self.of_session(session)
             .filter(|(_, rib)| rib.kind.observer() == observer && rib.kind != RibKind::BmpLoc)
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// The RIBs that the router tells which reports the event at hand. The other end of the session may be a BMP router too; what it told stays.
+    fn reported(&self, current: Current, header: BmpRib) -> Vec<RibId> {
+        let peer = match header {
+            BmpRib::AdjOutPre | BmpRib::AdjOutPost => 1 - (current.sender & 1),
+            _ => current.sender & 1,
+        };
+        self.of_session(current.session)
+            .filter(|(_, rib)| match rib.kind {
+                RibKind::BmpPre | RibKind::BmpPost => rib.sender == peer,
+                RibKind::BmpOutPre | RibKind::BmpOutPost => rib.sender != peer,
+                _ => false,
+            })
             .map(|(id, _)| id)
             .collect()
     }

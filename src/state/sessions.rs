@@ -247,6 +247,8 @@ pub struct Sessions {
     blind_until: Option<Timestamp>,
     /// When each input with sessions gave its latest event: the silence of all of it is no peer's. One for each input, of which there are few.
     given: std::collections::BTreeMap<crate::event::InputId, Timestamp>,
+    /// Sessions that an input left alone for a hold time together with everything else: do they go on as if nothing had been?
+    woken: std::collections::BTreeMap<SessionId, hold::Pause>,
     /// When each of them gave its first.
     began: std::collections::BTreeMap<InputId, Timestamp>,
     /// Sessions not tracked because the table was full.
@@ -295,9 +297,10 @@ impl Sessions {
         if !self.silent.is_empty() {
             self.confirm_silence(event, out);
         }
-        self.bfd.confirm_silence(event, out);
-        self.given.insert(event.locator.input, event.at);
+        let before = self.given.insert(event.locator.input, event.at);
         self.began.entry(event.locator.input).or_insert(event.at);
+        self.bfd.confirm_silence(event, before, out);
+        self.wake(event, before);
         match &event.kind {
             EventKind::Bgp(bgp) => self.bgp(event, bgp, out),
             EventKind::Bmp(bmp) => self.bmp(event, bmp, out),
@@ -311,6 +314,8 @@ impl Sessions {
                     self.blind_until = self.blind_until.max(Some(gap.to));
                     self.bfd.blind(gap.to);
                     self.silent.clear();
+                    // The hole is told already.
+                    self.woken.clear();
                 }
                 GapKind::NetlinkOverrun | GapKind::FeedLost | GapKind::StateFull => {}
             },

@@ -138,9 +138,20 @@ pub fn all() -> Vec<Scene> {
     let tight = f(BfdMismatch, "peer:192.0.2.1", 1.0);
     all.extend(pair(
         "bfd-settings-too-tight",
-        tight,
-        bfd("192.0.2.1", 200.0),
-        bfd("192.0.2.2", 200.0),
+        tight.clone(),
+        bfd("192.0.2.1", 200.0).lasts(4.0),
+        bfd("192.0.2.2", 200.0).lasts(4.0),
+        900.0,
+    ));
+    all.push(apart(
+        "a loss that lasts is none that tight settings make",
+        &[tight.clone(), bfd("192.0.2.1", 200.0).lasts(60.0)],
+    ));
+    all.extend(pair(
+        "same-settings-other-bfd",
+        tight.touches(&["id:7"]),
+        f(BfdMismatch, "peer:2001:db8::1", 2.0).touches(&["id:7"]),
+        f(BfdMismatch, "peer:2001:db8::9", 2.0).touches(&["id:9"]),
         900.0,
     ));
     all.extend(pair(

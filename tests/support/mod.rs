@@ -20,7 +20,7 @@ pub fn inputs_of(directory: &Path) -> Vec<(String, Vec<u8>)> {
         .map(|entry| entry.unwrap().path())
         .filter(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            name.contains(".pcap") || name.ends_with(".mrt")
+            name.contains(".pcap") || name.contains(".mrt")
         })
         .collect();
     paths.sort();

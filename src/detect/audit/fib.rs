@@ -11,11 +11,11 @@ use std::time::Duration;
 use super::{Host, Role, established};
 use crate::detect::route::writers;
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
-use crate::event::netlink::{is_routing_daemon, protocol_name};
+use crate::event::netlink::{Hop, is_routing_daemon, protocol_name};
 use crate::event::{Event, Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::attributes::AttrId;
-use crate::state::rib::{RibEvent, RibId, RouteChange, RouteDelta as RibDelta};
+use crate::state::rib::{Rib, RibEvent, RibId, RouteChange, RouteDelta as RibDelta};
 use crate::state::routes::{Cause, RouteChange as KernelChange, RouteDelta, TABLE_MAIN};
 
 /// D41: FRR installs within milliseconds and waits at most 1 s for the kernel (suppress-fib-pending); BIRD's next scan may take longer, so
@@ -253,16 +253,7 @@ impl Fib {
                 .take(MAX_OPEN)
                 .collect();
             for prefix in lost {
-                self.is_stale(
-                    prefix,
-                    loss.rib,
-                    peer,
-                    (loss.at, loss.locator),
-                    now,
-                    host,
-                    net,
-                    board,
-                );
+                self.is_stale(prefix, peer, (loss.at, loss.locator), now, host, net, board);
             }
         }
     }
@@ -284,7 +275,6 @@ impl Fib {
                     .and_then(|rib| Some(net.sessions.get(rib.session)?.ends[rib.sender & 1].addr));
                 self.is_stale(
                     prefix,
-                    id,
                     peer,
                     (question.since, question.locator),
                     now,
@@ -392,7 +382,6 @@ impl Fib {
     fn is_stale(
         &mut self,
         prefix: Prefix,
-        id: RibId,
         peer: Option<IpAddr>,
         (since, locator): (Timestamp, Locator),
         now: Timestamp,
@@ -411,28 +400,10 @@ impl Fib {
         {
             return;
         }
-        // It leads to the neighbor that withdrew it: another one, whose table was sent before we looked, cannot be its reason.
-        let was = net.rib.get(id).and_then(|rib| {
-            let (slot, attrs) = net
-                .rib
-                .lookup(id, &crate::event::bgp::Nlri::unicast(prefix))?;
-            let known: AttrId = if attrs.is_some() {
-                attrs
-            } else {
-                rib.cold(slot)?.before
-            };
-            net.rib.attributes(known)
-        });
-        let towards = net.addresses.interface_of(peer);
-        let leads = route.hops.iter().all(|hop| match hop.gateway {
-            Some(gateway) => {
-                gateway == peer
-                    || was.is_some_and(|a| {
-                        [a.next_hop, a.next_hop_link_local].contains(&Some(gateway))
-                    })
-                    || is_link_local(gateway) && hop.ifindex.is_some() && hop.ifindex == towards
-            }
-            None => false,
+        // Each of its hops leads to a neighbor that withdrew it: another one, whose table was sent before we looked, cannot be its reason.
+        let leads = route.hops.iter().all(|hop| {
+            host.ribs(net, Role::Inbound)
+                .any(|(id, rib)| withdrawn(prefix, hop, id, rib, net))
         });
         if !leads || route.hops.is_empty() {
             return;
@@ -521,6 +492,30 @@ fn named(finding: &Finding, count: usize) -> String {
         0 | 1 => first,
         n => format!("{first} and {} more", n - 1),
     }
+}
+
+/// Whether a neighbor announced a prefix, ended that, and is where a hop of the kernel's route leads.
+fn withdrawn(prefix: Prefix, hop: &Hop, id: RibId, rib: &Rib, net: &NetState) -> bool {
+    let nlri = crate::event::bgp::Nlri::unicast(prefix);
+    let (Some(session), Some((slot, now))) =
+        (net.sessions.get(rib.session), net.rib.lookup(id, &nlri))
+    else {
+        return false;
+    };
+    let peer = session.ends[rib.sender & 1].addr;
+    // A lost session's routes stand in its table as they were.
+    let before = if now.is_some() {
+        now
+    } else {
+        rib.cold(slot).map_or(AttrId::NONE, |cold| cold.before)
+    };
+    let was = net.rib.attributes(before);
+    let towards = net.addresses.interface_of(peer);
+    hop.gateway.is_some_and(|gateway| {
+        gateway == peer
+            || was.is_some_and(|a| [a.next_hop, a.next_hop_link_local].contains(&Some(gateway)))
+            || is_link_local(gateway) && hop.ifindex.is_some() && hop.ifindex == towards
+    })
 }
 
 fn is_link_local(addr: IpAddr) -> bool {

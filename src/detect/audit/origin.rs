@@ -24,6 +24,10 @@ const SERVE_WITHIN: Duration = Duration::from_secs(5);
 const ANNOUNCE_WITHIN: Duration = Duration::from_secs(30);
 /// Host routes watched at once: a hypervisor with thousands of ElasticIPs.
 const MAX_WATCHED: usize = 16_384;
+/// What follows the one before within this is the same act: measured, FRR and BIRD leave no more than 200 ms between the UPDATEs of a batch.
+const AT_ONCE: Duration = Duration::from_millis(200);
+/// Prefixes named in one finding.
+const MAX_SUBJECTS: usize = 16;
 /// BLACKHOLE (RFC 7999 §5).
 pub(super) const BLACKHOLE: u32 = 0xffff_029a;
 /// `RTN_BLACKHOLE`, `RTN_UNREACHABLE`, `RTN_PROHIBIT`.
@@ -47,13 +51,98 @@ struct Sign {
     drained: bool,
 }
 
+/// The prefixes that one of the two findings is about now. What comes up at once is one finding: a filter or a script that was wrong about
+/// thousands of addresses is one fault.
+#[derive(Clone, Default)]
+struct Group {
+    of: BTreeMap<Prefix, FindingKey>,
+    /// How many of a finding's prefixes are still as it says.
+    open: BTreeMap<FindingKey, usize>,
+    /// For each family: the finding that others may still join, when it was last joined, and what it says of its first prefix.
+    latest: [Option<(FindingKey, Timestamp, String)>; 2],
+}
+
+impl Group {
+    fn has(&self, prefix: Prefix) -> bool {
+        self.of.contains_key(&prefix)
+    }
+
+    fn is_full(&self) -> bool {
+        self.of.len() >= MAX_WATCHED
+    }
+
+    /// Adds `finding`, about this prefix alone, or lets it be part of the one that was raised just before.
+    fn add(&mut self, prefix: Prefix, sign: Sign, finding: Finding, board: &mut Board) {
+        let family = usize::from(prefix.is_ipv6());
+        let together = self
+            .latest
+            .get_mut(family)
+            .and_then(Option::take)
+            .filter(|(key, at, _)| {
+                sign.at.since(*at) <= AT_ONCE
+                    && self.open.contains_key(key)
+                    && board
+                        .get(*key)
+                        .is_some_and(|known| known.severity == finding.severity)
+            });
+        let (key, says) = match together {
+            Some((key, _, says)) => {
+                let count = self.open.get(&key).map_or(1, |open| open + 1);
+                board.update(key, |known| {
+                    if known.subjects.len() < MAX_SUBJECTS {
+                        known.subjects.extend(
+                            finding
+                                .subjects
+                                .iter()
+                                .filter(|s| !matches!(s, Subject::Peer(..)))
+                                .cloned(),
+                        );
+                        finding
+                            .touches
+                            .iter()
+                            .for_each(|touch| known.touch(touch.clone()));
+                    }
+                    known.affected.prefix(prefix);
+                    known.evidence.add(sign.locator);
+                    known.last = known.last.max(sign.at);
+                    known.explain = format!("{says}; the same holds for {} more", count - 1);
+                });
+                (key, says)
+            }
+            None => {
+                let says = finding.explain.clone();
+                (board.raise(finding), says)
+            }
+        };
+        self.of.insert(prefix, key);
+        *self.open.entry(key).or_default() += 1;
+        if let Some(latest) = self.latest.get_mut(family) {
+            *latest = Some((key, sign.at, says));
+        }
+    }
+
+    /// This prefix is in order again; with its last one the finding is over.
+    fn over(&mut self, prefix: Prefix, sign: Sign, board: &mut Board) {
+        let Some(key) = self.of.remove(&prefix) else {
+            return;
+        };
+        let left = self.open.get(&key).map_or(0, |open| open.saturating_sub(1));
+        if left > 0 {
+            self.open.insert(key, left);
+        } else {
+            self.open.remove(&key);
+            board.update(key, |finding| over(finding, sign));
+        }
+    }
+}
+
 /// The detector's books.
 #[derive(Clone)]
 pub(super) struct Origins {
     own: Vec<Prefix>,
     questions: BTreeMap<(Timestamp, Prefix, Question), Sign>,
-    blackholed: BTreeMap<Prefix, FindingKey>,
-    unannounced: BTreeMap<Prefix, FindingKey>,
+    blackholed: Group,
+    unannounced: Group,
     /// Host routes that this host announced: their addresses and routes are watched.
     announced: BTreeSet<Prefix>,
 }
@@ -63,8 +152,8 @@ impl Origins {
         Origins {
             own: settings.own_prefixes.clone(),
             questions: BTreeMap::new(),
-            blackholed: BTreeMap::new(),
-            unannounced: BTreeMap::new(),
+            blackholed: Group::default(),
+            unannounced: Group::default(),
             announced: BTreeSet::new(),
         }
     }
@@ -108,7 +197,7 @@ impl Origins {
                 if self.announced.len() < MAX_WATCHED {
                     self.announced.insert(prefix);
                 }
-                if self.unannounced.contains_key(&prefix) {
+                if self.unannounced.has(prefix) {
                     self.ask(event.at, prefix, Question::Announced, sign);
                 }
                 self.ask(event.at + SERVE_WITHIN, prefix, Question::Served, sign);
@@ -129,12 +218,12 @@ impl Origins {
         match delta.change {
             AddressChange::Removed if self.announced.contains(&prefix) => {
                 self.ask(delta.at + SERVE_WITHIN, prefix, Question::Served, sign);
-                if self.unannounced.contains_key(&prefix) {
+                if self.unannounced.has(prefix) {
                     self.ask(delta.at, prefix, Question::Announced, sign);
                 }
             }
             AddressChange::Added => {
-                if self.blackholed.contains_key(&prefix) {
+                if self.blackholed.has(prefix) {
                     self.ask(delta.at, prefix, Question::Served, sign);
                 }
                 // Addresses of networks need no announcement of their own.
@@ -153,8 +242,7 @@ impl Origins {
         if delta.key.table != TABLE_MAIN || !self.announced.contains(&prefix) {
             return;
         }
-        let wait = if self.blackholed.contains_key(&prefix) && delta.change != KernelChange::Removed
-        {
+        let wait = if self.blackholed.has(prefix) && delta.change != KernelChange::Removed {
             Duration::ZERO
         } else {
             SERVE_WITHIN
@@ -185,7 +273,7 @@ impl Origins {
                 && !sign.withdrawn
                 && self.announced.contains(&prefix);
             match question {
-                _ if later && !self.unannounced.contains_key(&prefix) => {}
+                _ if later && !self.unannounced.has(prefix) => {}
                 Question::Served => self.served(prefix, sign, host, net, board),
                 Question::Announced => self.announced(prefix, sign, now, host, net, board),
             }
@@ -206,12 +294,10 @@ impl Origins {
             .map(|(_, rib, attrs)| (rib.session, rib.sender, attrs));
         let nowhere = nowhere(prefix, net);
         let (Some((session, sender, attrs)), Some(nowhere)) = (announced, nowhere) else {
-            if let Some(key) = self.blackholed.remove(&prefix) {
-                board.update(key, |finding| over(finding, sign));
-            }
+            self.blackholed.over(prefix, sign, board);
             return;
         };
-        if self.blackholed.contains_key(&prefix) || self.blackholed.len() >= MAX_WATCHED {
+        if self.blackholed.has(prefix) || self.blackholed.is_full() {
             return;
         }
         let wanted = has_community(net, attrs, BLACKHOLE);
@@ -246,7 +332,7 @@ impl Origins {
             format!("ip address show to {}", prefix.addr()),
             format!("vtysh -c 'show bgp {prefix}' # or birdc show route for {prefix} all"),
         ];
-        self.blackholed.insert(prefix, board.raise(finding));
+        self.blackholed.add(prefix, sign, finding, board);
     }
 
     fn announced(
@@ -270,9 +356,7 @@ impl Origins {
             }) && established(net, rib.session)
         });
         let Some(ifindex) = here.filter(|_| !covered) else {
-            if let Some(key) = self.unannounced.remove(&prefix) {
-                board.update(key, |finding| over(finding, sign));
-            }
+            self.unannounced.over(prefix, sign, board);
             return;
         };
         // Sessions that are down say why nothing is announced; of sessions whose table was sent before we looked nothing is known.
@@ -280,11 +364,7 @@ impl Origins {
             || host
                 .ribs(net, Role::Outbound)
                 .any(|(_, rib)| rib.complete && established(net, rib.session));
-        if !sure
-            || !host.talks(net)
-            || self.unannounced.contains_key(&prefix)
-            || self.unannounced.len() >= MAX_WATCHED
-        {
+        if !sure || !host.talks(net) || self.unannounced.has(prefix) || self.unannounced.is_full() {
             return;
         }
         let elsewhere = host
@@ -335,7 +415,7 @@ impl Origins {
             format!("ip address show to {address}"),
             format!("vtysh -c 'show bgp {prefix}' # or birdc show route for {prefix} all"),
         ];
-        self.unannounced.insert(prefix, board.raise(finding));
+        self.unannounced.add(prefix, sign, finding, board);
     }
 }
 

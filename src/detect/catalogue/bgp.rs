@@ -160,7 +160,8 @@ pub(super) const ROWS: &[Row] = &[
         Kind::SessionRestarted,
         &[Packets, Bmp, Mrt],
         [
-            "A session went and came while both ends had agreed to keep forwarding (graceful restart).",
+            "A session went while both ends had agreed to keep forwarding (graceful restart). One that is not back within its restart time becomes \
+             session.down.",
             "RFC 4724 §4, RFC 8538.",
             "A second one is no restart any more and counts as session.flap.",
         ],

@@ -85,7 +85,8 @@ pub(super) fn describe(
             .then(|| format!("{}:{}", session.vrf >> 32, session.vrf & 0xffff_ffff)),
         observers: session.observers(),
     });
-    finding.kind = if loss.retained && finding.count == 1 {
+    let restarting = loss.retained && !loss.gave_up;
+    finding.kind = if restarting && finding.count == 1 {
         Kind::SessionRestarted
     } else if finding.reason == Some(Reason::MaxPrefix) {
         Kind::SessionMaxPrefix
@@ -94,7 +95,7 @@ pub(super) fn describe(
     } else {
         Kind::SessionDown
     };
-    let quiet = finding.count == 1 && (finding.planned || loss.retained);
+    let quiet = finding.count == 1 && (finding.planned || restarting);
     finding.severity = if quiet {
         Severity::Info
     } else {
@@ -111,7 +112,17 @@ pub(super) fn describe(
             finding.last.since(finding.first).as_secs_f64()
         ),
     };
-    finding.explain = format!("The BGP session to {neighbor} {times}: {}", verdict.because);
+    let late = match finding.keeps.filter(|_| loss.gave_up) {
+        Some(kept) => format!(
+            "; it did not come back within its restart time of {} s, for which its routes were kept",
+            kept.as_secs()
+        ),
+        None => String::new(),
+    };
+    finding.explain = format!(
+        "The BGP session to {neighbor} {times}: {}{late}",
+        verdict.because
+    );
     finding.advice = vec![
         format!("vtysh -c 'show bgp neighbors {}'", remote.addr),
         "birdc show protocols all".to_owned(),

@@ -6,8 +6,32 @@ use super::{
     MAX_ROUTES, RibDeltas, RibId, RibKind, Ribs, RouteChange, RouteDelta, from_tenths, tenths,
 };
 use crate::event::Timestamp;
-use crate::event::bgp::Update;
+use crate::event::bgp::{AS_SEQUENCE, AsPath, Attributes, Update};
 use crate::state::sessions::{Current, Sessions};
+
+/// The attributes as the peer sent them, where the reporting router put its own AS number before the peer's: FRR 8.4 does so in the BMP views of
+/// eBGP sessions (measured), and a path that leads through the receiver would be a loop that it had refused (RFC 4271 §9.1.2).
+fn without_reporter(update: &Update, reporter: u32, peer: u32) -> Option<Attributes> {
+    let words = &update.attributes.as_path.0;
+    let (&head, numbers) = words.split_first()?;
+    let count = (head & 0xffff) as usize;
+    let sequence = head >> 16 == u32::from(AS_SEQUENCE);
+    if !sequence
+        || count < 2
+        || reporter == 0
+        || reporter == peer
+        || numbers.get(..2)? != [reporter, peer]
+    {
+        return None;
+    }
+    let mut path = AsPath::default();
+    path.push_segment(AS_SEQUENCE, count - 1);
+    path.0.extend_from_slice(numbers.get(1..)?);
+    Some(Attributes {
+        as_path: path,
+        ..update.attributes.clone()
+    })
+}
 
 impl Ribs {
     pub(super) fn update(
@@ -22,11 +46,19 @@ impl Ribs {
         let Some(id) = self.rib(at, sessions, current, kind) else {
             return;
         };
+        let repaired = matches!(kind, RibKind::BmpPre | RibKind::BmpPost)
+            .then(|| sessions.get(current.session))
+            .flatten()
+            .and_then(|session| {
+                let asn = |end: usize| session.ends.get(end).map_or(0, |end| end.asn);
+                without_reporter(update, asn(1 - current.sender), asn(current.sender))
+            });
+        let attributes = repaired.as_ref().unwrap_or(&update.attributes);
         if !update.withdrawn.is_empty() {
             self.withdraw_all(at, id, update, out);
         }
         if !update.announced.is_empty() {
-            self.announce_all(at, id, update, out);
+            self.announce_all(at, id, update, attributes, out);
         }
         if update.end_of_rib.is_some() {
             self.end_of_rib(id);
@@ -179,9 +211,10 @@ impl Ribs {
         at: Timestamp,
         id: RibId,
         update: &Update,
+        attributes: &Attributes,
         out: &mut RibDeltas,
     ) {
-        let attrs = self.attributes.intern(&update.attributes);
+        let attrs = self.attributes.intern(attributes);
         let Some(rib) = self.ribs.get_mut(id.0 as usize) else {
             return;
         };

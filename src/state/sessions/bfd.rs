@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::SessionDelta;
 use crate::event::bfd::{Bfd, BfdState};
+use crate::event::frame::Mac;
 use crate::event::{Event, InputId, SourceId, Timestamp};
 
 /// BFD sessions tracked at once: as many as BGP sessions.
@@ -18,6 +19,8 @@ const SILENT_DETECTIONS: u32 = 3;
 /// RFC 5880 §6.8.3: the slowest rate at which a system that is not up may send; detection times are computed from sane packets only.
 const MAX_DETECTION: Duration = Duration::from_secs(60);
 
+/// RFC 5881 §4: sessions over one hop; behind others (4784, RFC 5883) the link-layer address is a router's.
+const SINGLE_HOP: u16 = 3784;
 /// Diagnostic "code" of a loss that BGP told of before any BFD packet did; the field has five bits (RFC 5880 §4.1), so none on the wire.
 pub const DIAG_TOLD_BY_BGP: u8 = 0xff;
 
@@ -28,6 +31,8 @@ pub type BfdPair = (IpAddr, IpAddr);
 #[derive(Copy, Clone, Debug, Default)]
 pub struct BfdEnd {
     pub state: Option<BfdState>,
+    /// Its link-layer address, of a session over one hop.
+    pub mac: Option<Mac>,
     pub diag: u8,
     pub last: Option<Timestamp>,
     pub desired_min_tx: Duration,
@@ -54,6 +59,8 @@ pub struct BfdSession {
     pub input: InputId,
     pub ifindex: Option<u32>,
     scheduled: Option<Timestamp>,
+    /// [`BfdChange::Known`] was told.
+    known: bool,
 }
 
 impl BfdSession {
@@ -78,6 +85,8 @@ impl BfdSession {
 pub enum BfdChange {
     /// It came up; `first` when it is news of the first kind (seen up for the first time).
     Up { first: bool },
+    /// Both ends were heard while it is up: what each of them asks for is known.
+    Known,
     /// It left Up, as this end told with this diagnostic code (or, with `None`, in silence since `last`).
     Down {
         at: Timestamp,
@@ -170,6 +179,7 @@ impl BfdTable {
             input: event.locator.input,
             ifindex: bfd.frame.ifindex,
             scheduled: None,
+            known: false,
         });
         session.source = event.source;
         session.input = event.locator.input;
@@ -178,6 +188,9 @@ impl BfdTable {
         let (before, last) = (session.ends[from].state, session.ends[from].last);
         let end = &mut session.ends[from];
         end.state = Some(bfd.state);
+        if bfd.port == SINGLE_HOP {
+            end.mac = bfd.frame.eth_src.or(end.mac);
+        }
         end.diag = bfd.diag;
         end.last = Some(event.at);
         end.desired_min_tx = Duration::from_micros(u64::from(bfd.desired_min_tx_us));
@@ -232,7 +245,10 @@ impl BfdTable {
             session.scheduled = Some(last + limit);
             self.checks.insert((last + limit, pair));
         }
-        if let Some(change) = change {
+        let known = session.up && !session.known && session.ends.iter().all(|e| e.last.is_some());
+        session.known |= known;
+        let known = known.then_some(BfdChange::Known);
+        for change in change.into_iter().chain(known) {
             out.push(SessionDelta::Bfd { pair, change });
         }
     }
@@ -263,8 +279,13 @@ impl BfdTable {
         out.push(SessionDelta::Bfd { pair, change });
     }
 
-    /// Tells the silent losses that an event proves: the input goes on without the session.
-    pub(super) fn confirm_silence(&mut self, event: &Event, out: &mut Vec<SessionDelta>) {
+    /// Tells the silent losses that an event proves: the input goes on without the session. `before`: when the event's input was heard before.
+    pub(super) fn confirm_silence(
+        &mut self,
+        event: &Event,
+        before: Option<Timestamp>,
+        out: &mut Vec<SessionDelta>,
+    ) {
         if self.silent.is_empty() {
             return;
         }
@@ -282,6 +303,19 @@ impl BfdTable {
                 continue;
             }
             let detection = session.slowest_detection().unwrap_or_default();
+            // Nothing at all came from the input for so long that the silence passes with it: the machine was suspended, its clock was set
+            // forward, or the capture paused. Packets come three times per detection time, so two thirds of the silence are needed.
+            if before.is_some_and(|before| {
+                event.at.since(before) >= detection * SILENT_DETECTIONS * 2 / 3
+            }) {
+                self.blind_until = self.blind_until.max(Some(event.at));
+                let due = event.at + detection * SILENT_DETECTIONS;
+                if session.scheduled.is_none() {
+                    session.scheduled = Some(due);
+                    self.checks.insert((due, pair));
+                }
+                continue;
+            }
             session.up = false;
             session.since = last + detection;
             session.downs = session.downs.saturating_add(1);

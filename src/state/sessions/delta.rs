@@ -56,6 +56,13 @@ pub enum SessionDelta {
         observer: Observer,
         cause: DownCause,
     },
+    /// Everything of an input paused for longer than the session's hold time, and then both ends went on as if nothing had been.
+    ClockAhead {
+        id: SessionId,
+        from: Timestamp,
+        to: Timestamp,
+        hold: Duration,
+    },
     /// An attempt to open it was refused.
     Refused { id: SessionId, cause: DownCause },
     /// Its receiver's window closed.

@@ -7,6 +7,9 @@ use crate::event::{Event, Timestamp};
 
 use super::{DownCause, MAX_SESSIONS, Observer, SessionDelta, SessionId, Sessions, State};
 
+/// RFC 4271 §4.2: a hold time is 0 or at least three seconds.
+const SHORTEST_HOLD: Duration = Duration::from_secs(3);
+
 #[derive(Copy, Clone, Debug)]
 pub(super) struct SilentHold {
     id: SessionId,
@@ -16,7 +19,62 @@ pub(super) struct SilentHold {
     hold: Duration,
 }
 
+/// An established session that an input left alone for a hold time together with everything else, and who spoke on it since.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Pause {
+    from: Timestamp,
+    to: Timestamp,
+    hold: Duration,
+    spoke: [bool; 2],
+}
+
 impl Sessions {
+    /// Notes the sessions that a pause of this event's whole input should have ended: whether they go on tells what the pause was.
+    pub(super) fn wake(&mut self, event: &Event, before: Option<Timestamp>) {
+        let Some(from) = before else { return };
+        let pause = event.at.since(from);
+        // The shortest hold time there is (RFC 4271 §4.2): this is looked at for every event.
+        if pause < SHORTEST_HOLD {
+            return;
+        }
+        for (index, session) in self.sessions.iter().enumerate() {
+            let here = session
+                .seen_on
+                .iter()
+                .any(|s| s.input == event.locator.input);
+            let (Some(hold), true) = (session.hold_time(), session.state == State::Established)
+            else {
+                continue;
+            };
+            if here && !hold.is_zero() && pause >= hold {
+                let note = Pause {
+                    from,
+                    to: event.at,
+                    hold,
+                    spoke: [false; 2],
+                };
+                self.woken.insert(SessionId(index as u32), note);
+            }
+        }
+    }
+
+    /// A message of an established session: where both ends go on with the connection although its hold time passed, it did not pass for
+    /// them. Lost octets of the stream would have shown a pause of the capture ([`Sessions::apply`]), so the clock was set ahead.
+    pub(super) fn goes_on(&mut self, id: SessionId, sender: usize, out: &mut Vec<SessionDelta>) {
+        let Some(pause) = self.woken.get_mut(&id) else {
+            return;
+        };
+        if let Some(spoke) = pause.spoke.get_mut(sender) {
+            *spoke = true;
+        }
+        if pause.spoke == [true; 2] {
+            let Pause { from, to, hold, .. } = *pause;
+            // One pause is told once.
+            self.woken.retain(|_, other| other.to != to);
+            out.push(SessionDelta::ClockAhead { id, from, to, hold });
+        }
+    }
+
     pub(super) fn look_at_hold(&mut self, id: SessionId, now: Timestamp) {
         let blind = self.blind_until;
         let Some(session) = self.sessions.get_mut(id.0 as usize) else {

@@ -35,6 +35,10 @@ fn ends_established(notification: &Notification) -> bool {
 impl Sessions {
     pub(super) fn bgp(&mut self, event: &Event, bgp: &BgpEvent, out: &mut Vec<SessionDelta>) {
         let ends = &bgp.session;
+        // A router that has not connected yet dumps its state with no address of its own (seen with FRR 8.4): there is no session so far.
+        if ends.from.is_unspecified() || ends.to.is_unspecified() {
+            return;
+        }
         let Some((id, sender)) = self.session(ends.from, ends.to, 0, event.at) else {
             return;
         };
@@ -79,6 +83,12 @@ impl Sessions {
         );
         let ports = connection::Ports::new(sender, ends.from_port, ends.to_port);
         let step = session.message(ports, sender, event.at, &bgp.message);
+        if !self.woken.is_empty() {
+            match step {
+                connection::Step::AlreadyUp => self.goes_on(id, sender, out),
+                _ => drop(self.woken.remove(&id)),
+            }
+        }
         self.take_step(id, sender, event, &bgp.message, first_contact, step, out);
         self.schedule_hold(id);
     }
@@ -383,6 +393,7 @@ impl Sessions {
             TcpFact::SynAck => {}
             TcpFact::Fin | TcpFact::Rst => {
                 let reset = matches!(tcp.what, TcpFact::Rst);
+                self.woken.remove(&id);
                 let mut ended = session.tcp_closed(ports);
                 if ended.is_none() && self.was_carrying(id, event) {
                     self.sessions[id.0 as usize].buried(ports, event.at);
