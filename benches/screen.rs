@@ -22,7 +22,7 @@ use flapscope::event::bgp::{
 use flapscope::event::frame::Frame;
 use flapscope::event::source::Unit;
 use flapscope::event::{Event, EventKind, InputId, Locator, Prefix, SourceId, Timestamp};
-use flapscope::tui::link::link;
+use flapscope::tui::link::{Link, Request, link};
 use flapscope::tui::model::{Effect, Message, Model, View};
 use flapscope::tui::theme::Look;
 use flapscope::tui::{update, view};
@@ -159,6 +159,10 @@ fn main() {
         (Order::Worst, ""),
         (Order::Name, ""),
         (Order::Worst, "prefix:11.1.0.0/16"),
+        (Order::Worst, "peer:192.0.2.1"),
+        (Order::Worst, "asn:64910"),
+        (Order::Worst, "state:suppressed"),
+        (Order::Name, "nowhere-to-be-found"),
     ] {
         let query = Query {
             table: Table::Prefixes,
@@ -219,6 +223,141 @@ fn main() {
                 FRAMES,
             );
             frames.say(&format!("key and frame: {name} at {columns}×{rows}"));
+        }
+    }
+    cards(&mut screen, &rooms, &link);
+    under_load(engine, &mut number, ms);
+}
+
+/// What the card of a row costs the engine, and its frame.
+fn cards(screen: &mut Screen, rooms: &[(Option<&str>, &Engine)], link: &Link) {
+    let mut model = Model::new((120, 40), Look::default());
+    let subject = format!("prefix:{}", prefix(7));
+    let asked = Times::of(
+        || {
+            let subject = subject.clone();
+            screen.answer(Request::Card { id: 1, subject }, rooms);
+            drop(link.take());
+        },
+        FRAMES,
+    );
+    asked.say("the card of a prefix");
+    let key = |c| Message::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+    serve(screen, rooms, link, &mut model, key('2'));
+    let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
+    serve(screen, rooms, link, &mut model, Message::Key(enter));
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 120, 40));
+    let frames = Times::of(
+        || {
+            buffer.reset();
+            view::paint(&model, &mut buffer);
+        },
+        FRAMES,
+    );
+    frames.say("frame: a card at 120×40");
+}
+
+/// A message, and everything that follows from it.
+fn serve(
+    screen: &mut Screen,
+    rooms: &[(Option<&str>, &Engine)],
+    link: &Link,
+    model: &mut Model,
+    message: Message,
+) {
+    let mut effects = update::update(model, message);
+    while !effects.is_empty() {
+        for effect in std::mem::take(&mut effects) {
+            if let Effect::Ask(request) = effect {
+                screen.answer(request, rooms);
+            }
+        }
+        while screen.is_busy() {
+            screen.slice(rooms);
+        }
+        for message in link.take() {
+            effects.extend(update::update(model, message));
+        }
+    }
+}
+
+/// Ten seconds of 50,000 updates a second with the table of routes on the screen: ten pictures a second as a live run takes them, a new page
+/// twenty pictures apart, a key and a frame for each picture. All on one core, where a live run has the screen on a thread of its own.
+fn under_load(mut engine: Engine, number: &mut u64, mut ms: i64) {
+    const TURNS: u32 = 100;
+    const EACH_TURN: u32 = 5_000;
+    let (publisher, requests, link) = link();
+    let mut screen = Screen::new(publisher, requests);
+    let mut told = Vec::new();
+    for (view, name) in [('1', "Incidents"), ('2', "Routes")] {
+        let mut model = Model::new((120, 40), Look::default());
+        let press = |c| Message::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+        serve(
+            &mut screen,
+            &[(None, &engine)],
+            &link,
+            &mut model,
+            press(view),
+        );
+        let (mut judged, mut pictures, mut searched, mut frames) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 120, 40));
+        for turn in 0..TURNS {
+            // The updates of a tenth of a second, one prefix each, all over the table.
+            let begun = Instant::now();
+            screen.log.turn();
+            for n in 0..EACH_TURN {
+                let at = (turn * EACH_TURN + n).wrapping_mul(7_919) % PREFIXES;
+                *number += 1;
+                let update = match turn % 2 {
+                    0 => withdraw(at..at + 1),
+                    _ => announce(at..at + 1, 64_900 + n % 7),
+                };
+                let event = event(ms + i64::from(n / 50), *number, update);
+                screen.log.keep(&event, &engine);
+                engine.handle(&event, &mut told);
+                told.clear();
+            }
+            ms += 100;
+            judged.push(begun.elapsed());
+
+            let begun = Instant::now();
+            let picture = screen.shoot(&[(None, &engine)], turn % 5 == 0);
+            pictures.push(begun.elapsed());
+
+            let begun = Instant::now();
+            let mut effects = update::update(&mut model, Message::Snapshot(Arc::new(picture)));
+            let down = KeyEvent::new(KeyCode::Down, KeyModifiers::NONE);
+            effects.extend(update::update(&mut model, Message::Key(down)));
+            buffer.reset();
+            view::paint(&model, &mut buffer);
+            frames.push(begun.elapsed());
+
+            for effect in effects {
+                if let Effect::Ask(request) = effect {
+                    screen.answer(request, &[(None, &engine)]);
+                }
+            }
+            while screen.is_busy() {
+                let begun = Instant::now();
+                screen.slice(&[(None, &engine)]);
+                searched.push(begun.elapsed());
+            }
+            for message in link.take() {
+                update::update(&mut model, message);
+            }
+        }
+        for (mut all, what) in [
+            (frames, "key, picture and frame"),
+            (judged, "judging 5,000 updates"),
+            (pictures, "picture"),
+            (searched, "a slice of a search"),
+        ] {
+            if all.is_empty() {
+                continue;
+            }
+            all.sort_unstable();
+            Times(all).say(&format!("50,000/s, {name}: {what}"));
         }
     }
 }

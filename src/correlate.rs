@@ -94,6 +94,8 @@ pub struct Correlator {
     judge_again: Option<Timestamp>,
     /// Cases that wait to be told.
     waiting: BTreeSet<u32>,
+    /// Told cases whose root was taken back: what turns out to be behind the same subjects goes on with them.
+    orphans: BTreeSet<u32>,
     /// See [`Correlator::note_waiting`].
     tell_at: Option<Timestamp>,
 }
@@ -195,7 +197,9 @@ impl Correlator {
             .filter_map(|case| match &case.last {
                 // Resolved and merged ones as they were told last; open ones as they are.
                 Some(last) if case.resolved_at.is_some() => Some((**last).clone()),
-                _ => self.snapshot(case, board, &roots, around),
+                last => self
+                    .snapshot(case, board, &roots, around)
+                    .or_else(|| last.as_deref().cloned()),
             })
             .collect()
     }
@@ -212,9 +216,39 @@ impl Correlator {
         self.paths.update(board, &dirty, around.visibility);
         timers::update(board, &dirty, around.net);
         dirty.extend(board.take_dirty());
+        self.note_orphans(board, &dirty);
         for root in self.forest.update(board, &dirty) {
             self.judge(root, now, board, around, out);
         }
+    }
+
+    /// Notes the told cases whose root a detector took back because it knows better now.
+    fn note_orphans(&mut self, board: &Board, dirty: &[FindingKey]) {
+        for key in dirty.iter().filter(|key| board.get(**key).is_none()) {
+            let number = self.case_of.get(key).copied();
+            let told = number.and_then(|number| Some((number, self.cases.get(&number)?)));
+            if let Some((number, _)) = told.filter(|(_, case)| {
+                case.root == *key && case.open_since.is_some() && case.resolved_at.is_none()
+            }) {
+                self.orphans.insert(number);
+            }
+        }
+        self.orphans.retain(|number| {
+            self.cases
+                .get(number)
+                .is_some_and(|case| case.resolved_at.is_none() && board.get(case.root).is_none())
+        });
+    }
+
+    /// The orphans that are about what this finding is about.
+    fn orphans_of<'a>(
+        &'a self,
+        finding: &'a crate::detect::Finding,
+    ) -> impl Iterator<Item = u32> + 'a {
+        self.orphans.iter().copied().filter(move |number| {
+            let last = self.cases.get(number).and_then(|case| case.last.as_ref());
+            last.is_some_and(|told| told.is_about(finding))
+        })
     }
 
     /// Judges every open case again: what people announced may have changed, or ended.
@@ -342,7 +376,7 @@ impl Correlator {
             .max()
             .unwrap_or(now);
         let mut over = false;
-        let known: BTreeSet<u32> = tree
+        let mut known: BTreeSet<u32> = tree
             .iter()
             .filter_map(|key| self.case_of.get(key).copied())
             .filter(|number| {
@@ -365,6 +399,9 @@ impl Correlator {
             .collect();
         if over {
             return;
+        }
+        if severity > Severity::Info {
+            known.extend(self.orphans_of(root_finding));
         }
         let number = match known.first() {
             Some(&oldest) => oldest,
@@ -600,7 +637,8 @@ impl Correlator {
             };
             let tree = self.forest.tree(case.root);
             let members = || tree.iter().filter_map(|key| board.get(*key));
-            let last = members().map(|f| f.last).max().unwrap_or(now);
+            // Taken back, and nothing took its place: it is quiet since it was told.
+            let last = members().map(|f| f.last).max().unwrap_or(case.updated_at);
             let broken = members().any(|f| {
                 f.ended.is_none()
                     && (f.broken.subject || f.broken.default_route || f.broken.last_path)
@@ -615,8 +653,9 @@ impl Correlator {
             } else {
                 self.waiting.remove(&number);
                 let Some(mut snapshot) = self
-                    .snapshot(&self.cases[&number], board, &self.comparable(board), around)
+                    .snapshot(case, board, &self.comparable(board), around)
                     .map(Box::new)
+                    .or_else(|| case.last.clone())
                 else {
                     continue;
                 };

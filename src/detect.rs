@@ -6,6 +6,7 @@ pub mod address;
 pub mod arp;
 pub mod audit;
 pub mod baseline;
+pub mod beside;
 pub mod bfd;
 pub mod catalogue;
 pub mod damping;
@@ -111,5 +112,7 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     rpki::register(settings, &mut detectors);
     route::register(settings, &mut detectors);
     audit::register(settings, &mut detectors);
+    // After the losses that it explains.
+    beside::register(settings, &mut detectors);
     detectors
 }

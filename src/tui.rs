@@ -15,6 +15,8 @@ pub mod view;
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -22,10 +24,10 @@ use std::time::Duration;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{
     self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
-    Event, MouseButton, MouseEventKind,
+    Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind,
 };
 use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{Clear, ClearType, SetTitle};
+use ratatui::crossterm::terminal::{self, Clear, ClearType, EnterAlternateScreen, SetTitle};
 
 use self::link::{Link, Request, Wake};
 use self::model::{Effect, Message, Model};
@@ -80,12 +82,38 @@ impl Tui {
     }
 }
 
-/// Raw mode, the alternate screen, a hook that gives both back before a panic is told.
+/// Some thread has panicked: the terminal was given back, and nothing is painted over what was told.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Raw mode, the alternate screen, a hook that gives back all that was taken before a panic is told, in whatever thread.
 fn open() -> io::Result<DefaultTerminal> {
-    let terminal = ratatui::try_init()?;
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            FAILED.store(true, Ordering::SeqCst);
+            restore();
+            told(panic);
+        }));
+    });
+    TAKEN.store(true, Ordering::SeqCst);
+    terminal::enable_raw_mode()?;
     // A terminal without one of these ignores it.
-    execute!(io::stdout(), EnableBracketedPaste, SetTitle("flapscope"))?;
-    Ok(terminal)
+    execute!(
+        io::stdout(),
+        EnterAlternateScreen,
+        EnableBracketedPaste,
+        SetTitle("flapscope")
+    )?;
+    ratatui::Terminal::new(ratatui::backend::CrosstermBackend::new(io::stdout()))
+}
+
+/// Paints a frame, unless the terminal is not ours any more.
+fn draw(terminal: &mut DefaultTerminal, model: &Model) -> io::Result<()> {
+    if FAILED.load(Ordering::SeqCst) {
+        return Err(io::Error::other("a part of the program has failed"));
+    }
+    terminal.draw(|frame| view::view(model, frame)).map(|_| ())
 }
 
 /// An empty screen that nothing is known to be on, so that the next frame paints all of it. (`Terminal::clear` asks the terminal where its
@@ -95,8 +123,14 @@ fn blank() -> io::Result<DefaultTerminal> {
     ratatui::Terminal::new(ratatui::backend::CrosstermBackend::new(io::stdout()))
 }
 
+/// The terminal is ours: given back once only, as the second time would put the cursor over what was told after the first.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// Gives the terminal back. Harmless when done twice.
 pub fn restore() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     // Nobody is left to tell when the terminal is gone.
     let _ = execute!(io::stdout(), DisableMouseCapture, DisableBracketedPaste);
     let _ = ratatui::try_restore();
@@ -105,7 +139,7 @@ pub fn restore() {
 fn run(mut terminal: DefaultTerminal, link: Link, look: Look) -> io::Result<()> {
     let size = terminal.size()?;
     let mut model = Model::new((size.width, size.height), look);
-    terminal.draw(|frame| view::view(&model, frame))?;
+    draw(&mut terminal, &model)?;
     keys(link.wake.clone())?;
     signals(link.wake.clone())?;
     // Questions that the engine's side had no room for: put again after each wake, as whoever waits for the answer asks but once.
@@ -136,7 +170,7 @@ fn run(mut terminal: DefaultTerminal, link: Link, look: Look) -> io::Result<()> 
         for message in link.take() {
             effects.extend(update::update(&mut model, message));
         }
-        terminal.draw(|frame| view::view(&model, frame))?;
+        draw(&mut terminal, &model)?;
         // After the frame: what is written to the terminal besides must not land inside it.
         for effect in effects {
             match effect {
@@ -148,11 +182,11 @@ fn run(mut terminal: DefaultTerminal, link: Link, look: Look) -> io::Result<()> 
                     if model.mouse {
                         execute!(io::stdout(), EnableMouseCapture)?;
                     }
-                    terminal.draw(|frame| view::view(&model, frame))?;
+                    draw(&mut terminal, &model)?;
                 }
                 Effect::Redraw => {
                     terminal = blank()?;
-                    terminal.draw(|frame| view::view(&model, frame))?;
+                    draw(&mut terminal, &model)?;
                 }
                 Effect::Ask(request) => {
                     if let Err(request) = link.ask(request) {
@@ -174,7 +208,7 @@ fn run(mut terminal: DefaultTerminal, link: Link, look: Look) -> io::Result<()> 
                             "{label} is too long for a clipboard over this terminal; w writes it into a file"
                         ),
                     });
-                    terminal.draw(|frame| view::view(&model, frame))?;
+                    draw(&mut terminal, &model)?;
                 }
                 Effect::Mouse(true) => execute!(io::stdout(), EnableMouseCapture)?,
                 Effect::Mouse(false) => execute!(io::stdout(), DisableMouseCapture)?,
@@ -197,6 +231,17 @@ fn keys(wake: SyncSender<Wake>) -> io::Result<()> {
         .spawn(move || {
             loop {
                 let message = match event::read() {
+                    // An escape and a key that came in one piece, as they do over a slow line; nothing here has a meaning with Alt.
+                    Ok(Event::Key(key)) if key.modifiers.contains(KeyModifiers::ALT) => {
+                        let escape = KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE);
+                        if wake.send(Wake::Message(Message::Key(escape))).is_err() {
+                            return;
+                        }
+                        Message::Key(KeyEvent {
+                            modifiers: key.modifiers - KeyModifiers::ALT,
+                            ..key
+                        })
+                    }
                     Ok(Event::Key(key)) => Message::Key(key),
                     Ok(Event::Paste(text)) => Message::Paste(text),
                     Ok(Event::Resize(columns, rows)) => Message::Resize(columns, rows),

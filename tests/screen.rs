@@ -186,10 +186,115 @@ fn however_the_screen_is_left_the_terminal_is_as_it_was() {
     terminal.until("why not", |text| text.contains("needs 60×16"));
     terminal.resize(80, 24);
     terminal.until("all of it", |text| {
-        text.contains("WHY") && text.contains("SUBJECT")
+        text.contains("WHY") && text.contains("EFFECTS")
     });
     terminal.press("q");
     left("fg");
+}
+
+/// A program of its own for the test below, in its terminal: it takes the terminal as `flapscope` does, and panics.
+#[test]
+fn a_program_that_panics_on_purpose() {
+    let Some(how) = std::env::var_os("FLAPSCOPE_TEST_PANIC") else {
+        return;
+    };
+    let (publisher, requests, link) = flapscope::tui::link::link();
+    let tui = flapscope::tui::Tui::start(link, Default::default()).unwrap();
+    publisher.publish(Default::default());
+    // Until somebody presses a key that asks something.
+    std::thread::sleep(Duration::from_secs(1));
+    if how == "thread" {
+        let died = std::thread::spawn(|| panic!("on purpose")).join();
+        assert!(died.is_err());
+        for _ in 0..20 {
+            publisher.publish(Default::default());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let error = tui.join().expect_err("the screen ends with it");
+        println!("joined: {error}");
+        drop(requests);
+        return;
+    }
+    panic!("on purpose");
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_it_is_told() {
+    if !possible() {
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    for how in ["main", "thread"] {
+        let terminal = Terminal::new(&format!("panic-{how}"), 100, 30);
+        terminal.run(&format!(
+            "clear; FLAPSCOPE_TEST_PANIC={how} {} --exact a_program_that_panics_on_purpose --nocapture",
+            program.display()
+        ));
+        terminal.until("the screen", |text| text.contains("1 Incidents"));
+        assert!(terminal.alternate());
+        terminal.press("M");
+        terminal.until("the mouse", |_| terminal.mouse());
+        let text = terminal.until("the panic", |text| {
+            text.contains("on purpose") && text.contains("test result")
+        });
+        assert!(!text.contains("1 Incidents"), "{text}");
+        assert!(how == "main" || text.contains("joined: "), "{text}");
+        assert!(!terminal.alternate());
+        assert!(!terminal.mouse(), "the mouse is still reported");
+        terminal.run("echo after");
+        terminal.until("an echo", |text| {
+            text.lines().any(|line| line.ends_with("echo after"))
+        });
+    }
+}
+
+#[test]
+fn the_mouse_is_off_until_it_is_asked_for_and_then_points() {
+    if !possible() {
+        return;
+    }
+    let terminal = Terminal::new("mouse", 100, 30);
+    terminal.run(&format!("{PROGRAM} analyze --tui {}", capture()));
+    terminal.until("the screen", |text| {
+        text.contains("END") && text.contains("WHY")
+    });
+    assert!(!terminal.mouse(), "the terminal's own selection must work");
+    terminal.press("M");
+    terminal.until("that it is on", |text| text.contains("mouse on"));
+    assert!(terminal.mouse());
+    // A click on a tab shows its view.
+    let column = |text: &str, name: &str| {
+        let line = text.lines().next().unwrap_or_default();
+        let at = line
+            .find(name)
+            .unwrap_or_else(|| panic!("no {name}: {line}"));
+        u16::try_from(line[..at].chars().count() + 2).unwrap()
+    };
+    terminal.click(column(&terminal.text(), "5 Events"), 1);
+    let text = terminal.until("the events", |text| {
+        text.contains("EVENTS ") && text.contains('▌')
+    });
+    assert!(!text.contains("newer ones below"), "{text}");
+    // The wheel goes back in them, a click puts the cursor on a row.
+    let row = |text: &str| text.lines().position(|line| line.contains('▌')).unwrap();
+    terminal.mouse_event(64, 10, 10, true);
+    terminal.until("three events back", |text| {
+        text.contains("3 newer ones below")
+    });
+    terminal.click(column(&terminal.text(), "2 Routes"), 1);
+    let text = terminal.until("the routes", |text| {
+        text.lines().filter(|line| line.contains('/')).count() > 3 && text.contains('▌')
+    });
+    let wanted = row(&text) + 2;
+    terminal.click(20, u16::try_from(wanted + 1).unwrap());
+    terminal.until("the row that was clicked", |text| {
+        text.contains('▌') && row(text) == wanted
+    });
+    terminal.press("M");
+    terminal.until("that it is off", |_| !terminal.mouse());
+    terminal.press("q");
+    terminal.until("the shell", |text| text.contains("shell>"));
+    assert!(!terminal.mouse());
 }
 
 #[test]

@@ -355,3 +355,113 @@ fn who_attaches_and_never_reads_is_cut_off_and_slows_nobody() {
     assert!(begun.elapsed() < Duration::from_secs(60), "{sent}");
     assert_eq!(ask("{\"do\":\"hello\"}")["ok"], true);
 }
+
+/// A terminal whose far end nobody reads: `script` holds it and hands on what it shows to a pipe that is full after 64 kB.
+struct Unread(Child);
+
+impl Unread {
+    fn new(command: &str) -> Unread {
+        let child = Command::new("script")
+            .args(["-qfc", command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script");
+        Unread(child)
+    }
+
+    fn press(&mut self, keys: &[u8]) {
+        let _ = self.0.stdin.as_mut().unwrap().write_all(keys); // it may not take all of them
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_slows_neither_alerts_nor_the_recording() {
+    if !host::possible() {
+        return;
+    }
+    let host = Host::new("stuck");
+    host.uplink("up1", "192.0.2.1/24", "2001:db8:1::1/64");
+    let (socket, recording, pid) = (path("stuck.sock"), path("stuck.pcapng"), path("stuck.pid"));
+    let mut terminal = Unread::new(&format!(
+        "stty cols 200 rows 60; echo $$ >{}; exec ip netns exec {} {PROGRAM} live --no-config --socket {} -w {}",
+        pid.display(),
+        host.name,
+        socket.display(),
+        recording.display()
+    ));
+    let soon = |what: &str, done: &mut dyn FnMut() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done() {
+            assert!(Instant::now() < deadline, "{what} does not come");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    soon("the socket", &mut || socket.exists());
+    // Redrawn until the pipe is full; then nothing takes keys any more either, and what happens fills the terminal.
+    for _ in 0..60 {
+        terminal.press(b"1\x0c5\x0c");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let process = std::fs::read_to_string(&pid).unwrap();
+    let tasks = format!("/proc/{}/task", process.trim());
+    // Where the kernel has the thread that paints: asleep in a write to the terminal.
+    let mut number = 0;
+    soon("a screen that is stuck", &mut || {
+        number += 1;
+        host.ip(&format!("route add 198.51.100.{number}/32 via 192.0.2.9"));
+        std::fs::read_dir(&tasks).unwrap().flatten().any(|task| {
+            let read = |file: &str| std::fs::read_to_string(task.path().join(file));
+            read("comm").is_ok_and(|name| name.trim() == "screen")
+                && read("syscall").is_ok_and(|call| call.starts_with("1 0x1 "))
+        })
+    });
+    let ask = |arguments: &[&str]| {
+        let out = Command::new(PROGRAM)
+            .args(arguments)
+            .arg("--socket")
+            .arg(&socket)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let mut commands = String::new();
+    for i in 0..3000 {
+        let prefix = format!("198.18.{}.{}/32", i / 250, i % 250);
+        commands.push_str(&format!("route add {prefix} via 192.0.2.9\n"));
+    }
+    host.batch(&commands);
+    flap(&host, 3);
+    let known = "up1 lost carrier 3 times";
+    soon("the incident", &mut || ask(&["incidents"]).contains(known));
+    // The end is not kept up by it either.
+    let begun = Instant::now();
+    let killed = Command::new("kill")
+        .args(["-TERM", process.trim()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    soon("the end", &mut || !socket.exists());
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(terminal);
+    let again = Command::new(PROGRAM)
+        .args(["analyze", "--no-config", "--format", "json"])
+        .arg(&recording)
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(report["gaps"], serde_json::json!([]), "nothing was lost");
+    assert!(report["counts"]["netlink"].as_u64() > Some(3000));
+    assert!(String::from_utf8_lossy(&again.stdout).contains(known));
+}

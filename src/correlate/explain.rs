@@ -219,6 +219,9 @@ pub fn headline(finding: &Finding) -> String {
         Kind::DhcpPoolExhausted => format!("DHCP server {subject} has no address left"),
         Kind::DhcpRequestStorm => format!("{subject} asks for a lease again and again{times}"),
         Kind::DhcpDuplicateLease => format!("{subject} is leased to two clients at once"),
+        Kind::DhcpIdentityConflict if finding.severity == Severity::Info => {
+            format!("{subject} shares a name or link-layer address with others")
+        }
         Kind::DhcpIdentityConflict => format!("two machines use the DHCP identity {subject}"),
         Kind::RaSpoofed => {
             format!("router advertisements in the name of {subject} are forged{times}")

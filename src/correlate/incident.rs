@@ -101,6 +101,22 @@ impl Incident {
         std::iter::once(&self.root).chain(self.chain.iter().map(|effect| &effect.finding))
     }
 
+    /// Whether a finding has a subject of it, or most of what it is about was affected by it.
+    pub fn is_about(&self, finding: &Finding) -> bool {
+        let named = |subject| self.findings().any(|own| own.subjects.contains(subject));
+        if finding.subjects.iter().any(named) {
+            return true;
+        }
+        let (mut known, mut all) = (0usize, 0usize);
+        for prefix in super::join::prefixes(finding) {
+            all += 1;
+            known += usize::from(
+                self.affected.prefixes.contains(&prefix) || self.affected.routes.contains(&prefix),
+            );
+        }
+        known > 0 && known * 2 >= all
+    }
+
     /// First and last time of everything in it.
     pub fn span(&self) -> (Timestamp, Timestamp) {
         (

@@ -144,10 +144,10 @@ impl AddressDetector {
                 watch.key
             }
             _ => {
-                let severity = if delta.by == 0 {
-                    Severity::Warning
-                } else {
+                let severity = if by_somebody(delta) {
                     Severity::Info
+                } else {
+                    Severity::Warning
                 };
                 let subject = Subject::Address(delta.addr);
                 let finding = Finding::new(Kind::AddressRemoved, severity, subject, event);
@@ -163,9 +163,9 @@ impl AddressDetector {
         let name = net.links.name(delta.ifindex);
         board.update(key, |finding| {
             // What an operator or program takes away once is meant to be away.
-            finding.broken.subject = delta.by == 0 || finding.count > 1;
-            finding.planned = delta.by != 0 && finding.count == 1;
-            finding.actor = Some(actor(net, delta.by, None));
+            finding.broken.subject = !by_somebody(delta) || finding.count > 1;
+            finding.planned = by_somebody(delta) && finding.count == 1;
+            finding.actor = (!delta.unnamed).then(|| actor(net, delta.by, None));
             if delta.by != 0 {
                 writers::manager(finding, net, delta.by);
                 writers::renewal(finding, net, event.at);
@@ -186,11 +186,19 @@ impl AddressDetector {
     }
 }
 
+/// Whether a process took the address away, not the kernel.
+fn by_somebody(delta: &AddressDelta) -> bool {
+    delta.by != 0 || delta.unnamed
+}
+
 fn explain(finding: &Finding, delta: &AddressDelta, name: &str, net: &NetState) -> String {
     let last = finding.occurrences.last().map_or(finding.last, |o| o.at);
     let how_often = times(finding.count, finding.first, last);
     let why = match (delta.expired, delta.by) {
         (true, _) => "its lifetime ran out and nobody renewed it".to_owned(),
+        (false, 0) if delta.unnamed => {
+            "by a process (for IPv6 the kernel does not say which)".to_owned()
+        }
         (false, 0) => "by the kernel".to_owned(),
         (false, pid) => format!("by {}", actor(net, pid, None)),
     };
@@ -290,6 +298,31 @@ mod tests {
         let found = lab.findings(Kind::AddressRemoved);
         assert_eq!(found[0].severity, Severity::Info);
         assert_eq!(found[0].actor.as_deref(), Some("pid 4242"));
+    }
+
+    #[test]
+    fn a_permanent_ipv6_address_was_taken_away_by_somebody_and_one_with_a_lifetime_was_not() {
+        const PERMANENT: u32 = 0x80;
+        for (flags, valid, severity) in [
+            (PERMANENT, None, Severity::Info),
+            (0, Some(3600), Severity::Warning),
+        ] {
+            let mut lab = lab();
+            for (ms, action) in [(0, Action::New), (5_000, Action::Del)] {
+                let mut address = AddressEvent {
+                    flags,
+                    valid,
+                    ..address_event(action, 5, "2001:db8::7", 128)
+                };
+                // What the kernel sends whoever asks.
+                address.meta.pid = 0;
+                lab.at(ms, EventKind::Address(Box::new(address)));
+            }
+            lab.finish();
+            let found = lab.findings(Kind::AddressRemoved);
+            assert_eq!((found.len(), found[0].severity), (1, severity));
+            assert_eq!(found[0].actor.is_none(), severity == Severity::Info);
+        }
     }
 
     #[test]

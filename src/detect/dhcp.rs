@@ -81,6 +81,12 @@ fn heard_once<'a>(seen: &Observation<'_>, net: &'a NetState) -> Option<&'a Seen>
     heard(seen, net).filter(|seen| !seen.twin)
 }
 
+/// Whether this client takes or holds what no answer was seen of: a mirror of one direction, or a port to which answers are not flooded.
+fn unseen(heard: &Seen, net: &NetState) -> bool {
+    let client = net.leases.clients.get(heard.scope, &heard.message.client);
+    client.is_some_and(|client| client.counts.offers + client.counts.acks + client.counts.naks == 0)
+}
+
 /// The interface on which an event was captured.
 fn interface(event: &Event, net: &NetState) -> Option<Touch> {
     let name = net.sources.get(&event.source)?.interface.as_deref()?;

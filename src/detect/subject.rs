@@ -33,6 +33,16 @@ pub enum Subject {
     Source(Box<str>),
 }
 
+impl Subject {
+    /// The address of a peer.
+    pub fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Subject::Peer(addr, _) => Some(*addr),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,6 +3,9 @@
 /// No netlink at all.
 pub const NO_NETLINK: &str =
     "no netlink: links, addresses, neighbors and kernel routes of the host are unknown";
+/// A live run that captures nowhere.
+pub const NO_PACKETS: &str =
+    "no packets are captured: DHCP, RA, ARP, BGP and BFD on the wire are not seen";
 /// Nothing that announces routes.
 pub const NO_BGP: &str = "no BGP and no BMP: route announcements are unknown";
 /// Packets only.
@@ -19,6 +22,9 @@ pub fn lift(spot: &str, live: bool) -> Option<&'static str> {
         (NO_NETLINK, true) => "flapscope doctor   # which right is missing for netlink",
         (NO_NETLINK, false) => {
             "flapscope record -w FILE.pcapng   # on the host: packets and netlink in one file"
+        }
+        (NO_PACKETS, _) => {
+            "sudo setcap cap_net_raw,cap_net_admin=ep $(command -v flapscope)   # or run it as root"
         }
         (NO_BGP, true) => {
             "flapscope live -i IF   # where BGP passes; or --bmp 0.0.0.0:11019, or --bgp-listen ADDR"
@@ -50,7 +56,7 @@ mod tests {
 
     #[test]
     fn every_blind_spot_has_something_that_lifts_it() {
-        for spot in [NO_NETLINK, NO_BGP, NO_BMP, MID_SESSION, NO_BFD] {
+        for spot in [NO_NETLINK, NO_PACKETS, NO_BGP, NO_BMP, MID_SESSION, NO_BFD] {
             for live in [true, false] {
                 assert!(lift(spot, live).is_some(), "{spot}");
             }

@@ -15,6 +15,8 @@ use crate::event::{Event, EventKind, Locator, Prefix, Timestamp};
 pub const MAX_ADDRESSES: usize = 65_536;
 /// `IFA_F_TEMPORARY`.
 const IFA_F_TEMPORARY: u32 = 0x01;
+/// `IFA_F_PERMANENT`.
+const IFA_F_PERMANENT: u32 = 0x80;
 /// `IFA_F_DADFAILED`.
 pub const IFA_F_DADFAILED: u32 = 0x08;
 /// The kernel checks lifetimes by a timer with whole-second slack (addrconf_verify, check_lifetime).
@@ -53,7 +55,7 @@ pub struct AddressDelta {
     pub prefix_len: u8,
     pub scope: u8,
     pub change: AddressChange,
-    /// `nlmsg_pid`: 0 is the kernel.
+    /// `nlmsg_pid`: 0 is the kernel (but see `unnamed`).
     pub by: u32,
     /// Removed by the kernel because its valid lifetime ran out.
     pub expired: bool,
@@ -61,6 +63,9 @@ pub struct AddressDelta {
     pub last: bool,
     /// Not notified: it went with its interface, or a dump lacked it.
     pub inferred: bool,
+    /// Removed by a process that nobody names: Linux notifies about IPv6 addresses with port 0 whoever asked (net/ipv6/addrconf.c,
+    /// `inet6_ifa_notify`), and removes none of its own accord that is permanent, but with its link.
+    pub unnamed: bool,
     /// A temporary IPv6 address (RFC 8981), which the kernel makes and drops by itself.
     pub temporary: bool,
 }
@@ -171,6 +176,7 @@ impl Addresses {
             expired: false,
             last: false,
             inferred: seen.meta.dump,
+            unnamed: false,
             temporary: is_temporary(seen.addr, seen.flags),
         };
         let key = (seen.ifindex, seen.addr);
@@ -241,6 +247,11 @@ impl Addresses {
             expired,
             last,
             inferred,
+            unnamed: by == 0
+                && !inferred
+                && addr.is_ipv6()
+                && address.valid_until.is_none()
+                && address.flags & (IFA_F_PERMANENT | IFA_F_DADFAILED) == IFA_F_PERMANENT,
             temporary: is_temporary(addr, address.flags),
         });
     }

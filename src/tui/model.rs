@@ -307,6 +307,8 @@ pub struct Model {
     pub depth: Depth,
     /// What was said last, for the reader.
     pub status: Option<String>,
+    /// The time shown when it was said: it gives way to the keys after a while.
+    pub said_at: Timestamp,
     /// Numbers questions.
     pub asked: u64,
 }
@@ -345,6 +347,7 @@ impl Model {
             sources: Cursor::default(),
             depth: Depth::default(),
             status: None,
+            said_at: Timestamp::default(),
             asked: 0,
         }
     }

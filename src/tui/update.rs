@@ -21,6 +21,7 @@ const LADDER_FRAMES: usize = 64;
 
 /// What happens to the model, and what it makes happen.
 pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
+    let said = model.status.clone();
     let mut effects = match message {
         Message::Key(key) if key.kind == KeyEventKind::Release => Vec::new(),
         Message::Key(key) => self::key(model, key),
@@ -37,6 +38,9 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         }
         Message::Reply(reply) => self::reply(model, *reply),
     };
+    if model.status != said {
+        model.said_at = model.snapshot.at;
+    }
     effects.extend(wants::asked(model));
     effects
 }
@@ -45,6 +49,11 @@ fn snapshot(model: &mut Model, snapshot: Arc<Snapshot>) {
     if model.frozen.is_some() {
         model.frozen = Some(snapshot);
         return;
+    }
+    // What was said is read within this time; then the keys are there again.
+    const READ: i64 = 6_000_000_000;
+    if model.status.is_some() && snapshot.at.minus(model.said_at).abs() > READ {
+        model.status = None;
     }
     model.snapshot = snapshot;
     moving::settle(model);

@@ -89,10 +89,36 @@ impl Terminal {
 
     /// Whether a program has switched to the alternate screen.
     pub fn alternate(&self) -> bool {
+        self.flag("alternate_on")
+    }
+
+    /// Whether a program wants to hear of the mouse.
+    pub fn mouse(&self) -> bool {
+        self.flag("mouse_any_flag")
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        let name = format!("#{{{name}}}");
         let out = self
-            .tmux(&["display-message", "-p", "-t", "s", "#{alternate_on}"])
+            .tmux(&["display-message", "-p", "-t", "s", &name])
             .stdout;
         String::from_utf8_lossy(&out).trim() == "1"
+    }
+
+    /// A mouse event as terminals report it (SGR, xterm's ctlseqs): button, column and row from 1, and whether it is pressed.
+    pub fn mouse_event(&self, button: u8, column: u16, row: u16, pressed: bool) {
+        let end = if pressed { 'M' } else { 'm' };
+        let text = format!("\x1b[<{button};{column};{row}{end}");
+        let octets: Vec<String> = text.bytes().map(|octet| format!("{octet:02x}")).collect();
+        let mut args = vec!["send-keys", "-t", "s", "-H"];
+        args.extend(octets.iter().map(String::as_str));
+        self.tmux(&args);
+    }
+
+    /// Presses and releases the left button.
+    pub fn click(&self, column: u16, row: u16) {
+        self.mouse_event(0, column, row, true);
+        self.mouse_event(0, column, row, false);
     }
 
     /// The process that the shell runs in the foreground.

@@ -169,7 +169,7 @@ pub(super) const ROWS: &[Row] = &[
         &[Packets],
         [
             "The hardware behind one client identifier or DUID changes there and back: 2 changes within 3600 s. Notes: leases under one host name and 3 \
-             link-layer addresses, or 3 changes between two, within a day; a client's fifth way of asking (option 55, vendor class) within a day.",
+             link-layer addresses, or 3 changes between two, within a day; a client's fifth way of asking (option 55) within a day.",
             "RFC 4361; cloned images share /etc/machine-id. Survey D17, D33, X2.",
             "Names that machines have by default, phones, and several ports of one host at one boot are no sign; boot ROM, loader, installer and system \
              are four faces. One change is a replaced card, a bond's fail-over or a migration.",

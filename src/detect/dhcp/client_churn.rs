@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use super::watch::{Hits, Quiet, Watched};
-use super::{DHCP, client_subject, heard_once, touch_all};
+use super::{DHCP, client_subject, heard_once, touch_all, unseen};
 use crate::detect::{Board, Detector, Finding, Kind, Severity, Touch};
 use crate::event::{Classes, Timestamp};
 use crate::state::leases::LeaseDelta;
-use crate::state::leases::message::ClientId;
+use crate::state::leases::message::{ClientId, Verb};
 use crate::state::leases::scope::ScopeId;
 use crate::state::{NetState, Observation};
 
@@ -28,6 +28,8 @@ const QUIET: Duration = Duration::from_secs(330);
 #[derive(Clone)]
 pub struct ClientChurn {
     clients: Watched<(ScopeId, ClientId), Hits>,
+    /// Clients that took an offer which was not seen, and have not given the lease back.
+    took: Watched<(ScopeId, ClientId), bool>,
     quiet: Quiet,
 }
 
@@ -35,6 +37,7 @@ impl Default for ClientChurn {
     fn default() -> ClientChurn {
         ClientChurn {
             clients: Watched::new(WINDOW),
+            took: Watched::new(WINDOW),
             quiet: Quiet::default(),
         }
     }
@@ -54,6 +57,15 @@ impl Detector for ClientChurn {
             return;
         };
         let m = &heard.message;
+        let who = (heard.scope, m.client.clone());
+        if m.verb == Verb::Select
+            && unseen(heard, net)
+            && let Some(took) = self.took.at(who.clone(), seen.event.at)
+        {
+            *took = true;
+        }
+        let gives_unseen =
+            m.verb == Verb::Release && self.took.remove(&who) == Some(true) && unseen(heard, net);
         let cycle = seen.changes.leases.iter().find_map(|delta| match delta {
             // `held`: it had been granted the lease, and had not given it back yet.
             LeaseDelta::Released {
@@ -69,6 +81,7 @@ impl Detector for ClientChurn {
                 };
                 Some((Some(*addr), false, enough))
             }
+            LeaseDelta::Released { addr, .. } if gives_unseen => Some((*addr, true, ENOUGH)),
             _ => None,
         });
         let Some((addr, gave_back, enough)) = cycle else {

@@ -87,7 +87,8 @@ struct Name {
 
 #[derive(Clone, Default)]
 struct Faces {
-    known: SmallVec<[u64; 2]>,
+    /// Option 55, in wire order.
+    known: SmallVec<[SmallVec<[u8; 20]>; 1]>,
     since: Timestamp,
     frames: SmallVec<[Locator; 2]>,
     key: Option<FindingKey>,
@@ -279,10 +280,13 @@ impl Names {
                 ..Faces::default()
             };
         }
-        if faces.known.contains(&m.fingerprint) || faces.known.len() >= MAX_LEASES {
+        // What a class says may be made up anew each time; what a stack asks for is its own.
+        let face = wire.parameters.as_slice();
+        let known = faces.known.iter().any(|known| known.as_slice() == face);
+        if known || faces.known.len() >= MAX_LEASES {
             return;
         }
-        faces.known.push(m.fingerprint);
+        faces.known.push(SmallVec::from_slice(face));
         faces.frames.push(event.locator);
         if faces.known.len() < FACES {
             return;
@@ -307,7 +311,10 @@ impl Names {
         let count = faces.known.len();
         board.update(key, |f| {
             touch_all(f, event, m, net);
-            f.explain = format!("Client {} asked in {count} different ways (option 55 and vendor class) within a day.", m.client);
+            f.explain = format!(
+                "Client {} asked in {count} different ways (option 55) within a day.",
+                m.client
+            );
         });
     }
 }

@@ -3,7 +3,8 @@
 //! A relay's source address need not be its giaddr, and a router on the link may well relay for a network behind it, so neither is a
 //! sign. What gives a forger away is that nobody stands behind it: the server offers to one invented client after another, and not one
 //! of them ever takes its offer, although a real client does so within a second; or no server offers anything, because none serves that
-//! network, and not one of the clients asks again, although a real one does so after four seconds.
+//! network, and not one of the clients asks again, although a real one does so after four seconds. A crowd that shares no vendor, asks
+//! exactly alike and tells no name is no real network behind a relay, and need not be waited for.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +24,12 @@ use crate::state::{NetState, Observation};
 
 /// Different clients that left their offer alone (one may have chosen another server, which a relay also tells its servers).
 const ENOUGH: usize = 8;
+/// Clients behind one relay, seen for the first time and one tool's invention by their looks (as in `dhcp.starvation`).
+const CROWD: usize = 16;
 /// How long a client collects offers before it takes one: dhclient waits 1 s, others less.
 const TAKES: Duration = Duration::from_secs(2);
+/// … and by when nearly all have taken one.
+const TAKES_SOON: Duration = Duration::from_millis(1200);
 /// By when a client that got no answer asks again: after 4 s, give or take one (RFC 2131 §4.1), and a second for a slow relay.
 const ASKS_AGAIN: Duration = Duration::from_secs(6);
 /// Silent for this long: over.
@@ -36,6 +41,8 @@ const MAX_CLIENTS: usize = 256;
 #[derive(Clone, Default)]
 struct Relay {
     asked: BTreeMap<ClientId, (Timestamp, Locator)>,
+    /// Vendors (OUI) of those that tell no name, by what they ask for.
+    looks: BTreeMap<u64, BTreeSet<[u8; 3]>>,
     offered: BTreeSet<ClientId>,
     /// Clients that asked more than once.
     insisted: BTreeSet<ClientId>,
@@ -101,10 +108,22 @@ impl Detector for RelaySpoofed {
                     match relay.asked.entry(m.client.clone()) {
                         Entry::Vacant(new) => {
                             new.insert((now, seen.event.locator));
+                            if let Some(Mac([a, b, c, ..])) =
+                                m.client_mac.filter(|_| !m.named && !m.boots)
+                            {
+                                relay
+                                    .looks
+                                    .entry(m.fingerprint)
+                                    .or_default()
+                                    .insert([a, b, c]);
+                            }
                         }
                         Entry::Occupied(_) => {
                             relay.insisted.insert(m.client.clone());
                         }
+                    }
+                    if relay.invented() {
+                        self.checks.insert((now + TAKES, at.0, at.1));
                     }
                     if relay.asked.len() >= ENOUGH && relay.check.is_none() {
                         relay.check = Some(now + ASKS_AGAIN);
@@ -161,6 +180,39 @@ impl Detector for RelaySpoofed {
         }
         self.quiet.expire(now, board);
     }
+
+    /// The end of what was seen is no proof against those who had no time to take an offer; a crowd of which many had it is told.
+    fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        for (_, scope, giaddr) in std::mem::take(&mut self.checks) {
+            let Some(relay) = self.relays.get_mut(&(scope, giaddr)) else {
+                continue;
+            };
+            let had_time = relay.asked.iter().filter(|(client, (at, _))| {
+                now.since(*at) >= TAKES_SOON && relay.offered.contains(*client)
+            });
+            if relay.offered.len() >= 2 * ENOUGH && had_time.count() >= ENOUGH {
+                self.check(now, scope, giaddr, net, board);
+                let told = self
+                    .relays
+                    .get_mut(&(scope, giaddr))
+                    .and_then(|relay| relay.key);
+                if let Some(key) = told {
+                    board.update(key, |f| f.truncated = true);
+                }
+            }
+        }
+    }
+}
+
+impl Relay {
+    /// Nine of ten clients ask exactly alike, nine of ten of those are of a vendor of their own, and nobody has asked again.
+    fn invented(&self) -> bool {
+        if !self.insisted.is_empty() {
+            return false;
+        }
+        let vendors = self.looks.values().map(BTreeSet::len).max();
+        self.asked.len() >= CROWD && vendors.unwrap_or(0) * 10 >= self.asked.len() * 8
+    }
 }
 
 impl RelaySpoofed {
@@ -175,7 +227,9 @@ impl RelaySpoofed {
         let Some(relay) = self.relays.get_mut(&(scope, giaddr)) else {
             return;
         };
-        relay.check = None;
+        if relay.check == Some(now) {
+            relay.check = None;
+        }
         if relay.real || relay.key.is_some() {
             return;
         }
@@ -185,7 +239,7 @@ impl RelaySpoofed {
                 && !relay.insisted.contains(*client)
                 && !relay.offered.contains(*client)
         };
-        if !left && relay.asked.iter().filter(once).count() < ENOUGH {
+        if !left && !relay.invented() && relay.asked.iter().filter(once).count() < ENOUGH {
             return;
         }
         let mut asked: Vec<(Timestamp, Locator)> = relay.asked.values().copied().collect();

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::watch::{Hits, Quiet, Watched};
-use super::{DHCP, client_subject, heard, touch_all};
+use super::{DHCP, client_subject, heard, touch_all, unseen};
 use crate::detect::{Board, Detector, Finding, Kind, Severity};
 use crate::event::{Classes, Timestamp};
 use crate::state::leases::message::{ClientId, Verb};
@@ -62,6 +62,11 @@ impl Detector for RequestStorm {
             Verb::Discover | Verb::Inform => {}
             // It got what it wanted (or a plain no, which `dhcp.nak-storm` counts): start anew.
             Verb::Ack | Verb::Nak => {
+                self.clients.remove(&(heard.scope, m.client.clone(), false));
+                return;
+            }
+            // It takes an offer that nobody saw: the capture shows one direction only.
+            Verb::Select if unseen(heard, net) => {
                 self.clients.remove(&(heard.scope, m.client.clone(), false));
                 return;
             }

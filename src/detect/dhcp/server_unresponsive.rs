@@ -11,7 +11,7 @@ use super::watch::Watched;
 use super::{DHCP, client_subject, heard, plural, server_addr, server_subject, touch_all};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity};
 use crate::event::loss::GapKind;
-use crate::event::{Classes, EventKind, Locator, Timestamp};
+use crate::event::{Classes, Event, EventKind, Locator, Timestamp};
 use crate::state::leases::message::{ClientId, Message, ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
 use crate::state::leases::{LeaseDelta, Seen};
@@ -46,6 +46,8 @@ struct Waiting {
     since: Timestamp,
     last: Timestamp,
     tries: u32,
+    /// What it asked last.
+    verb: Option<Verb>,
     /// Those of them that were not unicast, and the first of these.
     to_all: u32,
     to_all_since: Timestamp,
@@ -138,6 +140,23 @@ impl Detector for ServerUnresponsive {
                 ..Waiting::default()
             };
         }
+        // Where no server was ever heard, perhaps none can be (a mirror of one direction).
+        let visible = net.leases.servers.of_scope(heard.scope).next().is_some();
+        // There a client's own steps tell what it was answered: an offer before it takes one, a lease before it begins to renew it.
+        let progress = match m.verb {
+            Verb::Renew => !waits_already(seen.event),
+            Verb::Select => waiting.verb != Some(Verb::Select),
+            _ => false,
+        };
+        if !visible && progress {
+            *waiting = Waiting {
+                since: seen.event.at,
+                first: Some(seen.event.locator),
+                server: waiting.server.take(),
+                ..Waiting::default()
+            };
+        }
+        waiting.verb = Some(m.verb);
         waiting.tries = waiting.tries.saturating_add(1);
         waiting.last = seen.event.at;
         // DHCPv6 renews by multicast.
@@ -152,14 +171,13 @@ impl Detector for ServerUnresponsive {
         if matches!(m.verb, Verb::Renew | Verb::Select) {
             waiting.server = m.server.clone().or(waiting.server.take());
         }
-        // Where no server was ever heard, perhaps none can be: then only repetitions of one transaction are repetitions.
-        let visible = net.leases.servers.of_scope(heard.scope).next().is_some();
+        // Then only repetitions of one transaction are repetitions.
         let same = seen.changes.leases.iter().find_map(|delta| match delta {
             LeaseDelta::Asked { tries, since, .. } => Some((*tries, *since)),
             _ => None,
         });
         let (tries, since) = match same {
-            Some(same) if !visible => same,
+            Some(same) if !visible => (same.0.min(waiting.tries), same.1.max(waiting.since)),
             _ => (waiting.tries, waiting.since),
         };
         let span = seen.event.at.since(since);
@@ -178,6 +196,15 @@ impl Detector for ServerUnresponsive {
         } else if self.joins(seen, heard, net, board) {
             // counted as one more client of an outage that is already known
         }
+    }
+}
+
+/// Whether the client says itself that it waits: seconds since it began (RFC 2131 table 1), elapsed time (RFC 8415 §21.9).
+fn waits_already(event: &Event) -> bool {
+    match &event.kind {
+        EventKind::Dhcp4(m) => m.secs > 0,
+        EventKind::Dhcp6(m) => m.elapsed_ms.is_some_and(|elapsed| elapsed > 0),
+        _ => false,
     }
 }
 

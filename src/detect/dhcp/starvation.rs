@@ -2,7 +2,8 @@
 //!
 //! Plain when many client addresses come from one link-layer source, or from one port of a relay. A careful tool also forges the
 //! link-layer source; then the sign is a crowd that no real crowd resembles (see [`Surge::invented`]) *and* a pool that is empty
-//! behind it. One attack is one finding, whatever it shows of itself. Many machines that boot at once are `dhcp.boot-storm`.
+//! behind it, *or* that none of them takes what it is offered (a flood of DISCOVERs alone keeps servers reserving). One attack is one
+//! finding, whatever it shows of itself. Many machines that boot at once are `dhcp.boot-storm`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -139,7 +140,8 @@ impl Starvation {
         if let Some(at) = surge.look_again(now) {
             self.checks.insert((at, scope));
         }
-        if !told && surge.left_out(now).count() < LEFT_OUT {
+        let invented = surge.invented();
+        if !told && surge.left_out(now).count() < LEFT_OUT && !surge.spurned(&invented, now) {
             return;
         }
         // A network that no server was ever heard to serve has no pool that could be empty.
@@ -150,7 +152,6 @@ impl Starvation {
         let of_known = |newcomer: &Newcomer| {
             hand(newcomer).is_some_and(|hand| hands.is_some_and(|hands| hands.contains(&hand)))
         };
-        let invented = surge.invented();
         let strangers = invented
             .iter()
             .filter_map(|at| surge.newcomers.get(*at))
@@ -183,6 +184,7 @@ impl Starvation {
             .max_by_key(|server| server.acks)
             .and_then(|server| server.addr);
         let granted = surge.granted();
+        let spurned = surge.spurned(&surge.invented(), now);
         let interface = surge.interface.clone();
         let key = match known.key.filter(|key| board.get(*key).is_some()) {
             Some(key) => key,
@@ -234,10 +236,10 @@ impl Starvation {
             };
             let seconds = f.last.since(f.first).as_secs_f64();
             // Before a relay only the questions are seen, not what they got.
-            let took = if granted > 0 {
-                format!("; {granted} of them took an address")
-            } else {
-                String::new()
+            let took = match granted {
+                0 if spurned => "; none of them took what it was offered".into(),
+                0 => String::new(),
+                n => format!("; {n} of them took an address"),
             };
             f.explain = format!("{} new clients in {seconds:.1} s {how}{took}.", f.count);
         });

@@ -25,6 +25,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Newcomers kept of one scope; a flood of more is as clear as this many.
 const MAX_NEWCOMERS: usize = 512;
 
+/// Clients that let an offer lapse before that is a flood: four times the crowd that an empty pool needs as a witness, and more than lose
+/// interest at once for an honest reason (a VLAN that moves away, a relay whose way back is broken).
+const FLOOD: usize = 64;
+
 /// An answer's client is looked for among this many newest: more than can wait for one server's answer at once.
 const NEAR_END: usize = 64;
 
@@ -211,6 +215,21 @@ impl Surge {
             .skip(served)
             .take(if patient { usize::MAX } else { 0 })
             .filter(move |newcomer| now.since(newcomer.at) >= NO_OFFER)
+    }
+
+    /// Whether these newcomers (by position) were offered addresses and took none: real clients ask for what they are offered within
+    /// milliseconds. Only those who had the time count, and one in ten may be real.
+    pub fn spurned(&self, positions: &[usize], now: Timestamp) -> bool {
+        let patient = positions
+            .iter()
+            .filter_map(|at| self.newcomers.get(*at))
+            .filter(|newcomer| newcomer.offered && now.since(newcomer.at) >= NO_OFFER);
+        let (mut offered, mut granted) = (0usize, 0usize);
+        for newcomer in patient {
+            offered += 1;
+            granted += usize::from(newcomer.granted);
+        }
+        offered >= FLOOD && granted * 10 <= offered
     }
 
     /// How many were served.

@@ -347,9 +347,11 @@ fn a_capture_that_sees_only_the_clients_proves_nothing_by_their_regular_renewals
         lab.hear(i64::from(nth) * 20_000, renewal(mac(1), xid, 1, 101));
     }
     assert_eq!(lab.loud(), []);
-    // The same transaction again and again is a client that hears nothing; what it asks of everybody shows that it is not the way.
+    // The same transaction again and again, by a client that says how long it waits, is one that hears nothing; what it asks of everybody shows that it is not the way.
     for nth in 10..14 {
-        lab.hear(nth * 20_000, renewal(mac(1), 99, 1, 101));
+        let mut ask = renewal(mac(1), 99, 1, 101);
+        ask.secs = (nth as u16 - 10) * 20;
+        lab.hear(nth * 20_000, ask);
     }
     let suspected = lab.board.of_kind(Kind::DhcpServerUnresponsive).count();
     assert_eq!((lab.loud(), suspected), (vec![], 1));
@@ -397,9 +399,15 @@ fn a_relay_for_a_network_without_a_server_is_no_pool_and_its_clients_must_ask_ag
     for nth in 1..20_u8 {
         lab.hear(i64::from(nth) * 500, discover(nth));
     }
-    lab.advance(Timestamp(20_000_000_000));
+    // One tool's crowd is known by its looks, before anybody could have asked again.
+    lab.advance(Timestamp(11_600_000_000));
     assert_eq!(lab.loud(), [Kind::DhcpRelaySpoofed]);
     // Real clients behind a relay whose server is away.
+    let discover = |nth: u8| {
+        let mut m = discover(nth);
+        m.chaddr = mac(nth).0.to_vec();
+        m
+    };
     let mut lab = Lab::new();
     for nth in 1..20_u8 {
         for again in 0..4 {
@@ -475,6 +483,41 @@ fn invented_clients_that_empty_the_pool_are_starvation_and_cause_its_exhaustion(
     let empty = lab.one(Kind::DhcpPoolExhausted);
     assert_eq!(empty.subjects, [Subject::Server(v4(1))]);
     assert_eq!(empty.affected.clients.len(), 10);
+}
+
+#[test]
+fn a_flood_of_discovers_whose_offers_nobody_takes_is_starvation_and_slow_takers_are_not() {
+    for takes in [false, true] {
+        let mut lab = Lab::new();
+        for nth in 0..90_u8 {
+            let ms = i64::from(nth) * 20;
+            let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+            lab.hear(ms, message(MessageType::Discover, client, u32::from(nth)));
+            let offer = answer(MessageType::Offer, client, u32::from(nth), 1, nth, 60);
+            lab.hear(ms + 1, offer);
+        }
+        if takes {
+            // Of many offers each takes one, a little later.
+            for nth in 0..90_u8 {
+                let client = Mac([2, nth.wrapping_mul(37), nth, 3, 3, nth]);
+                let ms = 1_801 + i64::from(nth);
+                lab.hear(ms, select(client, u32::from(nth), 1, nth));
+                let ack = answer(MessageType::Ack, client, u32::from(nth), 1, nth, 60);
+                lab.hear(ms, ack);
+            }
+        }
+        lab.advance(Timestamp(8_000_000_000));
+        if takes {
+            assert_eq!(lab.loud(), []);
+        } else {
+            let found = lab.one(Kind::DhcpStarvation);
+            assert!(
+                found.explain.contains("none of them took"),
+                "{}",
+                found.explain
+            );
+        }
+    }
 }
 
 #[test]

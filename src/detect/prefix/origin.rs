@@ -33,6 +33,8 @@ const MAX_CONFLICTS: usize = 512;
 /// D10: one peer's word is enough on one's own routers; on a collector with this many peers three must say so (BGPalerter's default).
 const COLLECTOR_PEERS: usize = 6;
 const COLLECTOR_WITNESSES: usize = 3;
+/// Moves of host routes that are told from their origins alone.
+const MAX_MOVED: usize = 4096;
 /// Suspected conflicts that wait for witnesses.
 const MAX_SUSPECTS: usize = 4096;
 /// Shortest covering prefixes that are looked for: shorter ones are allocations, not routes.
@@ -89,7 +91,9 @@ pub(super) struct Origins {
     suspects: BTreeMap<(Prefix, u32), BTreeSet<IpAddr>>,
     /// See [`Origins::note_unseen`].
     unseen: BTreeMap<(crate::state::rib::RibId, Prefix), Timestamp>,
-    /// Conflicts between hosts that may be moves under way.
+    /// Host routes whose change of origin was told as a move.
+    moved: BTreeSet<Prefix>,
+    /// Conflicts of host routes that may be moves under way.
     deferred: BTreeMap<(Timestamp, Prefix, u32), Sight>,
     own: Vec<Prefix>,
     own_as: Vec<u32>,
@@ -105,6 +109,7 @@ impl Origins {
             findings: BTreeMap::new(),
             suspects: BTreeMap::new(),
             unseen: BTreeMap::new(),
+            moved: BTreeSet::new(),
             deferred: BTreeMap::new(),
             own: settings.own_prefixes.clone(),
             own_as: settings.own_as.clone(),
@@ -214,9 +219,58 @@ impl Origins {
                     self.conflict(scene, prefix, sight, moves, board);
                 } else {
                     self.rows[at].origin = origin;
+                    if prefix.is_host() {
+                        self.made_room(scene, prefix, (known.origin, origin), moves, board);
+                    }
                 }
             }
         }
+    }
+
+    /// Nobody announces the old origin any more, whether it withdrew or routers on the way chose the new one: a host route moved.
+    fn made_room(
+        &mut self,
+        scene: &Scene<'_>,
+        prefix: Prefix,
+        (old, new): (u32, u32),
+        moves: &Moves,
+        board: &mut Board,
+    ) {
+        if let Some(key) = self.findings.get(&(prefix, new)).copied() {
+            return board.update(key, |finding| slow_move(finding, scene.event));
+        }
+        let waited = |((_, of, by), sight): (&(Timestamp, Prefix, u32), &Sight)| {
+            ((*of, *by) == (prefix, new)).then_some((sight.at, sight.locator))
+        };
+        let since = self.deferred.iter().find_map(waited);
+        if moves.has_moved(&prefix) || self.moved.len() >= MAX_MOVED || !self.moved.insert(prefix) {
+            return;
+        }
+        let mut finding = Finding::at(
+            Kind::PrefixMoved,
+            Severity::Info,
+            Subject::Prefix(prefix),
+            since.map_or(scene.event.at, |(at, _)| at),
+        );
+        if let Some((_, locator)) = since {
+            finding.evidence.add(locator);
+        }
+        finding.support(scene.event);
+        finding.also(Subject::Origin(new));
+        finding.also(Subject::Origin(old));
+        for touch in [Touch::Prefix(prefix), Touch::Address(prefix.addr())] {
+            finding.touch(touch);
+        }
+        finding.affected.prefix(prefix);
+        finding.fidelity = match scene.rib.kind.is_exact() {
+            true => Fidelity::Exact,
+            false => Fidelity::Compressed,
+        };
+        finding.ended = Some(scene.event.at);
+        finding.explain = format!(
+            "{prefix} moved from AS{old} to AS{new}: no router that is seen has the old origin any more"
+        );
+        board.raise(finding);
     }
 
     /// How loud a conflict is: what RPKI authorises is planned, whatever it looks like; what it forbids, of the operator's own prefixes, is a
@@ -305,9 +359,10 @@ impl Origins {
         }
         // An ElasticIP between hosts with ASes of their own: a move, until it lasts. What RPKI forbids needs no patience.
         let forbidden = state_of(scene.net, &prefix, new).is_some_and(Rov::is_invalid);
-        if prefix.is_host() && !forbidden && twice::between_hosts(scene.net, prefix) {
-            // One that moved before is judged by its overlap alone.
-            if !moves.has_moved(&prefix) && self.deferred.len() < MAX_SUSPECTS {
+        if prefix.is_host() && !forbidden {
+            // One that moved before between hosts that are seen is judged by its overlap alone.
+            let judged = moves.has_moved(&prefix) && twice::between_hosts(scene.net, prefix);
+            if !judged && self.deferred.len() < MAX_SUSPECTS {
                 let at = sight.at + MAKE_BEFORE_BREAK;
                 let waits = self
                     .deferred
@@ -429,17 +484,7 @@ impl Origins {
             if let Some(at) = self.find(&prefix) {
                 self.rows[at].origin = new;
             }
-            board.update(key, |finding| {
-                let overlap = scene.event.at.since(finding.first);
-                over(finding, scene.event);
-                if overlap <= SLOW_MOVE {
-                    finding.severity = Severity::Info;
-                    finding.explanations.push(format!(
-                        "a move: the old origin withdrew it {:.0} s later",
-                        overlap.as_secs_f64()
-                    ));
-                }
-            });
+            board.update(key, |finding| slow_move(finding, scene.event));
         }
     }
 
@@ -541,6 +586,19 @@ fn over(finding: &mut Finding, event: &Event) {
     finding.recovered(event.at);
     finding.ended = Some(event.at);
     finding.broken.subject = false;
+}
+
+/// The old origin made room for the new one after all.
+fn slow_move(finding: &mut Finding, event: &Event) {
+    let overlap = event.at.since(finding.first);
+    over(finding, event);
+    if overlap <= SLOW_MOVE {
+        finding.severity = Severity::Info;
+        finding.explanations.push(format!(
+            "a move: the old origin withdrew it {:.0} s later",
+            overlap.as_secs_f64()
+        ));
+    }
 }
 
 /// What RPKI says about two origins, in words; nothing without ROAs.

@@ -236,7 +236,19 @@ pub fn find(model: &mut Model, on: bool) {
                 step(model, by);
             }
         }
-        None => model.status = Some(format!("{:?} is not in this view", model.find)),
+        None => {
+            // Of a big table only the rows around the cursor are here.
+            let table = model.table().and_then(|table| model.tables.get(&table));
+            let more = table.is_some_and(|state| state.page.matched > state.page.rows.len() as u64);
+            model.status = Some(if more {
+                format!(
+                    "{:?} is not near the cursor: / looks through all rows",
+                    model.find
+                )
+            } else {
+                format!("{:?} is not in this view", model.find)
+            });
+        }
     }
 }
 

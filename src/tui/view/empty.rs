@@ -115,11 +115,16 @@ pub fn incidents(model: &Model, area: Rect, buffer: &mut Buffer) {
             ),
         ));
     }
-    for watched in &snapshot.watched {
+    // What the program gave up of its rights is for the Sources view.
+    let watched = snapshot.watched.iter();
+    for watched in watched.filter(|text| !text.starts_with("confined")) {
         texts.push((Role::Muted, format!("· {watched}")));
     }
-    for blind in &snapshot.blind {
-        texts.push((Role::Warning, format!("· {blind}")));
+    for spot in &snapshot.blind {
+        texts.push((Role::Warning, format!("· {spot}")));
+    }
+    if !snapshot.blind.is_empty() {
+        texts.push((Role::Muted, "6 tells what would lift that.".to_owned()));
     }
     say(model, area, buffer, texts);
 }

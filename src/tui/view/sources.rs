@@ -57,8 +57,9 @@ const fn layout(columns: usize) -> (usize, usize, usize, bool) {
 }
 
 /// Interface, namespace or router; else the number of its input, which `WATCHED` names.
-fn named(feed: &Feed) -> String {
+fn named(feed: &Feed, live: bool) -> String {
     match (&feed.name, &feed.host) {
+        (None, None) if feed.kind == "netlink" && live => "this host".to_owned(),
         (Some(name), Some(host)) => format!("{host} {name}"),
         (Some(name), None) | (None, Some(name)) => name.clone(),
         (None, None) => format!("input {}", feed.input),
@@ -115,7 +116,7 @@ fn row(model: &Model, feed: &Feed, selected: bool, columns: usize) -> Line<'stat
     let mut text = format!(
         "{}{}{}{}",
         left(&feed.kind, 9),
-        left(&named(feed), name),
+        left(&named(feed, !model.replays()), name),
         right(&grouped(feed.events), count),
         right(&rate, 9),
     );
@@ -159,14 +160,24 @@ fn below(model: &Model, columns: usize) -> Vec<Line<'static>> {
     }
     for feed in snapshot.feeds.iter().filter(lossy) {
         if let Some((at, why)) = &feed.last_gap {
-            let text = format!("{} {} {}: {why}", clock(*at), feed.kind, named(feed));
+            let text = format!(
+                "{} {} {}: {why}",
+                clock(*at),
+                feed.kind,
+                named(feed, !model.replays())
+            );
             put(2, Role::Warning, &text, &mut all);
         }
     }
-    if !snapshot.blind.is_empty() {
+    let live = !model.replays() && snapshot.seq > 0;
+    let packets = snapshot.feeds.iter().any(|feed| feed.kind == "packets");
+    let unseen = (live && !packets).then_some(blind::NO_PACKETS);
+    let spots = snapshot.blind.iter().map(String::as_str).chain(unseen);
+    let spots: Vec<&str> = spots.collect();
+    if !spots.is_empty() {
         section("BLIND SPOTS, and what lifts them", &mut all);
     }
-    for spot in &snapshot.blind {
+    for spot in spots {
         put(2, Role::Warning, spot, &mut all);
         if let Some(lift) = blind::lift(spot, !model.replays()) {
             put(4, Role::Accent, lift, &mut all);

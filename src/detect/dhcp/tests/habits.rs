@@ -165,3 +165,67 @@ fn a_reconfigure_without_authentication_is_a_note() {
     lab.handle(heard);
     assert_eq!(lab.one(Kind::DhcpMalformed).severity, Severity::Info);
 }
+
+#[test]
+fn where_answers_are_not_captured_renewals_are_no_silence_and_what_a_client_says_of_its_wait_is() {
+    // A mirror of what clients send: each renewal begins anew, the transaction id stays (udhcpc, networkd).
+    let mut lab = Lab::new();
+    lab.hear(0, message(MessageType::Discover, mac(1), 7));
+    lab.hear(5, select(mac(1), 7, 1, 10));
+    for nth in 1..10 {
+        lab.hear(nth * 5_000, renewal(mac(1), 7, 1, 10));
+    }
+    lab.hear(51_000, rebinding(mac(1), 7, 10));
+    assert_eq!(lab.loud(), []);
+    // The same capture, and a client that counts the seconds it waits.
+    for (ms, secs) in [(60_000, 0), (62_000, 2), (65_000, 5)] {
+        let mut ask = renewal(mac(1), 7, 1, 10);
+        ask.secs = secs;
+        lab.hear(ms, ask);
+    }
+    // One client's unicast may be lost on its way; what it asks of everybody decides.
+    assert_eq!(
+        (lab.loud(), lab.notes(Kind::DhcpServerUnresponsive)),
+        (vec![], 1)
+    );
+    for ms in [70_000, 74_000] {
+        lab.hear(ms, rebinding(mac(1), 7, 10));
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpServerUnresponsive]);
+}
+
+#[test]
+fn a_crash_loop_shows_in_what_the_client_sends_alone() {
+    let mut lab = Lab::new();
+    for nth in 0..6_i64 {
+        let ms = nth * 30_000;
+        lab.hear(ms, message(MessageType::Discover, mac(1), ms as u32));
+        lab.hear(ms + 5, select(mac(1), ms as u32, 1, 10));
+        let mut release = message(MessageType::Release, mac(1), ms as u32 + 1);
+        release.ciaddr = server(10);
+        lab.hear(ms + 10_000, release);
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpClientChurn]);
+    assert_eq!(lab.one(Kind::DhcpClientChurn).count, 6);
+}
+
+#[test]
+fn a_capture_that_ends_before_a_forged_relays_clients_could_answer_tells_a_crowd_and_not_a_few() {
+    for (crowd, told) in [(20_u8, 1), (10, 0)] {
+        let mut lab = Lab::new();
+        for nth in 0..crowd {
+            let ms = i64::from(nth) * 100;
+            let behind = |mut m: Dhcp4| {
+                m.giaddr = server(77);
+                m
+            };
+            let xid = u32::from(nth) + 1;
+            lab.hear(ms, behind(message(MessageType::Discover, mac(nth), xid)));
+            let offer = answer(MessageType::Offer, mac(nth), xid, 1, 100 + nth, 600);
+            lab.hear(ms + 1, behind(offer));
+        }
+        lab.finish();
+        assert_eq!(lab.notes(Kind::DhcpRelaySpoofed), told, "{crowd}");
+        assert!(lab.board.iter().all(|(_, f)| f.truncated));
+    }
+}
