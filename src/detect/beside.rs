@@ -45,7 +45,7 @@ enum Lost {
     Default(bool),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Beside {
     /// When to look, at what; and when it was lost.
     looks: BTreeMap<(Timestamp, Lost), Timestamp>,
