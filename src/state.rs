@@ -4,6 +4,7 @@
 
 pub mod actors;
 pub mod addresses;
+mod copies;
 pub mod hosts;
 pub mod leases;
 pub mod links;
@@ -39,6 +40,8 @@ pub struct Changes {
     pub hosts: Vec<hosts::HostDelta>,
     pub vrps: Vec<vrps::VrpDelta>,
     pub rov: rov::RovDeltas,
+    /// The event is another sight of an ARP or neighbor discovery frame: it changed nothing and counts for nothing.
+    pub copy: bool,
 }
 
 impl Changes {
@@ -55,6 +58,7 @@ impl Changes {
         self.hosts.clear();
         self.vrps.clear();
         self.rov.clear();
+        self.copy = false;
     }
 
     /// Nothing changed.
@@ -97,6 +101,7 @@ pub struct NetState {
     pub hosts: hosts::Hosts,
     /// What RPKI caches say.
     pub vrps: vrps::Vrps,
+    copies: copies::Copies,
 }
 
 impl NetState {
@@ -151,6 +156,7 @@ impl NetState {
             EventKind::Dhcp4(_) | EventKind::Dhcp6(_) => {
                 self.leases.apply(event, &mut changes.leases)
             }
+            EventKind::Arp(_) | EventKind::Nd(_) if self.copies.seen(event) => changes.copy = true,
             EventKind::Arp(_) => self.hosts.apply(event, &mut changes.hosts),
             EventKind::Nd(_) => {
                 self.hosts.apply(event, &mut changes.hosts);

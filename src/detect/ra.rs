@@ -144,6 +144,9 @@ impl Detector for Advertisements {
         if !self.silent.is_empty() {
             self.heard(event, net, board);
         }
+        if seen.changes.copy {
+            return;
+        }
         if let EventKind::Nd(nd) = &event.kind
             && let Some(router) = Inside::speaks_for(nd)
         {

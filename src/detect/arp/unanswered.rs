@@ -104,7 +104,7 @@ impl Detector for Unanswered {
                 );
             }
         }
-        if let Some((scope, addr, asker)) = question(event) {
+        if let Some((scope, addr, asker)) = question(event).filter(|_| !seen.changes.copy) {
             self.asked((scope, addr), asker, event, net);
         }
         if !self.waiting.is_empty() {
