@@ -322,7 +322,7 @@ fn under_load(mut engine: Engine, number: &mut u64, mut ms: i64) {
             judged.push(begun.elapsed());
 
             let begun = Instant::now();
-            let picture = screen.shoot(&[(None, &engine)], turn % 5 == 0);
+            let picture = screen.shoot(&[(None, &engine)], turn.is_multiple_of(5));
             pictures.push(begun.elapsed());
 
             let begun = Instant::now();
