@@ -392,11 +392,20 @@ impl Correlator {
                 self.cases.get(number).is_some_and(|case| {
                     tree.contains(&case.root)
                         || board.get(case.root).is_none_or(|other| {
-                            other.subjects.first() == root_finding.subjects.first()
+                            // Nor does a root that still stands give its incident away: two trees would hold it by turns.
+                            let stands =
+                                other.ended.is_none() && self.forest.edge(case.root).is_none();
+                            !stands && other.subjects.first() == root_finding.subjects.first()
                         })
                 })
             })
             .collect();
+        // What gave its incident away when it was over makes no new one by being described better.
+        let gave = self.case_of.get(&root).and_then(|n| self.cases.get(n));
+        let given = gave.is_some_and(|case| case.resolved_at.is_none() && case.root != root);
+        if known.is_empty() && given && root_finding.ended.is_some() {
+            return;
+        }
         if over {
             return;
         }

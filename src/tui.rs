@@ -58,12 +58,12 @@ impl Tui {
         Ok(Tui { thread })
     }
 
-    /// Waits for the screen to end, within reason.
+    /// Waits for the screen to end, within reason; false when the terminal takes nothing any more: whoever writes to it would wait, too.
     #[expect(
         clippy::disallowed_methods,
         reason = "a thread that may be stuck in a write cannot be waited for otherwise"
     )]
-    pub fn join(self) -> io::Result<()> {
+    pub fn join(self) -> io::Result<bool> {
         const LOOK: Duration = Duration::from_millis(5);
         let mut waited = Duration::ZERO;
         while !self.thread.is_finished() && waited < PATIENCE {
@@ -71,11 +71,13 @@ impl Tui {
             waited += LOOK;
         }
         if !self.thread.is_finished() {
-            restore();
-            return Ok(());
+            let _ = terminal::disable_raw_mode(); // as in `restore`
+            // For a terminal that wakes up in this moment. Left behind, as the screen's thread is.
+            thread::spawn(restore);
+            return Ok(false);
         }
         match self.thread.join() {
-            Ok(result) => result,
+            Ok(result) => result.map(|()| true),
             // The panic hook has told.
             Err(_) => Err(io::Error::other("the screen failed")),
         }
@@ -131,7 +133,8 @@ pub fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    // Nobody is left to tell when the terminal is gone.
+    // Nobody is left to tell when the terminal is gone. The mode first: it needs nobody who reads.
+    let _ = terminal::disable_raw_mode();
     let _ = execute!(io::stdout(), DisableMouseCapture, DisableBracketedPaste);
     let _ = ratatui::try_restore();
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -135,4 +136,83 @@ fn a_clock_set_back_is_told_as_such() {
     std::fs::write(&file, stepped(bytes, -HOUR)).unwrap();
     let told = report(&file).to_string();
     assert!(told.contains("clock-step"), "{told}");
+}
+
+#[test]
+fn a_clock_set_ahead_is_told_where_sessions_go_on_that_should_have_ended() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+    let bytes = std::fs::read(root.join("benign-route-replace/h.pcapng")).unwrap();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ahead.pcapng");
+    for (seconds, told) in [(HOUR, true), (0, false)] {
+        std::fs::write(&file, stepped(bytes.clone(), seconds)).unwrap();
+        let report = report(&file);
+        let findings = report["findings"].as_array().unwrap();
+        let found: Vec<&Value> = findings
+            .iter()
+            .filter(|f| f["kind"] == "feed.clock-step")
+            .collect();
+        assert_eq!(found.len(), usize::from(told), "{found:?}");
+        let said = found.iter().all(|f| {
+            f["explain"]
+                .as_str()
+                .unwrap()
+                .contains("set ahead by about 360")
+        });
+        assert!(said, "{found:?}");
+    }
+}
+
+fn unpacked(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut packed = flate2::read::MultiGzDecoder::new(bytes);
+        packed.read_to_end(&mut out).unwrap();
+    } else {
+        out.extend(bytes);
+    }
+    out
+}
+
+/// The blocks of a pcapng file up to the first packet at or behind a time.
+fn before(bytes: &[u8], seconds: f64) -> Vec<u8> {
+    let (mut at, mut ticks) = (0, Vec::new());
+    while at + 12 <= bytes.len() {
+        let length = word(bytes, at + 4) as usize;
+        match word(bytes, at) {
+            INTERFACE => ticks.push(resolution(&bytes[at..at + length])),
+            PACKET => {
+                let per_second = ticks[word(bytes, at + 8) as usize];
+                let stamp =
+                    (i64::from(word(bytes, at + 12)) << 32) | i64::from(word(bytes, at + 16));
+                if stamp as f64 / per_second as f64 >= seconds {
+                    break;
+                }
+            }
+            _ => {}
+        }
+        at += length;
+    }
+    bytes[..at].to_vec()
+}
+
+#[test]
+fn bfd_is_not_lost_while_the_whole_input_sleeps() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/bfd-down");
+    let label = std::fs::read_to_string(root.join("label.json")).unwrap();
+    let label: Value = serde_json::from_str(&label).unwrap();
+    let fault = label["phases"]["fault_start"]["t"].as_f64().unwrap();
+    let name = ["h.pcapng", "h.pcapng.gz"]
+        .into_iter()
+        .find(|name| root.join(name).exists());
+    let bytes = unpacked(&std::fs::read(root.join(name.unwrap())).unwrap());
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("asleep.pcapng");
+    std::fs::write(&file, stepped(before(&bytes, fault), HOUR)).unwrap();
+    let report = report(&file);
+    let lost: Vec<&Value> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| f["kind"].as_str().unwrap().starts_with("bfd."))
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
 }

@@ -10,6 +10,10 @@
     clippy::print_stdout
 )] // a test that cannot go on ends here; a blessing tells what is unproven
 
+#[path = "matrix/scenes.rs"]
+mod scenes;
+#[path = "matrix/stage.rs"]
+mod stage;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +29,7 @@ use flapscope::event::{Event, EventKind, SourceId, SourceKind};
 /// Which kind of input an event belongs to; what announces sources and losses belongs to all.
 fn input_of(event: &Event, mrt: &BTreeSet<SourceId>) -> Option<Seen> {
     Some(match &event.kind {
+        EventKind::Source(info) if info.kind == SourceKind::Netlink => Seen::Netlink,
         EventKind::Source(_) | EventKind::Gap(_) | EventKind::Deadline => return None,
         EventKind::Link(_)
         | EventKind::Address(_)
@@ -126,11 +131,109 @@ fn shown(directory: &Path) -> BTreeSet<String> {
         }
         let without = found(events.iter().filter(not_of));
         let needed = whole.difference(&without).copied();
-        for (kind, family) in found(events.iter().filter(of)).into_iter().chain(needed) {
+        // Beside the kernel's word alone, which makes more of what the others say.
+        let kernel = |event: &&Event| input_of(event, &mrt) == Some(Seen::Netlink);
+        let beside = found(events.iter().filter(|event| of(event) || kernel(event)));
+        let alone = found(events.iter().filter(kernel));
+        let beside = beside.difference(&alone).copied();
+        for (kind, family) in found(events.iter().filter(of))
+            .into_iter()
+            .chain(needed)
+            .chain(beside)
+        {
             cells.insert(matrix::key(kind, seen, family));
         }
     }
     cells
+}
+
+/// The events of a scene, in the order of time.
+fn staged(scene: &scenes::Scene, view: Seen, v6: bool, quiet: bool) -> Vec<Event> {
+    let mut stage = stage::Stage::new(view, v6);
+    (scene.play)(&mut stage, quiet);
+    let mut events = stage.events;
+    events.sort_by_key(|event| event.at);
+    events
+}
+
+/// Whether a scene shows its kind in a family, and would not without the view that tells it.
+fn plays(scene: &scenes::Scene, view: Seen, v6: bool, quiet: bool) -> bool {
+    let events = staged(scene, view, v6, quiet);
+    let family = if v6 { Family::Ipv6 } else { Family::Ipv4 };
+    let wanted = match matrix::families(scene.kind) {
+        [] => (scene.kind, None),
+        _ => (scene.kind, Some(family)),
+    };
+    let without = |event: &&Event| event.source != stage::VIEW;
+    found(events.iter()).contains(&wanted)
+        && !found(events.iter().filter(without)).contains(&wanted)
+}
+
+/// The views of BGP in which a scene is told; netlink is shown beside packets.
+fn told_by(view: Seen, kind: Kind) -> Seen {
+    match view {
+        Seen::Netlink if kind.layer() != "feed" => Seen::Packets,
+        other => other,
+    }
+}
+
+/// The cells that scenes show.
+fn staged_cells() -> BTreeMap<String, &'static str> {
+    let mut cells = BTreeMap::new();
+    for scene in scenes::SCENES {
+        for view in scene.views {
+            for v6 in [false, true] {
+                let family = match matrix::families(scene.kind) {
+                    [] => None,
+                    _ if v6 => Some(Family::Ipv6),
+                    _ => Some(Family::Ipv4),
+                };
+                if shows(scene, *view, v6, false) {
+                    cells.insert(matrix::key(scene.kind, *view, family), scene.name);
+                }
+            }
+        }
+    }
+    cells
+}
+
+fn shows(scene: &scenes::Scene, view: Seen, v6: bool, quiet: bool) -> bool {
+    let by = told_by(view, scene.kind);
+    if by == view {
+        return plays(scene, view, v6, quiet);
+    }
+    let events = staged(scene, by, v6, quiet);
+    let family = Some(if v6 { Family::Ipv6 } else { Family::Ipv4 });
+    let kernel = |event: &&Event| event.source != stage::BESIDE;
+    found(events.iter()).contains(&(scene.kind, family))
+        && !found(events.iter().filter(kernel)).contains(&(scene.kind, family))
+}
+
+#[test]
+fn every_scene_shows_its_kind_in_every_view_and_its_quiet_twin_does_not() {
+    let mut wrong = Vec::new();
+    for scene in scenes::SCENES {
+        for view in scene.views {
+            for v6 in [false, true] {
+                for quiet in [false, true] {
+                    if shows(scene, *view, v6, quiet) == quiet {
+                        let twin = if quiet { " (its quiet twin)" } else { "" };
+                        wrong.push(format!(
+                            "{}{twin} by {}, IPv6 {v6}",
+                            scene.name,
+                            view.as_str()
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n  {}",
+        wrong.len(),
+        wrong.join("\n  ")
+    );
 }
 
 /// The cells that the catalogue claims.
@@ -158,7 +261,16 @@ fn what_a_capture_proves_it_still_shows() {
     }
     let claimed = claimed();
     let mut wrong = Vec::new();
+    let staged = staged_cells();
     for (capture, cells) in by_capture {
+        if let Some(scene) = capture.strip_prefix(matrix::SCENE) {
+            for cell in cells {
+                if staged.get(&cell) != Some(&scene) || !claimed.contains(&cell) {
+                    wrong.push(format!("{cell}is not shown by the scene {scene}"));
+                }
+            }
+            continue;
+        }
         let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("captures")
             .join(capture);
@@ -204,8 +316,18 @@ fn bless() {
             table.entry(cell).or_insert_with(|| name.clone());
         }
     }
+    for (cell, scene) in staged_cells() {
+        let table = if claimed.contains(&cell) {
+            &mut proofs
+        } else {
+            &mut more
+        };
+        table
+            .entry(cell)
+            .or_insert_with(|| format!("{}{scene}", matrix::SCENE));
+    }
     let mut text = String::from(
-        "# kind, input, family, capture: written by BLESS=1 cargo test --test matrix\n",
+        "# kind, input, family, capture or scene: written by BLESS=1 cargo test --test matrix\n",
     );
     for (cell, capture) in &proofs {
         text.push_str(&format!("{cell}{capture}\n"));

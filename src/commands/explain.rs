@@ -23,7 +23,7 @@ Generated from `src/detect/catalogue` and `src/correlate/rules.rs` (`BLESS=1 car
 the same.
 
 The matrix: from which input a kind is detected, for IPv4 (4) and IPv6 (6) where it is about addresses. ● a capture of this repository shows it,
-from that input alone or not without it (`src/detect/catalogue/proofs.txt`, checked by `tests/matrix.rs`); ◐ a unit test shows it; ○ it should
+from that input alone or not without it (`src/detect/catalogue/proofs.txt`, checked by `tests/matrix.rs`); ◐ a scene of hand-made events or a unit test shows it; ○ it should
 be seen there, and nothing proves it yet.
 
 ";
@@ -191,7 +191,7 @@ fn cell(row: &Row, seen: Seen) -> String {
     let mark = |family: Option<Family>| {
         let proven = match matrix::proof(row.kind, seen, family) {
             Proof::Capture(_) => "●",
-            Proof::UnitTest(_) => "◐",
+            Proof::Scene(_) | Proof::UnitTest(_) => "◐",
             Proof::None => "○",
         };
         match family {

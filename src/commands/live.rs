@@ -199,7 +199,9 @@ impl Run<'_> {
         // The terminal is given back before anything else is done, so that who quits sees it at once.
         self.desk.without_screen();
         if let Some(tui) = tui {
-            tui.join().context("the screen")?;
+            if !tui.join().context("the screen")? {
+                self.desk.silence();
+            }
         }
         // Nobody reads our output: not an error, but the end.
         let ended = match ended {

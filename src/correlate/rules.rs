@@ -10,6 +10,7 @@ pub use super::rule::{Condition, Grade, Join, Rule, Window};
 use crate::detect::Kind;
 use crate::detect::Kind::*;
 use crate::detect::finding::{Finding, Reason};
+use crate::detect::subject::Touch;
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -151,6 +152,43 @@ const HOST_ROUTES: Condition = Condition {
     holds: |_, effect| {
         let mut prefixes = super::join::prefixes(effect).peekable();
         prefixes.peek().is_some() && prefixes.all(|prefix| prefix.is_host())
+    },
+};
+
+/// A router took lifetimes of a prefix back, and the address is of that prefix.
+const IN_CUT_PREFIX: Condition = Condition {
+    name: "in-cut-prefix",
+    says: "the address belongs to the prefix whose lifetimes were cut",
+    holds: |cause, effect| {
+        let nets = cause.touches.iter().filter_map(|touch| match touch {
+            Touch::OnLink(net) => Some(*net),
+            _ => None,
+        });
+        let within = |net: crate::event::Prefix| {
+            effect
+                .touches
+                .iter()
+                .any(|touch| matches!(touch, Touch::Address(addr) if net.contains(*addr)))
+        };
+        cause.affected.routes.iter().next().is_some() && nets.into_iter().any(within)
+    },
+};
+/// What a router takes back was delegated to it.
+const OF_DELEGATION: Condition = Condition {
+    name: "of-delegation",
+    says: "the prefix whose lifetimes were cut is part of the delegated one",
+    holds: |cause, effect| {
+        cause.touches.iter().any(|touch| match touch {
+            Touch::Prefix(delegated) => {
+                !delegated.is_default()
+                    && effect
+                        .affected
+                        .routes
+                        .iter()
+                        .any(|cut| delegated.covers(cut))
+            }
+            _ => false,
+        })
     },
 };
 
@@ -748,6 +786,56 @@ pub const RULES: &[Rule] = &[
         because: "addresses made from a router's prefixes go with its advertisement (RFC 4862 §5.5.4)",
         absent: "",
         survey: &[],
+    },
+    Rule {
+        name: "prefix-cut-removes-address",
+        causes: &[RaInconsistent],
+        effects: &[AddressRemoved, AddressFlap],
+        join: Join::Everywhere,
+        window: Window::Reach {
+            least: secs(10),
+            plus: secs(60),
+        },
+        grade: Grade::Certain,
+        when: &[IN_CUT_PREFIX],
+        because: "addresses made from a prefix end with the lifetimes that its router takes back, two hours later at most (RFC 4862 §5.5.3 (e), §5.5.4)",
+        absent: "",
+        survey: &[],
+    },
+    Rule {
+        name: "prefix-cut-removes-route",
+        causes: &[RaInconsistent],
+        effects: &[RouteWithdrawn, RouteFlap, RouteSilentLoss],
+        join: Join::AffectedPrefix,
+        window: Window::Reach {
+            least: secs(10),
+            plus: secs(60),
+        },
+        grade: Grade::Certain,
+        when: &[],
+        because: "the on-link route of a prefix ends with the lifetime that its router gives it (measured: at once, the two-hour rule is for addresses)",
+        absent: "",
+        survey: &[],
+    },
+    Rule {
+        name: "delegation-cuts-prefix",
+        causes: &[
+            DhcpLeaseExpired,
+            DhcpServerUnresponsive,
+            DhcpReleaseSpoofed,
+            DhcpClientChurn,
+        ],
+        effects: &[RaInconsistent],
+        join: Join::Everywhere,
+        window: Window::Reach {
+            least: secs(30),
+            plus: secs(60),
+        },
+        grade: Grade::Likely,
+        when: &[OF_DELEGATION],
+        because: "a router stops advertising what is no longer delegated to it, and takes its lifetimes back (RFC 9096 §3.5, RFC 8415 §6.3)",
+        absent: "",
+        survey: &["L9"],
     },
     // --- addresses ---
     Rule {

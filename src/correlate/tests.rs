@@ -453,3 +453,54 @@ fn two_links_that_fall_together_again_and_again_stay_two_incidents_and_the_later
         maybe.because
     );
 }
+
+/// Two findings on one subject, each with a life of its own: an effect that moves from one to the other takes no incident along.
+#[test]
+fn an_effect_that_moves_to_another_root_of_the_same_subject_leaves_the_incident_where_it_was() {
+    let (mut board, mut correlator) = (Board::default(), Correlator::default());
+    let (visibility, net) = (Visibility::default(), NetState::default());
+    let changes = changes::Changes::default();
+    let around = Surroundings {
+        visibility: &visibility,
+        net: &net,
+        gaps: &[],
+        changes: &changes,
+    };
+    let mut told = Vec::new();
+    let table = |mut finding: Finding| {
+        finding.affected.prefix("203.0.113.0/24".parse().unwrap());
+        finding
+    };
+    let look = |correlator: &mut Correlator, board: &mut Board, told: &mut Vec<Told>, now: f64| {
+        correlator.board_changed(at(now));
+        correlator.expire(at(now + 5.0), board, &around, told);
+    };
+    let first = board.raise(table(session(
+        "198.51.100.1",
+        &[1.0],
+        Reason::HoldTimerExpired,
+    )));
+    let withdrawn = finding(
+        Kind::PrefixMassWithdrawal,
+        Subject::Peer("198.51.100.1".parse().unwrap(), None),
+        &[20.0],
+        Vec::new(),
+    );
+    board.raise(table(withdrawn));
+    look(&mut correlator, &mut board, &mut told, 21.0);
+    let mut other = table(session("198.51.100.1", &[19.0], Reason::MaxPrefix));
+    other.kind = Kind::SessionMaxPrefix;
+    let second = board.raise(other);
+    look(&mut correlator, &mut board, &mut told, 30.0);
+    for now in [40.0, 50.0, 60.0] {
+        for key in [first, second] {
+            board.update(key, |finding| finding.explain.push('.'));
+            look(&mut correlator, &mut board, &mut told, now);
+        }
+    }
+    let all = correlator.incidents(&board, &around);
+    let roots: Vec<Kind> = all.iter().map(|incident| incident.root.kind).collect();
+    assert_eq!(roots, [Kind::SessionDown, Kind::SessionMaxPrefix]);
+    assert_eq!((all[0].chain.len(), all[1].chain.len()), (0, 1));
+    assert!(all.iter().all(|incident| incident.merged_into.is_none()));
+}

@@ -43,7 +43,7 @@ pub struct RouterDelta {
     pub lifetime: (Option<u16>, u16),
     /// What else differs from the same sender's advertisement before.
     pub changed: SmallVec<[Field; 4]>,
-    /// What the same sender said before, where anything changed.
+    /// What the same sender said before, where anything changed, lifetimes of prefixes included.
     pub before: Option<Box<RouterAdvertisement>>,
 }
 
@@ -232,7 +232,7 @@ impl Router {
             (Some(_), Some(sender)) => {
                 changed = differences(&sender.ra, &kept);
                 said = Some(&sender.ra)
-                    .filter(|_| !changed.is_empty())
+                    .filter(|old| !changed.is_empty() || old.prefixes != kept.prefixes)
                     .map(|ra| Box::new(ra.clone()));
                 let pause = at.since(sender.last);
                 let shortest = self.interval.is_none_or(|known| pause < known);

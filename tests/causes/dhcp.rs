@@ -183,5 +183,61 @@ pub fn all() -> Vec<Scene> {
         gone("link:wan0"),
         40.0,
     ));
+    // --- a prefix is taken back ---
+    let cut = || {
+        let mut cut = router(RaInconsistent, 1, 1.0)
+            .touches(&["link:lan0"])
+            .reach(7200);
+        cut.0
+            .touch(flapscope::detect::Touch::OnLink(OLD.parse().unwrap()));
+        cut.0.affected.routes.insert(OLD.parse().unwrap());
+        cut
+    };
+    let address =
+        |addr: &str| f(AddressRemoved, &format!("address:{addr}"), 30.0).touches(&["link:lan0"]);
+    all.extend(pair(
+        "prefix-cut-removes-address",
+        cut(),
+        address("2001:db8:1::5"),
+        address("2001:db8:9::5"),
+        8000.0,
+    ));
+    let route = |prefix: &str| {
+        let mut route = f(RouteWithdrawn, &format!("prefix:{prefix}"), 30.0);
+        route.0.affected.routes.insert(prefix.parse().unwrap());
+        route
+    };
+    all.extend(pair(
+        "prefix-cut-removes-route",
+        cut(),
+        route(OLD),
+        route("2001:db8:9::/64"),
+        8000.0,
+    ));
+    let delegation = |prefix: &str| {
+        f(DhcpLeaseExpired, "client:02:00:5e:00:53:01", 0.5).touches(&[&format!("prefix:{prefix}")])
+    };
+    let mut together =
+        Scene::new("the delegated prefix ends, and the LAN's prefix and an address with it");
+    let end = together.root(delegation("2001:db8:1::/56"));
+    let taken = together.caused(cut(), end, "delegation-cuts-prefix");
+    together.caused(
+        address("2001:db8:1::5"),
+        taken,
+        "prefix-cut-removes-address",
+    );
+    all.push(together);
+    all.push(apart(
+        "another delegation ends",
+        &[delegation("2001:db8:77::/56"), cut()],
+    ));
+    let mut soon = cut();
+    soon.0.reach = None;
+    all.push(apart(
+        "a delegation that ended long before cuts nothing",
+        &[delegation("2001:db8:1::/56"), soon.later(200.0)],
+    ));
     all
 }
+
+const OLD: &str = "2001:db8:1::/64";

@@ -104,6 +104,11 @@ impl Desk {
         self.teller.mute();
     }
 
+    /// The terminal takes nothing any more: not a word is written to it.
+    pub fn silence(&mut self) {
+        self.teller.silence();
+    }
+
     /// Moves received items into the merge; notes go to the reader at once.
     pub fn take(&mut self, batch: &mut Vec<LiveItem>) -> anyhow::Result<()> {
         for item in batch.drain(..) {

@@ -51,6 +51,8 @@ pub struct Teller {
     out: Out,
     dirty: bool,
     told: u64,
+    /// Standard error takes nothing any more, either.
+    silent: bool,
     /// A screen instead of lines, where it is here; screens elsewhere are served beside them.
     pub screen: Option<LiveScreen>,
 }
@@ -69,8 +71,15 @@ impl Teller {
             },
             dirty: false,
             told: 0,
+            silent: false,
             screen: None,
         }
+    }
+
+    /// Whoever writes a word waits for ever.
+    pub fn silence(&mut self) {
+        self.mute();
+        self.silent = true;
     }
 
     /// Nobody reads alerts any more.
@@ -116,6 +125,9 @@ impl Teller {
             }
         }
         self.flush()?;
+        if self.silent {
+            return Ok(());
+        }
         // A closed stderr is nobody who wants to know.
         let _ = writeln!(
             io::stderr(),

@@ -158,12 +158,12 @@ pub(super) const ROWS: &[Row] = &[
     ),
     detected(
         Kind::SessionRestarted,
-        &[Packets, Bmp, Mrt],
+        &[Packets, Bmp],
         [
             "A session went while both ends had agreed to keep forwarding (graceful restart). One that is not back within its restart time becomes \
              session.down.",
             "RFC 4724 §4, RFC 8538.",
-            "A second one is no restart any more and counts as session.flap.",
+            "A second one is no restart any more and counts as session.flap. MRT tells states without reasons: there it is session.down.",
         ],
         SESSION,
     ),
@@ -244,12 +244,12 @@ pub(super) const ROWS: &[Row] = &[
     ),
     detected(
         Kind::PrefixDuplicateUpdates,
-        ROUTES,
+        &[Packets, Mrt],
         [
             "3 unsolicited re-sends of the table (bursts of 20 routes and half of it), or more than 100 duplicates within 300 s that are 30 % \
              of all announcements and last 60 s.",
             "RFC 4271 §9.2; survey D5.",
-            "Answers to ROUTE-REFRESH and transfers after a start are asked for.",
+            "Answers to ROUTE-REFRESH and transfers after a start are asked for. BMP is not judged: routers repeat in it what no speaker sent.",
         ],
         SESSION,
     ),

@@ -284,9 +284,10 @@ pub(super) const ROWS: &[Row] = &[
         &[Packets],
         [
             "Two default routers of one link, each heard 2 times, differ in hop limit, M or O flag, reachable time, retransmission timer or MTU; or \
-             one router contradicts what it said before about these, name servers, search list, captive portal or NAT64 prefix. 4 such changes within \
-             3600 s, or a new route to a prefix of at most 3 bits, are a fault.",
-            "RFC 4861 §6.2.7, RFC 8106; survey R4, R8, R9, R11, V9.",
+             one router contradicts what it said before about these, name servers, search list, captive portal or NAT64 prefix, or takes back lifetimes \
+             of a prefix (to less than half of what was left, where that was more than 120 s). 4 such changes within 3600 s, a new route to a prefix of \
+             at most 3 bits, or a prefix taken back while no other is preferred, are a fault.",
+            "RFC 4861 §6.2.7, RFC 8106, RFC 4862 §5.5.3, RFC 9096; survey R4, R5, R8, R9, R11, V6, V9.",
             "Values of 0 mean unspecified; prefixes and routes may differ; what an advertisement leaves out says nothing (RFC 4861 §6.2.3). One \
              change is an administrator's: information.",
         ],

@@ -2,7 +2,8 @@
 //!
 //! A row of the catalogue says from which inputs a kind can be seen, [`families`] for which families. `proofs.txt` holds, for every cell that a
 //! capture of the repository shows from that input alone, the capture's name; it is written by `BLESS=1 cargo test --test matrix`, which also
-//! checks that each of them still holds. What no capture shows is proven by a unit test named in [`UNIT_TESTS`], or told as unproven.
+//! checks that each of them still holds. What no capture shows is proven by a scene of hand-made events, by a unit test named in
+//! [`UNIT_TESTS`], or told as unproven.
 
 use std::fmt;
 
@@ -66,6 +67,8 @@ pub struct UnitTest {
 pub enum Proof {
     /// This capture, with nothing but this kind of input.
     Capture(&'static str),
+    /// This scene of hand-made events (`tests/matrix/scenes.rs`), and not without what this kind of input says in it.
+    Scene(&'static str),
     /// This unit test.
     UnitTest(&'static str),
     /// It should be seen, and nothing shows it yet.
@@ -89,7 +92,11 @@ pub fn proof(kind: Kind, seen: Seen, family: Option<Family>) -> Proof {
     let wanted = key(kind, seen, family);
     for line in proofs() {
         if let Some(capture) = line.strip_prefix(wanted.as_str()) {
-            return Proof::Capture(capture.trim());
+            let shown_by = capture.trim();
+            return match shown_by.strip_prefix(SCENE) {
+                Some(scene) => Proof::Scene(scene),
+                None => Proof::Capture(shown_by),
+            };
         }
     }
     let test = UNIT_TESTS
@@ -98,7 +105,10 @@ pub fn proof(kind: Kind, seen: Seen, family: Option<Family>) -> Proof {
     test.map_or(Proof::None, |test| Proof::UnitTest(test.test))
 }
 
-/// The proven cells, one a line: kind, input, family, capture.
+/// What stands before the name of a scene in `proofs.txt`.
+pub const SCENE: &str = "scene:";
+
+/// The proven cells, one a line: kind, input, family, capture or scene.
 pub fn proofs() -> impl Iterator<Item = &'static str> {
     include_str!("proofs.txt")
         .lines()

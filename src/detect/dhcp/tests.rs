@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 mod habits;
+mod known;
 
 use super::*;
 use crate::detect::{Board, Finding, Kind, Severity};

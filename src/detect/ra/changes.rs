@@ -20,6 +20,14 @@ const WINDOW: Duration = Duration::from_secs(3600);
 const ENOUGH: usize = 4;
 /// A route to so much of the address space is preferred to the default route by everybody (survey R8; TunnelVision's IPv6 twin).
 const COVERING: u8 = 3;
+/// R5: lifetimes that fall below half of what was left were taken back…
+const CUT: u64 = 2;
+/// …unless little was left: routers may count lifetimes down to a fixed time (RFC 4861 §6.2.1), and clocks and stamps differ by seconds.
+const LITTLE: u64 = 120;
+/// RFC 4862 §5.5.3 (e): an unauthenticated advertisement cannot cut an address's life below two hours. (The on-link route goes at once; measured.)
+const TWO_HOURS: u64 = 7200;
+/// A prefix that was delegated so short a time before is why the LAN's changes: a router tells its LAN within seconds to minutes.
+const DELEGATED: Duration = Duration::from_secs(600);
 /// Values named in a sentence.
 const MAX_NAMED: usize = 3;
 
@@ -28,6 +36,8 @@ const MAX_NAMED: usize = 3;
 pub(super) struct Changes {
     recent: VecDeque<Timestamp>,
     open: Option<Open>,
+    /// When the last advertisement came.
+    heard: Option<Timestamp>,
 }
 
 impl Changes {
@@ -40,6 +50,7 @@ impl Changes {
         net: &NetState,
         board: &mut Board,
     ) {
+        let since = self.heard.replace(event.at);
         // A withdrawal changes everything, and its return too: `role` tells it.
         let steady =
             matches!(delta.lifetime, (Some(before), after) if (before == 0) == (after == 0));
@@ -47,10 +58,16 @@ impl Changes {
             return;
         };
         let takes = covering(before, now);
-        let words: Vec<String> = delta
-            .changed
+        let cuts = cuts(
+            before,
+            now,
+            since.map_or(0, |at| event.at.since(at).as_secs()),
+        );
+        let words: Vec<String> = cuts
             .iter()
-            .filter_map(|field| statement(*field, before, now))
+            .map(Cut::says)
+            .chain(delta.changed.iter()
+            .filter_map(|field| statement(*field, before, now)))
             .chain(takes.map(|prefix| format!("a route to {prefix} is new, which takes everybody's traffic from the default route")))
             .collect();
         if words.is_empty() {
@@ -69,7 +86,10 @@ impl Changes {
         }
         self.recent.push_back(event.at);
         let again = self.recent.len() >= ENOUGH;
-        let severity = if again || takes.is_some() {
+        // Hosts without another prefix lose their addresses; with one they renumber, which breaks what runs over the old one at worst.
+        let homeless = cuts.iter().any(|cut| cut.preferred.1 == 0)
+            && !now.prefixes.iter().any(|p| p.autonomous && p.preferred > 0);
+        let severity = if again || takes.is_some() || homeless {
             Severity::Warning
         } else {
             Severity::Info
@@ -93,6 +113,16 @@ impl Changes {
             f.explain = sentence(router, f.count, &words);
             if let Some(prefix) = takes {
                 f.touch(Touch::Prefix(prefix));
+            }
+            for cut in &cuts {
+                f.touch(Touch::OnLink(cut.prefix));
+                f.affected.routes.insert(cut.prefix);
+                f.reach = f.reach.max(Some(Duration::from_secs(cut.lasts())));
+            }
+            if let Some(text) = delegated(before, now, net, event.at)
+                && !f.explanations.contains(&text)
+            {
+                f.explanations.push(text);
             }
             keys(f, net, delta.scope, router, &macs);
         });
@@ -119,6 +149,81 @@ fn sentence(router: Ipv6Addr, count: u64, words: &[String]) -> String {
     } else {
         format!("{router} changed {count} times what it tells hosts, at last: {words}")
     }
+}
+
+/// Lifetimes that a router takes back: before (what was left of it) and now.
+struct Cut {
+    prefix: Prefix,
+    preferred: (u64, u64),
+    valid: (u64, u64),
+}
+
+impl Cut {
+    fn says(&self) -> String {
+        let life = |seconds: u64| {
+            if seconds == u64::from(u32::MAX) {
+                "for ever".to_owned()
+            } else {
+                format!("for {seconds} s")
+            }
+        };
+        format!(
+            "{} is preferred {} more instead of {}, and valid {} instead of {}",
+            self.prefix,
+            life(self.preferred.1),
+            life(self.preferred.0),
+            life(self.valid.1),
+            life(self.valid.0)
+        )
+    }
+
+    /// How long its addresses may live on.
+    fn lasts(&self) -> u64 {
+        self.valid.1.max(TWO_HOURS.min(self.valid.0))
+    }
+}
+
+fn cuts(before: &RouterAdvertisement, now: &RouterAdvertisement, elapsed: u64) -> Vec<Cut> {
+    let left = |seconds: u32| match seconds {
+        u32::MAX => u64::from(u32::MAX),
+        seconds => u64::from(seconds).saturating_sub(elapsed),
+    };
+    let cut = |(was, is): (u64, u64)| was > LITTLE && is.saturating_mul(CUT) < was;
+    now.prefixes
+        .iter()
+        .filter_map(|new| {
+            let old = before.prefixes.iter().find(|p| p.prefix == new.prefix)?;
+            let preferred = (left(old.preferred), u64::from(new.preferred));
+            let valid = (left(old.valid), u64::from(new.valid));
+            (cut(preferred) || cut(valid)).then_some(Cut {
+                prefix: new.prefix,
+                preferred,
+                valid,
+            })
+        })
+        .collect()
+}
+
+/// Where a prefix that is new on the LAN comes from, if it was delegated (RFC 8415 §6.3) a moment ago.
+fn delegated(
+    before: &RouterAdvertisement,
+    now: &RouterAdvertisement,
+    net: &NetState,
+    at: Timestamp,
+) -> Option<String> {
+    let new = |p: &Prefix| !before.prefixes.iter().any(|known| known.prefix == *p);
+    let (_, prefix, lease) = net.leases.held().find(|(_, prefix, lease)| {
+        let fresh = lease.granted <= at && at.since(lease.granted) <= DELEGATED;
+        let advertised = now
+            .prefixes
+            .iter()
+            .any(|p| new(&p.prefix) && prefix.covers(&p.prefix));
+        prefix.is_ipv6() && !prefix.is_host() && fresh && advertised
+    })?;
+    Some(format!(
+        "DHCPv6 prefix delegation renumbers the LAN: {prefix} was delegated {:.0} s before (RFC 8415 §6.3, RFC 9096)",
+        at.since(lease.granted).as_secs_f64()
+    ))
 }
 
 /// A route over most of the address space that was not there before.

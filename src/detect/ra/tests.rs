@@ -589,6 +589,99 @@ fn a_known_router_that_takes_everybodys_traffic_by_a_wide_route_is_told_at_once(
     assert_eq!(rig.found(), []);
 }
 
+/// The LAN's prefixes with their valid and preferred lifetimes.
+fn with_prefixes(prefixes: &[(&str, u32, u32)]) -> RouterAdvertisement {
+    RouterAdvertisement {
+        prefixes: prefixes
+            .iter()
+            .map(|(prefix, valid, preferred)| PrefixInformation {
+                valid: *valid,
+                preferred: *preferred,
+                ..pio(prefix)
+            })
+            .collect(),
+        ..ra(1800)
+    }
+}
+
+const OLD: &str = "2001:db8:1::/64";
+const NEW: &str = "2001:db8:2::/64";
+
+/// R5: a prefix is taken back. With another one it is a renumbering, without one the hosts lose their addresses.
+#[test]
+fn lifetimes_that_a_router_takes_back_are_told_and_loud_where_no_prefix_is_left() {
+    for (after, severity) in [
+        (&[(OLD, 60, 0), (NEW, 86_400, 14_400)][..], Severity::Info),
+        (&[(OLD, 60, 0)][..], Severity::Warning),
+    ] {
+        let mut rig = Rig::default();
+        rig.advertise(0.0, ROUTER, REAL, with_prefixes(&[(OLD, 86_400, 14_400)]));
+        rig.advertise(60.0, ROUTER, REAL, with_prefixes(&[(OLD, 86_400, 14_400)]));
+        rig.advertise(120.0, ROUTER, REAL, with_prefixes(after));
+        assert_eq!(rig.found(), [(Kind::RaInconsistent, severity, 1)]);
+        let told = rig.only();
+        assert!(
+            told.explain
+                .contains("2001:db8:1::/64 is preferred for 0 s more instead of for 14340 s, and valid for 60 s instead of for 86340 s"),
+            "{}",
+            told.explain
+        );
+        let cut = told.affected.routes.iter().map(ToString::to_string);
+        assert_eq!(cut.collect::<Vec<_>>(), [OLD]);
+    }
+}
+
+#[test]
+fn lifetimes_that_count_down_or_shrink_a_little_are_not_taken_back() {
+    let mut rig = Rig::default();
+    for second in (0..=3600).step_by(200) {
+        let left = 3600 - second;
+        let advertisement = with_prefixes(&[(OLD, left, left / 2), (NEW, 86_400, 14_400)]);
+        rig.advertise(f64::from(second), ROUTER, REAL, advertisement);
+    }
+    assert_eq!(rig.found(), []);
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, with_prefixes(&[(OLD, 86_400, 14_400)]));
+    rig.advertise(60.0, ROUTER, REAL, with_prefixes(&[(OLD, 64_800, 10_800)]));
+    assert_eq!(rig.found(), []);
+}
+
+/// The delegated prefix changes, and the LAN's prefix with it.
+#[test]
+fn a_lan_that_is_renumbered_by_prefix_delegation_says_so() {
+    use crate::event::dhcp6::IaPrefix;
+    use crate::state::leases::tests::v6;
+
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, with_prefixes(&[(OLD, 86_400, 14_400)]));
+    for kind in [3, 7] {
+        let mut message = v6(kind, 9, 86_400);
+        message.addresses.clear();
+        message.prefixes = vec![IaPrefix {
+            iaid: 1,
+            prefix: "2001:db8:2::/56".parse().unwrap(),
+            preferred: 14_400,
+            valid: 86_400,
+            t1: 0,
+            t2: 0,
+        }];
+        rig.event(100.0, EventKind::Dhcp6(Box::new(message)));
+    }
+    rig.advertise(
+        108.0,
+        ROUTER,
+        REAL,
+        with_prefixes(&[(OLD, 7200, 0), (NEW, 86_400, 14_400)]),
+    );
+    let told = rig.only();
+    assert_eq!(
+        told.explanations,
+        [
+            "DHCPv6 prefix delegation renumbers the LAN: 2001:db8:2::/56 was delegated 8 s before (RFC 8415 §6.3, RFC 9096)"
+        ]
+    );
+}
+
 fn advertisement(router: bool) -> NdMessage {
     NdMessage::NeighborAdvertisement {
         target: ROUTER.parse().unwrap(),

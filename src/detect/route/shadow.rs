@@ -20,6 +20,10 @@ use crate::state::{NetState, Observation};
 const TOGETHER: Duration = Duration::from_secs(5);
 /// Halves of the address space up to this length (with their siblings) stand for a default route: 0.0.0.0/1 and 128.0.0.0/1.
 const HALVES: u8 = 1;
+/// A route that was added more often than this, each time within the time it is remembered for, comes and goes: its third deletion within a minute
+/// (or fifth in a quarter of an hour) makes it a `route.flap`.
+const FLAPS: u32 = 3;
+const AGAIN: Duration = Duration::from_secs(60);
 /// Subjects of one finding.
 const MAX_SUBJECTS: usize = 32;
 /// Shadowing routes watched.
@@ -33,6 +37,8 @@ pub(super) struct ShadowDetector {
     shadows: BTreeMap<RouteKey, FindingKey>,
     /// Finding of an owner's act: protocol and way, for those that follow at once.
     acts: BTreeMap<(u8, Vec<crate::event::netlink::Hop>), (Timestamp, FindingKey)>,
+    /// How often a shadowing route was added lately, and when last.
+    times: BTreeMap<RouteKey, (u32, Timestamp)>,
 }
 
 impl Detector for ShadowDetector {
@@ -73,18 +79,57 @@ fn intruder(route: &Route) -> bool {
 }
 
 impl ShadowDetector {
+    /// Counts how often this route appeared lately. True when it comes and goes: then `route.flap` tells it, and where the traffic goes.
+    fn comes_and_goes(&mut self, delta: &RouteDelta) -> bool {
+        if delta.change != RouteChange::Added {
+            // A renewal replaces what stays.
+            return self
+                .times
+                .get(&delta.key)
+                .is_some_and(|(times, _)| *times > FLAPS);
+        }
+        if self.times.len() >= MAX_WATCHED && !self.times.contains_key(&delta.key) {
+            self.times.pop_first();
+        }
+        let (times, last) = self.times.entry(delta.key).or_insert((0, delta.at));
+        *times = if delta.at.since(*last) <= AGAIN {
+            *times + 1
+        } else {
+            1
+        };
+        *last = delta.at;
+        *times > FLAPS
+    }
+
     fn appeared(&mut self, delta: &RouteDelta, new: &Route, net: &NetState, board: &mut Board) {
         let prefix = delta.key.prefix;
         let victims = victims(&delta.key, new, net);
         let Some((victim_key, victim)) = victims.first() else {
             return;
         };
+        if self.comes_and_goes(delta) {
+            let act = (new.protocol, new.hops.to_vec());
+            if let Some((_, key)) = self.acts.get(&act)
+                && board.get(*key).is_some_and(|told| told.count == 1)
+            {
+                board.retract(*key);
+                self.acts.remove(&act);
+            }
+            return;
+        }
         let event = placed(delta.at, delta.locator);
         let act = (new.protocol, new.hops.to_vec());
         let known = self
             .acts
             .get(&act)
-            .filter(|(last, _)| delta.at.since(*last) <= TOGETHER)
+            .filter(|(last, key)| {
+                let gap = delta.at.since(*last);
+                // The same route again within a minute is no other shadow.
+                let same = board
+                    .get(*key)
+                    .is_some_and(|told| told.subjects.contains(&Subject::Prefix(prefix)));
+                gap <= TOGETHER || same && gap <= AGAIN
+            })
             .map(|(_, key)| *key);
         let severity = if new.protocol == RTPROT_STATIC {
             Severity::Info

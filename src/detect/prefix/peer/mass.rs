@@ -141,7 +141,7 @@ impl Masses {
         }
         let threshold =
             LEAST.max((u64::from(window.table) * u64::from(SHARE_PERCENT) / 100) as u32);
-        let whole = if window.count > threshold {
+        let whole = if window.count >= threshold {
             None
         } else if let Some(whole) = window.whole(scene) {
             Some(whole)
