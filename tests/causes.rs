@@ -99,6 +99,7 @@ const ONLY_IN_SCENES: &[&str] = &[
     "address-gone-but-announced",
     "withdrawn-address-is-claimed-elsewhere",
     "same-neighbor-other-bfd",
+    "same-sender-breaks-dhcp",
     "stalled-session-ends",
     "same-upstream-failure",
     "origin-conflict-moves-paths",
