@@ -102,6 +102,7 @@ const ONLY_IN_SCENES: &[&str] = &[
     "delegation-cuts-prefix",
     "withdrawn-address-is-claimed-elsewhere",
     "same-neighbor-other-bfd",
+    "same-sender-breaks-dhcp",
     "stalled-session-ends",
     "same-upstream-failure",
     "origin-conflict-moves-paths",

@@ -176,6 +176,7 @@ pub fn document() -> String {
         }
         text.push_str(" |\n");
     }
+    open(&mut text);
     causes(&mut text);
     periods(&mut text);
     for kind in Kind::ALL {
@@ -184,6 +185,14 @@ pub fn document() -> String {
         text.push_str(&format!("\n## {kind}\n\n```text\n{body}```\n"));
     }
     text
+}
+
+/// Why some cells are empty circles.
+fn open(text: &mut String) {
+    text.push_str("\nWhat stands behind each ○:\n\n");
+    for (kind, seen, why) in matrix::OPEN {
+        text.push_str(&format!("- `{kind}` by {}: {why}\n", seen.as_str()));
+    }
 }
 
 /// A cell of the matrix: each family with what proves it.

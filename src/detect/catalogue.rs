@@ -12,7 +12,7 @@ pub mod matrix;
 use super::Kind;
 
 /// Inputs that can show a kind.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
 pub enum Seen {
     /// Captured packets.
     Packets,

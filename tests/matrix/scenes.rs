@@ -269,27 +269,32 @@ fn hunting(stage: &mut Stage, quiet: bool) {
     stage.alive(120.0, 1);
 }
 
-fn moves(stage: &mut Stage, times: u32, apart: f64) {
+fn moves(stage: &mut Stage, times: u32, back: bool) {
     let elastic = [stage.host(9)];
     for n in [1, 2] {
         stage.up(f64::from(n), n, None, None);
     }
     stage.announce(4.0, 1, &[], &elastic);
     for cycle in 0..times {
-        let (old, new) = if cycle % 2 == 0 { (1, 2) } else { (2, 1) };
+        // The quiet twin: the host itself announces it again.
+        let (old, new) = match (back, cycle % 2) {
+            (true, _) => (1, 1),
+            (false, 0) => (1, 2),
+            _ => (2, 1),
+        };
         let at = 60.0 + f64::from(cycle) * 60.0;
         stage.withdraw(at, old, &elastic);
-        stage.announce(at + apart, new, &[], &elastic);
+        stage.announce(at + 0.5, new, &[], &elastic);
     }
     stage.alive(600.0, 1);
 }
 
 fn moved(stage: &mut Stage, quiet: bool) {
-    moves(stage, 1, if quiet { 31.0 } else { 0.5 });
+    moves(stage, 1, quiet);
 }
 
 fn ping_pong(stage: &mut Stage, quiet: bool) {
-    moves(stage, if quiet { 2 } else { 3 }, 0.5);
+    moves(stage, if quiet { 2 } else { 3 }, false);
 }
 
 fn more_specific(stage: &mut Stage, quiet: bool) {

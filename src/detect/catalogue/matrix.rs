@@ -121,6 +121,70 @@ pub fn key(kind: Kind, seen: Seen, family: Option<Family>) -> String {
     format!("{kind} {} {family} ", seen.as_str())
 }
 
+/// Cells that nothing shows yet, and why; the docs say so.
+pub const OPEN: &[(Kind, Seen, &str)] = &[
+    (
+        Kind::AddressFlap,
+        Seen::Netlink,
+        "the way of both families is one and is tested with IPv4; the kernel gives a removed IPv6 address back as tentative first",
+    ),
+    (
+        Kind::AddressMoved,
+        Seen::Packets,
+        "the claims of ARP and neighbor discovery go through one model; only keepalived's IPv4 fail-overs are recorded",
+    ),
+    (
+        Kind::DhcpDeclineLoop,
+        Seen::Packets,
+        "the clients of the laboratory do not check DHCPv6 addresses before they use them",
+    ),
+    (
+        Kind::DhcpDuplicateLease,
+        Seen::Packets,
+        "no DHCPv6 server of the laboratory gives one address twice",
+    ),
+    (
+        Kind::DhcpNakStorm,
+        Seen::Packets,
+        "DHCPv6 refuses by status codes (NotOnLink, NoBinding), which no client of the laboratory provokes again and again",
+    ),
+    (
+        Kind::DhcpPoolExhausted,
+        Seen::Packets,
+        "the pools of the recorded DHCPv6 servers are too large to be emptied",
+    ),
+    (
+        Kind::DhcpReleaseSpoofed,
+        Seen::Packets,
+        "only the renewal after a forged RELEASE can show it in DHCPv6, whose clients are known by their DUID alone; none is recorded",
+    ),
+    (
+        Kind::NeighborFlap,
+        Seen::Packets,
+        "repeated silence on the wire is recorded beside netlink only, which tells it first",
+    ),
+    (
+        Kind::NeighborUnreachable,
+        Seen::Packets,
+        "the recorded neighbor that stops answering is an IPv4 one",
+    ),
+    (
+        Kind::NeighborMacFlip,
+        Seen::Packets,
+        "the recorded IPv6 address that two hosts claim is told as address.conflict",
+    ),
+    (
+        Kind::PathLoss,
+        Seen::Bmp,
+        "FRR 8.4, the laboratory's BMP speaker, gives no reason for an expired hold time, so BMP alone says session.down",
+    ),
+    (
+        Kind::SessionMtuBlackhole,
+        Seen::Packets,
+        "TCP's facts have no family; the recorded black holes that show their full-size segments are IPv4 ones",
+    ),
+];
+
 /// Cells that no capture shows and a unit test does.
 pub const UNIT_TESTS: &[UnitTest] = &[
     UnitTest {
