@@ -392,9 +392,11 @@ impl Correlator {
                 self.cases.get(number).is_some_and(|case| {
                     tree.contains(&case.root)
                         || board.get(case.root).is_none_or(|other| {
-                            // Nor does a root that still stands give its incident away: two trees would hold it by turns.
-                            let stands =
-                                other.ended.is_none() && self.forest.edge(case.root).is_none();
+                            // Nor does a root that still stands give its incident away: two trees would hold it by turns. What a
+                            // prefix does is one trouble, whatever it is called.
+                            let stands = other.ended.is_none()
+                                && other.kind.layer() != "prefix"
+                                && self.forest.edge(case.root).is_none();
                             !stands && other.subjects.first() == root_finding.subjects.first()
                         })
                 })

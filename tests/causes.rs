@@ -97,6 +97,7 @@ const ONLY_IN_SCENES: &[&str] = &[
     "router-change-renumbers",
     "address-loss-withdraws-prefix",
     "address-gone-but-announced",
+    "same-sender-breaks-dhcp",
     "prefix-cut-removes-address",
     "prefix-cut-removes-route",
     "delegation-cuts-prefix",
