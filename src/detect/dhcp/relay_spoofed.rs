@@ -178,6 +178,16 @@ impl Detector for RelaySpoofed {
         }
         self.quiet.expire(now, board);
     }
+
+    /// The looks of a crowd are no absence: the end of the input does not take them back.
+    fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        for (_, scope, giaddr) in std::mem::take(&mut self.checks) {
+            let relay = self.relays.get_mut(&(scope, giaddr));
+            if relay.is_some_and(|relay| relay.invented()) {
+                self.check(now, scope, giaddr, net, board);
+            }
+        }
+    }
 }
 
 impl Relay {
