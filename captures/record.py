@@ -20,7 +20,7 @@ from lab import net as lab_net  # noqa: E402
 from lab.catalogue import SCENARIOS  # noqa: E402
 from lab.scenario import Scenario  # noqa: E402
 
-for family in ("bgp", "policy", "rpki", "twins", "dhcp", "guests", "forged", "mixed", "several", "calm", "views", "hosts"):
+for family in ("bgp", "policy", "rpki", "twins", "dhcp", "guests", "forged", "mixed", "several", "calm", "views", "hosts", "variants"):
     importlib.import_module(f"lab.{family}")
 
 

@@ -1,6 +1,6 @@
 """Hand-made packets, for what no client or router does on its own.
 
-usage: forge.py PORT starvation COUNT | hidden-starvation COUNT | nak COUNT ADDRESS | pxe COUNT | malformed COUNT | relay COUNT GIADDR
+usage: forge.py PORT starvation COUNT | hidden-starvation COUNT | nak COUNT ADDRESS | pxe COUNT | malformed COUNT | relay COUNT GIADDR [PAUSE] | discovers COUNT
        forge.py PORT garp COUNT ADDRESS | na COUNT ADDRESS | ra COUNT LINK-LOCAL LIFETIME
 """
 import os
@@ -112,12 +112,19 @@ def malformed(s, own, number):
     time.sleep(0.3)
 
 
-def relay(s, own, number, giaddr):
+def discovers(s, own, number):
+    """A question that nobody will follow up, each from another Ethernet source."""
+    client = b"\x02" + os.urandom(5)
+    s.send(packet(client, client, random.getrandbits(32), option(53, bytes([DISCOVER]))))
+    time.sleep(0.01)
+
+
+def relay(s, own, number, giaddr, pause=0.4):
     """DISCOVERs as if relayed, for a network that this machine does not relay for."""
     client = b"\x02" + os.urandom(5)
     options = option(53, bytes([DISCOVER])) + (option(82, option(1, b"port-%d" % number)) if number % 2 else b"") + b"\xff"
     s.send(ethernet_udp(own, bootp(client, random.getrandbits(32), options + bytes(60), giaddr=socket.inet_aton(giaddr), hops=1), address=socket.inet_aton(giaddr), ports=(67, 67)))
-    time.sleep(0.4)
+    time.sleep(float(pause))
 
 
 def garp(s, own, number, address):
@@ -154,7 +161,7 @@ def main(port, what, count, *more):
     s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     s.bind((port, 0))
     own = s.getsockname()[4]
-    act = {"starvation": starvation, "hidden-starvation": hidden_starvation, "nak": nak, "pxe": pxe, "malformed": malformed, "relay": relay, "garp": garp, "na": na, "ra": ra}[what]
+    act = {"starvation": starvation, "hidden-starvation": hidden_starvation, "nak": nak, "pxe": pxe, "malformed": malformed, "relay": relay, "discovers": discovers, "garp": garp, "na": na, "ra": ra}[what]
     for number in range(int(count)):
         act(s, own, number, *more)
 

@@ -181,12 +181,17 @@ impl Detector for RelaySpoofed {
         self.quiet.expire(now, board);
     }
 
-    /// The end of what was seen is no proof against those who had no time to take an offer; a crowd of which many had it is told.
+    /// The end of what was seen is no proof against those who had no time to take an offer; a crowd of which many had it is told, and so
+    /// are the looks of an invented crowd, which are no absence.
     fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
         for (_, scope, giaddr) in std::mem::take(&mut self.checks) {
             let Some(relay) = self.relays.get_mut(&(scope, giaddr)) else {
                 continue;
             };
+            if relay.invented() {
+                self.check(now, scope, giaddr, net, board);
+                continue;
+            }
             let had_time = relay.asked.iter().filter(|(client, (at, _))| {
                 now.since(*at) >= TAKES_SOON && relay.offered.contains(*client)
             });
