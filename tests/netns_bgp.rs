@@ -53,6 +53,8 @@ const FAST: &str =
 
 /// FRR at both ends; the router tells of its routes by BMP and is the one that announces.
 fn frr_pair(lab: &mut Lab, bfd: bool) {
+    // What the host announces is served there: it is no black hole.
+    lab.sh("h", "ip address add 198.51.100.7/32 dev lo");
     let networks: String = (0..ROUTES)
         .map(|n| format!("  network 203.0.113.{n}/32\n"))
         .collect();

@@ -292,15 +292,15 @@ impl Origins {
             .holding(net, Role::Outbound, prefix)
             .find(|(_, rib, attrs)| established(net, rib.session) && is_originated(net, *attrs))
             .map(|(_, rib, attrs)| (rib.session, rib.sender, attrs));
-        let nowhere = nowhere(prefix, net);
-        let (Some((session, sender, attrs)), Some(nowhere)) = (announced, nowhere) else {
+        let wanted = announced.is_some_and(|(.., attrs)| has_community(net, attrs, BLACKHOLE));
+        let nowhere = nowhere(prefix, wanted, net);
+        let (Some((session, sender, _)), Some(nowhere)) = (announced, nowhere) else {
             self.blackholed.over(prefix, sign, board);
             return;
         };
         if self.blackholed.has(prefix) || self.blackholed.is_full() {
             return;
         }
-        let wanted = has_community(net, attrs, BLACKHOLE);
         let severity = if wanted {
             Severity::Info
         } else {
@@ -459,8 +459,10 @@ fn has_community(
         .is_some_and(|a| a.communities.contains(&community))
 }
 
-/// Why packets to this host route end here, if they do: a clause.
-fn nowhere(prefix: Prefix, net: &NetState) -> Option<String> {
+/// Why packets to this host route end here, if they do: a clause. A null route of exactly this address was written by somebody: what FRR
+/// and BIRD originate addresses from that are translated or balanced before they are routed (`static … blackhole`), or a black hole that
+/// was meant; that is told only where BGP calls it one.
+fn nowhere(prefix: Prefix, wanted: bool, net: &NetState) -> Option<String> {
     let address: IpAddr = prefix.addr();
     if net.addresses.owner(address).is_some() {
         return None;
@@ -468,7 +470,7 @@ fn nowhere(prefix: Prefix, net: &NetState) -> Option<String> {
     match net.routes.lookup(address) {
         None => Some("it has neither the address nor a route to it".to_owned()),
         Some((key, route)) if RTN_DROPS.contains(&route.kind) && key.prefix.is_host() => {
-            Some(format!("its kernel drops what goes to {}", key.prefix))
+            wanted.then(|| format!("its kernel drops what goes to {}", key.prefix))
         }
         Some((key, route)) if RTN_DROPS.contains(&route.kind) => {
             Some(format!("it has no address or route for it, and its kernel drops what goes to {}", key.prefix))

@@ -448,6 +448,11 @@ fn addresses_guests_and_wanted_black_holes_are_none() {
     lab.kernel(500, Action::New, "203.0.113.2/32", 4, "@12", 600);
     lab.announces(1000, false, "203.0.113.2/32", HOST, &[]);
     lab.announces(1000, false, "192.0.2.77/32", HOST, &[]);
+    // Originated from a null route of exactly this address: somebody wrote it.
+    let mut null = route_event(Action::New, "203.0.113.4/32", 196, &[]);
+    null.kind = 6;
+    lab.at(500, EventKind::Route(Box::new(null)));
+    lab.announces(1000, false, "203.0.113.4/32", HOST, &[]);
     lab.until(10_000);
     assert!(lab.all().is_empty(), "{:?}", lab.all());
     lab.announces(

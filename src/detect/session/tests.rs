@@ -467,3 +467,49 @@ fn an_open_that_is_refused_again_and_again_after_a_loss_has_its_own_finding() {
         assert_eq!(lab.only().kind, Kind::SessionDown);
     }
 }
+
+/// A BGP4MP state change of the neighbor's session as a collector at `local` writes it.
+fn state_change(lab: &mut Lab, ms: i64, local: &str, old: u16, new: u16) {
+    lab.event(
+        ms,
+        EventKind::Bgp(Box::new(BgpEvent {
+            frame: Frame::default(),
+            session: Direction {
+                from: "192.0.2.1".parse().unwrap(),
+                to: local.parse().unwrap(),
+                from_port: 0,
+                to_port: 0,
+                from_as: 64501,
+                to_as: 64502,
+            },
+            message: BgpMessage::StateChange { old, new },
+        })),
+    );
+}
+
+#[test]
+fn a_state_change_without_the_collectors_address_ends_the_session_that_is_known() {
+    let losses = |lab: &Lab| -> Vec<u32> {
+        let sessions = lab.net.sessions.iter();
+        sessions.map(|(_, session)| session.downs).collect()
+    };
+    let mut lab = Lab::new();
+    state_change(&mut lab, 1_000, "192.0.2.2", 5, 6);
+    state_change(&mut lab, 5_000, "0.0.0.0", 6, 1);
+    assert_eq!(losses(&lab), [1]);
+
+    // Where nothing else tells of it, it is evidence all the same.
+    let mut alone = Lab::new();
+    state_change(&mut alone, 5_000, "0.0.0.0", 6, 1);
+    assert_eq!(losses(&alone), [1]);
+}
+
+#[test]
+fn a_collector_that_tries_to_connect_has_no_session_yet() {
+    let mut lab = Lab::new();
+    for (n, (old, new)) in [(3, 2), (2, 4), (4, 3)].into_iter().enumerate() {
+        state_change(&mut lab, 1_000 * n as i64, "0.0.0.0", old, new);
+    }
+    assert_eq!(lab.net.sessions.iter().count(), 0);
+    assert_eq!(lab.board.iter().count(), 0);
+}

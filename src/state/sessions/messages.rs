@@ -1,5 +1,6 @@
 //! What BGP messages (from packets and MRT) and TCP facts do to a session.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::connection;
@@ -17,6 +18,9 @@ const CEASE_BFD_DOWN: (u8, u8) = (6, 10);
 /// From SYN to the first KEEPALIVE; a session opens in milliseconds, and a speaker that waits for an OPEN waits minutes (RFC 4271 §8.2.2).
 const OPENING: Duration = Duration::from_secs(1);
 
+/// Of a state change (RFC 6396 §4.4.1).
+const ESTABLISHED: u16 = 6;
+
 /// NOTIFICATIONs that only an established session can end with, or one about to be: not what refuses a connection (RFC 4271 §6, RFC 4486).
 fn ends_established(notification: &Notification) -> bool {
     const UPDATE_ERROR: u8 = 3;
@@ -33,13 +37,39 @@ fn ends_established(notification: &Notification) -> bool {
 }
 
 impl Sessions {
+    /// Both ends. Collectors write state changes without an address of their own: FRR 8.4 before it has connected, RIPE's of 1999 always.
+    /// Then it is the only session with that neighbor, or one that nothing else tells of, if it was or is established; what only tries to
+    /// connect is no session.
+    fn whose(&self, from: IpAddr, to: IpAddr, message: &BgpMessage) -> Option<(IpAddr, IpAddr)> {
+        if !from.is_unspecified() && !to.is_unspecified() {
+            return Some((from, to));
+        }
+        let BgpMessage::StateChange { old, new } = message else {
+            return None;
+        };
+        let neighbor = if from.is_unspecified() { to } else { from };
+        let mut known = self.sessions.iter().filter_map(|session| {
+            let [one, other] = &session.ends;
+            match (session.vrf, one.addr == neighbor, other.addr == neighbor) {
+                (0, true, false) => Some(other.addr),
+                (0, false, true) => Some(one.addr),
+                _ => None,
+            }
+        });
+        match (known.next(), known.next()) {
+            (Some(local), None) if from.is_unspecified() => Some((local, to)),
+            (Some(local), None) => Some((from, local)),
+            (None, _) => (*old == ESTABLISHED || *new == ESTABLISHED).then_some((from, to)),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
     pub(super) fn bgp(&mut self, event: &Event, bgp: &BgpEvent, out: &mut Vec<SessionDelta>) {
         let ends = &bgp.session;
-        // A router that has not connected yet dumps its state with no address of its own (seen with FRR 8.4): there is no session so far.
-        if ends.from.is_unspecified() || ends.to.is_unspecified() {
+        let Some((from, to)) = self.whose(ends.from, ends.to, &bgp.message) else {
             return;
-        }
-        let Some((id, sender)) = self.session(ends.from, ends.to, 0, event.at) else {
+        };
+        let Some((id, sender)) = self.session(from, to, 0, event.at) else {
             return;
         };
         // MRT has no ports.
@@ -297,7 +327,6 @@ impl Sessions {
         let first_contact = !session.views.of(Observer::Mrt).seen;
         session.views.of_mut(Observer::Mrt).seen = true;
         session.ends[1 - sender].reports = true;
-        const ESTABLISHED: u16 = 6; // RFC 6396 §4.4.1
         match &bgp.message {
             BgpMessage::StateChange { old, new } => {
                 match (*old == ESTABLISHED, *new == ESTABLISHED) {
