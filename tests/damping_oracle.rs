@@ -229,23 +229,34 @@ fn replay(
     records
 }
 
-#[test]
-fn penalties_and_suppression_are_those_of_frr_at_every_poll_up_to_the_first_reuse_check() {
-    let Some(recording) = recording() else { return };
+/// What FRR itself said of its penalties, poll after poll.
+fn oracle(recording: &Path) -> Value {
+    let packed = std::fs::read(recording.join("dampening.json.gz")).unwrap();
     let mut json = String::new();
-    flate2::read::GzDecoder::new(&std::fs::read(recording.join("dampening.json.gz")).unwrap()[..])
+    flate2::read::GzDecoder::new(&packed[..])
         .read_to_string(&mut json)
         .unwrap();
-    let oracle: Value = serde_json::from_str(&json).unwrap();
-    let samples = oracle["samples"].as_array().unwrap();
-    let frr = Profile::new(
+    serde_json::from_str(&json).unwrap()
+}
+
+/// The profile that the recorded router was given.
+fn frr() -> Profile {
+    Profile::new(
         "frr",
         [1000, 0, 500],
         SUPPRESS,
         REUSE,
         HALF_LIFE,
         MAX_SUPPRESS,
-    );
+    )
+}
+
+#[test]
+fn penalties_and_suppression_are_those_of_frr_at_every_poll_up_to_the_first_reuse_check() {
+    let Some(recording) = recording() else { return };
+    let oracle = oracle(&recording);
+    let samples = oracle["samples"].as_array().unwrap();
+    let frr = frr();
     // Its blows and limits are those of the profile that is shown; only the times differ.
     let shown = &Profile::all()[0];
     assert_eq!(
@@ -342,20 +353,9 @@ const LATE: Duration = Duration::from_secs(20);
 #[test]
 fn both_the_packets_and_the_mrt_file_give_frrs_suppressions_and_their_ends() {
     let Some(recording) = recording() else { return };
-    let mut json = String::new();
-    flate2::read::GzDecoder::new(&std::fs::read(recording.join("dampening.json.gz")).unwrap()[..])
-        .read_to_string(&mut json)
-        .unwrap();
-    let oracle: Value = serde_json::from_str(&json).unwrap();
+    let oracle = oracle(&recording);
     let samples = oracle["samples"].as_array().unwrap();
-    let frr = Profile::new(
-        "frr",
-        [1000, 0, 500],
-        SUPPRESS,
-        REUSE,
-        HALF_LIFE,
-        MAX_SUPPRESS,
-    );
+    let frr = frr();
     for (name, stamps) in [("r1-any.pcap", 0), ("r1-frr-all.mrt", 1)] {
         // MRT stamps whole seconds: what happened may be up to one later.
         let slack = Duration::from_secs(stamps) + POLL;

@@ -201,6 +201,11 @@ impl Session {
             .collect()
     }
 
+    /// The route distinguisher of its VRF as it is written, `high:low`; `None` in the global table.
+    pub fn distinguisher(&self) -> Option<String> {
+        (self.vrf != 0).then(|| format!("{}:{}", self.vrf >> 32, self.vrf & 0xffff_ffff))
+    }
+
     /// Both ends are in one AS.
     pub fn is_internal(&self) -> bool {
         self.ends[0].asn != 0 && self.ends[0].asn == self.ends[1].asn

@@ -221,8 +221,7 @@ pub fn session(net: &NetState, perspective: &Perspective, id: SessionId) -> Opti
             remote: remote.addr,
             local_as: known(local.asn),
             remote_as: known(remote.asn),
-            vrf: (session.vrf != 0)
-                .then(|| format!("{}:{}", session.vrf >> 32, session.vrf & 0xffff_ffff)),
+            vrf: session.distinguisher(),
             state: match session.state {
                 State::Idle => "idle",
                 State::Connect => "connect",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::detect::Severity;
+use crate::detect::{Finding, Severity};
 use crate::event::bgp::{AS_SEQUENCE, BgpEvent, BgpMessage, Direction, Nlri, Open, Update};
 use crate::event::frame::Frame;
 use crate::event::source::Unit;
@@ -157,6 +157,11 @@ impl Lab {
         self.detector.finish(now, &self.net, &mut self.board);
         self.board.iter().map(|(_, f)| (f.kind, f.count)).collect()
     }
+
+    /// The first finding of a kind.
+    fn first(&self, kind: Kind) -> &Finding {
+        self.board.of_kind(kind).next().unwrap().1
+    }
 }
 
 pub(super) const P: &str = "198.51.100.0/24";
@@ -284,11 +289,7 @@ fn an_anycast_site_that_returns_is_no_hijack_and_an_origin_out_of_the_blue_is_on
     let mut lab = Lab::new();
     drained_and_returned(&mut lab);
     lab.done();
-    let (_, told) = lab
-        .board
-        .of_kind(Kind::PrefixOriginConflict)
-        .next()
-        .unwrap();
+    let told = lab.first(Kind::PrefixOriginConflict);
     assert_eq!(told.severity, Severity::Info);
     assert!(told.explanations[0].starts_with("anycast"));
     let mut hijack = Lab::new();
@@ -296,11 +297,7 @@ fn an_anycast_site_that_returns_is_no_hijack_and_an_origin_out_of_the_blue_is_on
     hijack.update(1000, 1, (&[64501, 64510], None, &[P]), &[]);
     hijack.update(60_000, 2, (&[64502, 64511], None, &[P]), &[]);
     hijack.done();
-    let (_, told) = hijack
-        .board
-        .of_kind(Kind::PrefixOriginConflict)
-        .next()
-        .unwrap();
+    let told = hijack.first(Kind::PrefixOriginConflict);
     assert_eq!(told.severity, Severity::Warning);
 }
 
@@ -313,11 +310,7 @@ fn the_return_of_an_own_prefix_to_a_foreign_as_stays_loud() {
     let mut lab = Lab::of(0, &settings);
     drained_and_returned(&mut lab);
     lab.done();
-    let (_, told) = lab
-        .board
-        .of_kind(Kind::PrefixOriginConflict)
-        .next()
-        .unwrap();
+    let told = lab.first(Kind::PrefixOriginConflict);
     assert_eq!(told.severity, Severity::Warning);
 }
 

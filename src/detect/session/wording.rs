@@ -81,8 +81,7 @@ pub(super) fn describe(
         remote: remote.addr,
         local_as: known(local.asn),
         remote_as: known(remote.asn),
-        vrf: (session.vrf != 0)
-            .then(|| format!("{}:{}", session.vrf >> 32, session.vrf & 0xffff_ffff)),
+        vrf: session.distinguisher(),
         observers: session.observers(),
     });
     let restarting = loss.retained && !loss.gave_up;
