@@ -5,6 +5,7 @@
 
 pub mod changes;
 pub mod cooccurrence;
+pub mod denial;
 pub mod explain;
 mod facts;
 pub mod forest;

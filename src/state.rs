@@ -7,6 +7,7 @@ pub mod addresses;
 mod copies;
 pub mod hosts;
 pub mod leases;
+pub mod ledger;
 pub mod links;
 pub mod neighbors;
 pub mod netconf;
@@ -101,6 +102,8 @@ pub struct NetState {
     pub hosts: hosts::Hosts,
     /// What RPKI caches say.
     pub vrps: vrps::Vrps,
+    /// What happened: facts with their frames, for who asks afterwards.
+    pub ledger: ledger::Ledger,
     copies: copies::Copies,
 }
 
@@ -174,6 +177,9 @@ impl NetState {
             | EventKind::Mdb(_)
             | EventKind::Deadline => {}
         }
+        if ledger::Ledger::wants(&event.kind) || !changes.sessions.is_empty() {
+            self.note_facts(event, changes);
+        }
     }
 
     fn revalidate(&self, now: Timestamp, was_usable: bool, changes: &mut Changes) {
@@ -213,6 +219,9 @@ impl NetState {
             let was_usable = self.vrps.is_usable();
             self.vrps.expire(now, &mut changes.vrps);
             self.revalidate(now, was_usable, changes);
+        }
+        if !changes.is_empty() {
+            self.note_facts(&Event::deadline(now), changes);
         }
     }
 }

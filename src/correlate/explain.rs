@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::changes::Changes;
+use super::denial::{Denial, Look};
 use super::incident::{Incident, Rejected};
 use super::rules::{Grade, RULES};
 use crate::detect::finding::Finding;
@@ -32,19 +33,6 @@ pub struct Visibility {
 }
 
 impl Visibility {
-    /// Whether a finding of this kind could have been made.
-    fn sees(&self, kind: Kind) -> bool {
-        match kind.layer() {
-            "link" | "address" | "neighbor" | "route" => self.kernel,
-            "bfd" => self.bfd,
-            "session" | "prefix" => self.bgp_packets || self.bmp || self.mrt,
-            "dhcp" => self.dhcp,
-            "ra" => self.router_advertisements,
-            "feed" => true,
-            _ => false,
-        }
-    }
-
     /// What is missing to see it, and what it would have changed.
     fn blind_to(&self, kind: Kind) -> Option<&'static str> {
         match kind.layer() {
@@ -76,7 +64,13 @@ pub struct Surroundings<'a> {
 pub fn complete(incident: &mut Incident, around: &Surroundings<'_>) {
     incident.title = title(incident);
     incident.impact = impact(incident);
-    incident.rejected = rejected(incident, around.visibility);
+    let mut witnesses = Vec::new();
+    incident.rejected = rejected(incident, around.net, &mut witnesses);
+    for witness in witnesses {
+        if !incident.root.explanations.contains(&witness) {
+            incident.root.explanations.push(witness);
+        }
+    }
     incident.blind = blind(incident, around.visibility);
     incident.advice = advice(incident);
     incident.changes = around.changes.before(incident);
@@ -400,7 +394,12 @@ fn longest_outage(finding: &Finding) -> Option<f64> {
 }
 
 /// Causes that were looked for and do not hold: those the detectors rejected, and those whose evidence would have been seen.
-fn rejected(incident: &Incident, visibility: &Visibility) -> Vec<Rejected> {
+/// What speaks for a cause instead is added to `witnesses`.
+fn rejected(
+    incident: &Incident,
+    net: &NetState,
+    witnesses: &mut Vec<String>,
+) -> Vec<Rejected> {
     let mut rejected: Vec<Rejected> = Vec::new();
     let members =
         || std::iter::once(&incident.root).chain(incident.chain.iter().map(|e| &e.finding));
@@ -417,23 +416,28 @@ fn rejected(incident: &Incident, visibility: &Visibility) -> Vec<Rejected> {
         }
     }
     let present: BTreeSet<Kind> = members().map(|f| f.kind).collect();
+    let mut asked: Vec<Look> = Vec::new();
     for rule in RULES
         .iter()
-        .filter(|rule| !rule.absent.is_empty() && rule.effects.contains(&incident.root.kind))
+        .filter(|rule| rule.effects.contains(&incident.root.kind))
     {
-        let Some(kind) = rule.causes.first().copied() else {
+        let Some(look) = rule.absent.filter(|look| !asked.contains(look)) else {
             continue;
         };
+        let kind = look.kind();
         let named = rejected.iter().any(|r| r.kind.layer() == kind.layer());
-        if !named
-            && visibility.sees(kind)
-            && !rule.causes.iter().any(|cause| present.contains(cause))
-        {
-            rejected.push(Rejected {
+        if named || rule.causes.iter().any(|cause| present.contains(cause)) {
+            continue;
+        }
+        asked.push(look);
+        match look.ask(&incident.root, rule.window.least(&incident.root), net) {
+            Denial::Denied(because) => rejected.push(Rejected {
                 kind,
                 reason: None,
-                because: rule.absent.to_owned(),
-            });
+                because,
+            }),
+            Denial::Seen(Some(witness)) => witnesses.push(witness),
+            Denial::Seen(None) | Denial::Unknown => {}
         }
     }
     rejected.truncate(6);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::denial::Look;
 use super::join::{self, Fit};
 use super::rules::RULES;
 use crate::detect::Kind;
@@ -77,6 +78,15 @@ pub enum Window {
 }
 
 impl Window {
+    /// How long before this effect its cause may lie, with what the effect's own timers say.
+    pub fn least(self, effect: &Finding) -> Duration {
+        match self {
+            Window::After(after) => after,
+            Window::Reach { least, plus } => effect.reach.unwrap_or(least).max(least) + plus,
+            Window::Kept { plus } => plus,
+        }
+    }
+
     /// In words, for `explain` and the docs.
     pub fn says(self) -> String {
         match self {
@@ -116,8 +126,8 @@ pub struct Rule {
     pub when: &'static [Condition],
     /// Why the cause has this effect, one sentence.
     pub because: &'static str,
-    /// What to say when the cause was looked for and not found, though it would have been seen; empty where nobody would ask.
-    pub absent: &'static str,
+    /// What to ask the ledger when no finding of the cause is there: its answer may reject the cause. `None` where nobody would ask.
+    pub absent: Option<Look>,
     /// Rows of the project's survey of causal links (C1–C46, L1–L15) that it stands for.
     pub survey: &'static [&'static str],
 }

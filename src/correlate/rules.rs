@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::denial::Look;
 pub use super::rule::{Condition, Grade, Join, Rule, Window};
 use crate::detect::Kind;
 use crate::detect::Kind::*;
@@ -243,7 +244,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a BMP feed that connects again repeats every route it knows (RFC 7854 §3.3)",
-        absent: "",
+        absent: None,
         survey: &["C46"],
     },
     // --- link ---
@@ -259,7 +260,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[NOT_ON_PURPOSE],
         because: "a session whose packets leave through a dead link ends at once (fast external fail-over) or when its hold time runs out",
-        absent: "the link carrying the session kept its carrier and was not set down",
+        absent: Some(Look::Carrier),
         survey: &["C2", "C3", "L11"],
     },
     Rule {
@@ -274,7 +275,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "BFD packets no longer arrive, so the detection time runs out (RFC 5880 §6.8.4)",
-        absent: "the link carrying BFD kept its carrier and was not set down",
+        absent: Some(Look::Carrier),
         survey: &["C1"],
     },
     Rule {
@@ -286,7 +287,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the kernel removes IPv6 addresses of a link that goes down, and daemons remove theirs",
-        absent: "",
+        absent: None,
         survey: &["L10"],
     },
     Rule {
@@ -301,7 +302,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "routes over a dead link are removed by the kernel, silently for IPv4, or moved away by their owner",
-        absent: "the interface kept its carrier and was not set down",
+        absent: Some(Look::Carrier),
         survey: &["C9", "L10", "C44", "C11"],
     },
     Rule {
@@ -313,7 +314,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "neighbors behind a dead link do not answer (RFC 4861 §7.3)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -330,7 +331,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "clients ask again when their link comes back, and cannot renew while it is down",
-        absent: "",
+        absent: None,
         survey: &["C29"],
     },
     // --- path beyond the link, neighbors ---
@@ -353,7 +354,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[NOT_ON_PURPOSE],
         because: "packets to the neighbor are lost beyond the local link, so its timers run out",
-        absent: "",
+        absent: None,
         survey: &["C3"],
     },
     Rule {
@@ -365,7 +366,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[BFD_FITS],
         because: "a speaker that relies on BFD closes the session when BFD goes down (RFC 5882 §4.3, RFC 9384)",
-        absent: "BFD stayed up",
+        absent: Some(Look::Bfd),
         survey: &["C4", "L11"],
     },
     Rule {
@@ -377,7 +378,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[BRIEF],
         because: "a detection time shorter than the path's jitter declares a living path dead (RFC 5880 §6.8.4)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -397,7 +398,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[NOT_ON_PURPOSE],
         because: "packets to the peer go nowhere or to the wrong host, so its timers run out",
-        absent: "",
+        absent: None,
         survey: &["L13", "L14"],
     },
     Rule {
@@ -410,7 +411,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "two link-layer addresses claim one IP address, so caches alternate between them",
-        absent: "",
+        absent: None,
         survey: &["L14"],
     },
     Rule {
@@ -422,7 +423,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[OTHER_KIND],
         because: "duplicate address detection fails because somebody else has the address (RFC 4862 §5.4.3)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -434,7 +435,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the wire and the kernel's cache show one change of a link-layer address",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -451,7 +452,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "an address that moves to another host changes the link-layer address behind it; neighbors see both until their caches follow",
-        absent: "",
+        absent: None,
         survey: &["C23", "C41"],
     },
     // --- DHCP ---
@@ -464,7 +465,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a client that finds its offered address in use declines it (RFC 2131 §4.4.1, RFC 5227)",
-        absent: "",
+        absent: None,
         survey: &["L3"],
     },
     Rule {
@@ -482,7 +483,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "each declined address is in use by somebody and is lost to the pool until its probation ends",
-        absent: "",
+        absent: None,
         survey: &["L3"],
     },
     Rule {
@@ -500,7 +501,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "two clients that hold one address both answer for it",
-        absent: "",
+        absent: None,
         survey: &["C30", "L14"],
     },
     Rule {
@@ -518,7 +519,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "every address that is taken in an invented name is missing from the pool",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -530,7 +531,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "a server without free addresses does not answer new clients",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -549,7 +550,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the server that sent this is one that nobody expected",
-        absent: "",
+        absent: None,
         survey: &["C31"],
     },
     Rule {
@@ -561,7 +562,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "the injected routes come from this server",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -576,7 +577,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a client whose renewals go unanswered must give up its address at the end of the lease (RFC 2131 §4.4.5)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -591,7 +592,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the client or the kernel removes the address when its lease ends",
-        absent: "no lease ended",
+        absent: Some(Look::Lease),
         survey: &["C27", "L4"],
     },
     Rule {
@@ -615,7 +616,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "the client installs the routes that DHCP hands out",
-        absent: "DHCP gave no other gateway or routes",
+        absent: Some(Look::DhcpConfig),
         survey: &["C26", "L2"],
     },
     Rule {
@@ -633,7 +634,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "a client that is given another address takes the old one off its interface, with everything that hung on it",
-        absent: "",
+        absent: None,
         survey: &["L5", "C28"],
     },
     Rule {
@@ -660,7 +661,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "the route of a delegated prefix or a leased address goes with its lease, and what announces it withdraws it (RFC 8987)",
-        absent: "",
+        absent: None,
         survey: &["L9"],
     },
     Rule {
@@ -672,7 +673,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Possible,
         when: &[HOST_ROUTES],
         because: "an access server makes and takes away a host route for each client session",
-        absent: "",
+        absent: None,
         survey: &["C28"],
     },
     Rule {
@@ -684,7 +685,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a more specific route from DHCP takes the traffic of the covered one (RFC 3442, CVE-2024-3661)",
-        absent: "",
+        absent: None,
         survey: &["L2"],
     },
     Rule {
@@ -711,7 +712,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[OTHER_KIND],
         because: "one sender does both",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     // --- router advertisements ---
@@ -739,7 +740,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a router lifetime of 0 deletes the default route at once, the next advertisement brings it back (RFC 4861 §6.3.4)",
-        absent: "no router withdrew itself",
+        absent: Some(Look::Router),
         survey: &["C32", "L6b"],
     },
     Rule {
@@ -751,7 +752,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "an expired default route stays in the kernel's table until its next garbage collection, up to 60 s later (RFC 4861 §6.3.5)",
-        absent: "",
+        absent: None,
         survey: &["L6c"],
     },
     Rule {
@@ -772,7 +773,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[OTHER_KIND],
         because: "the same advertisements show both",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -784,7 +785,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "addresses made from a router's prefixes go with its advertisement (RFC 4862 §5.5.4)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -799,7 +800,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[IN_CUT_PREFIX],
         because: "addresses made from a prefix end with the lifetimes that its router takes back, two hours later at most (RFC 4862 §5.5.3 (e), §5.5.4)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -814,7 +815,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the on-link route of a prefix ends with the lifetime that its router gives it (measured: at once, the two-hour rule is for addresses)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -834,7 +835,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[OF_DELEGATION],
         because: "a router stops advertising what is no longer delegated to it, and takes its lifetimes back (RFC 9096 §3.5, RFC 8415 §6.3)",
-        absent: "",
+        absent: None,
         survey: &["L9"],
     },
     // --- addresses ---
@@ -862,7 +863,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[NOT_ON_PURPOSE],
         because: "a session whose local address is gone ends at once or when its hold time runs out",
-        absent: "the local address stayed",
+        absent: Some(Look::LocalAddress),
         survey: &["L11", "L15"],
     },
     Rule {
@@ -874,7 +875,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "with the last address of an interface the kernel drops its routes, silently for those without preferred source",
-        absent: "no address was removed",
+        absent: Some(Look::InterfaceAddress),
         survey: &["C27", "L4", "L5b"],
     },
     Rule {
@@ -891,7 +892,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "a daemon withdraws the prefix of an address that is gone",
-        absent: "",
+        absent: None,
         survey: &["C23", "C38"],
     },
     Rule {
@@ -903,7 +904,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the address is gone and its prefix is still announced: the traffic comes and finds nobody",
-        absent: "",
+        absent: None,
         survey: &["C40"],
     },
     Rule {
@@ -920,7 +921,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "when one host withdraws an address another one takes it over and says so by ARP or neighbor discovery",
-        absent: "",
+        absent: None,
         survey: &["L12", "C39"],
     },
     // --- BGP against the kernel ---
@@ -940,7 +941,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the connected route to a next hop goes with its interface or address",
-        absent: "",
+        absent: None,
         survey: &["C9", "C10", "L4"],
     },
     Rule {
@@ -958,7 +959,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a BGP route is usable only while a route leads to its next hop (RFC 4271 §9.1.2.1)",
-        absent: "",
+        absent: None,
         survey: &["C10"],
     },
     Rule {
@@ -970,7 +971,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "next-hop tracking takes the routes of a next hop that cannot be reached out of the kernel",
-        absent: "",
+        absent: None,
         survey: &["C10"],
     },
     Rule {
@@ -989,7 +990,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a daemon that does not read the kernel's table again never notices that somebody took its route",
-        absent: "",
+        absent: None,
         survey: &["C44"],
     },
     Rule {
@@ -1008,7 +1009,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "the daemon did not take out of the kernel what BGP lost",
-        absent: "",
+        absent: None,
         survey: &["C21", "C40"],
     },
     Rule {
@@ -1028,7 +1029,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a host route that is still announced after its address or route is gone attracts packets that nobody takes",
-        absent: "",
+        absent: None,
         survey: &["C39", "C40"],
     },
     Rule {
@@ -1047,7 +1048,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "the announcement went and the address stayed",
-        absent: "",
+        absent: None,
         survey: &["C40"],
     },
     // --- sessions ---
@@ -1063,7 +1064,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[NOT_ON_PURPOSE],
         because: "behind a segment that cannot pass no KEEPALIVE arrives either, so the hold time runs out (RFC 4271 §6.5, RFC 2923 §2.1)",
-        absent: "",
+        absent: None,
         survey: &["C3"],
     },
     Rule {
@@ -1078,7 +1079,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[SAME_REASON],
         because: "IPv4 and IPv6 sessions to one neighbor, or both ends of one session, show one failure",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -1090,7 +1091,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "the BFD sessions to one neighbor run with one profile",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -1105,7 +1106,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[SAME_REASON],
         because: "BFD sessions to one neighbor show one failure",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -1126,7 +1127,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a speaker that restarts loses all its sessions and the BFD sessions it keeps for them",
-        absent: "",
+        absent: None,
         survey: &["C15", "C18", "C19"],
     },
     Rule {
@@ -1138,7 +1139,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "every prefix learned over a session is withdrawn with it and sent again when it returns (RFC 4271 §6.7)",
-        absent: "the session stayed up",
+        absent: Some(Look::Session),
         survey: &["C5", "C13", "C14", "C18"],
     },
     Rule {
@@ -1157,7 +1158,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[KEPT_ROUTES],
         because: "routes kept for a peer that restarts are flushed when its restart time ends without it (RFC 4724 §4.2)",
-        absent: "",
+        absent: None,
         survey: &["C6", "C21"],
     },
     Rule {
@@ -1169,7 +1170,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a session that comes back sends its whole table (RFC 4271 §9.4)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -1186,7 +1187,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "what was lost does not come back as it was: the new session is refused, stalls or brings less (RFC 4271 §6.2)",
-        absent: "",
+        absent: None,
         survey: &["C22"],
     },
     Rule {
@@ -1201,7 +1202,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[NOT_ON_PURPOSE, OTHER_KIND],
         because: "a session whose data does not get through ends when the hold time or the send hold time runs out (RFC 9687)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -1213,7 +1214,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the daemon takes the routes of a lost session out of the kernel or moves them to another next hop",
-        absent: "no BGP session went down",
+        absent: Some(Look::Session),
         survey: &["C7"],
     },
     // --- prefixes ---
@@ -1233,7 +1234,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "the same prefixes went on several sessions at once: the failure lies where their paths meet (Feldmann et al., SIGCOMM 2004)",
-        absent: "",
+        absent: None,
         survey: &["C11"],
     },
     Rule {
@@ -1252,7 +1253,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "what BGP withdraws or moves the daemon takes out of the kernel or moves there",
-        absent: "BGP did not withdraw it",
+        absent: Some(Look::Withdrawal),
         survey: &["C7", "C17", "C16"],
     },
     Rule {
@@ -1267,7 +1268,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a next hop that does not answer, or to which no route leads, takes no packets",
-        absent: "the way to the next hop stayed",
+        absent: None,
         survey: &["C10"],
     },
     Rule {
@@ -1286,7 +1287,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "routers change their path when another origin appears or goes",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -1298,7 +1299,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[OTHER_KIND],
         because: "one announcement is wrong in more than one way",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -1316,7 +1317,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "routers judge every route again when the validated ROAs change, and drop what became invalid (RFC 6811 §4)",
-        absent: "",
+        absent: None,
         survey: &["C35", "C36"],
     },
     Rule {
@@ -1328,7 +1329,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "what a validating router drops leaves the kernels behind it (RFC 6811 §4)",
-        absent: "",
+        absent: None,
         survey: &["C35"],
     },
     Rule {
@@ -1344,7 +1345,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Possible,
         when: &[],
         because: "a router that validates anew may send its whole table again without having changed a route",
-        absent: "",
+        absent: None,
         survey: &["C34"],
     },
     Rule {
@@ -1356,7 +1357,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[STILL_AWAY],
         because: "validated ROAs expire when their cache stays away (RFC 8210 §6: 7200 s by default)",
-        absent: "",
+        absent: None,
         survey: &["C35"],
     },
     Rule {
@@ -1374,7 +1375,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "each withdrawal makes the network try other paths before it gives up (RFC 4271 §9.1; convergence is bounded by MRAI)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -1390,7 +1391,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "the same changes are passed on by other speakers, some stripped of what changed",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     // --- kernel routes ---
@@ -1417,7 +1418,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[],
         because: "routes of one interface went together",
-        absent: "",
+        absent: None,
         survey: &["L8"],
     },
     Rule {
@@ -1436,7 +1437,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[OTHER_KIND],
         because: "each writer puts its own route back over the other's",
-        absent: "",
+        absent: None,
         survey: &["C8", "C20", "C24"],
     },
     Rule {
@@ -1448,7 +1449,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[SAME_ACTOR],
         because: "one process removes addresses and routes that it did not make",
-        absent: "",
+        absent: None,
         survey: &["C24", "L8"],
     },
     Rule {
@@ -1463,7 +1464,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[NOT_ON_PURPOSE],
         because: "the route to the peer was taken by somebody who does not own it, so the session's packets go nowhere",
-        absent: "",
+        absent: None,
         survey: &["C8"],
     },
     Rule {
@@ -1485,7 +1486,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[NOT_ON_PURPOSE],
         because: "a session to a peer that is no longer reachable by a route ends when its hold time runs out",
-        absent: "",
+        absent: None,
         survey: &["C10"],
     },
     Rule {
@@ -1503,7 +1504,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[EARLIER],
         because: "a kernel route that is redistributed into BGP is announced and withdrawn with it",
-        absent: "",
+        absent: None,
         survey: &["L9"],
     },
     Rule {
@@ -1515,7 +1516,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[OTHER_KIND],
         because: "two views of the same routes' changes",
-        absent: "",
+        absent: None,
         survey: &[],
     },
 ];
