@@ -140,10 +140,15 @@ impl<'a> Asked<'a> {
                 Touch::Interface(name) => Some(name),
                 _ => None,
             })
-            .chain(self.root.subjects.iter().filter_map(|subject| match subject {
-                Subject::Link(name) | Subject::Peer(_, Some(name)) => Some(name),
-                _ => None,
-            }));
+            .chain(
+                self.root
+                    .subjects
+                    .iter()
+                    .filter_map(|subject| match subject {
+                        Subject::Link(name) | Subject::Peer(_, Some(name)) => Some(name),
+                        _ => None,
+                    }),
+            );
         let mut known: Vec<u32> = named
             .filter_map(|name| Some(self.net.links.by_name(name)?.ifindex))
             .collect();
@@ -194,10 +199,7 @@ impl<'a> Asked<'a> {
         let key = Key::Interface(ifindex);
         let first = |class: Class, from: Timestamp| {
             let facts = self.net.ledger.about(class, &key);
-            facts
-                .map(|fact| fact.at)
-                .filter(|at| *at >= from)
-                .min()
+            facts.map(|fact| fact.at).filter(|at| *at >= from).min()
         };
         match (
             first(Class::LinkUp, self.from),
@@ -292,7 +294,11 @@ impl<'a> Asked<'a> {
             return Denial::Seen(None);
         }
         // A hole behind the confirmation may hide a refusal.
-        match self.net.ledger.looked(Class::LeaseRefused, fact.at, self.root.first) {
+        match self
+            .net
+            .ledger
+            .looked(Class::LeaseRefused, fact.at, self.root.first)
+        {
             Answer::LookedAndNot { .. } => Denial::Denied(format!(
                 "the lease of {addr}, confirmed by {server} at {}, ran until {}",
                 fact.at.clock(),
@@ -502,11 +508,7 @@ impl<'a> Asked<'a> {
                 return Denial::Seen(None);
             }
             let since = session.up_since.unwrap_or(session.first_seen);
-            let spoke = session
-                .ends
-                .iter()
-                .filter_map(|end| end.last_message)
-                .max();
+            let spoke = session.ends.iter().filter_map(|end| end.last_message).max();
             let up = session.state == State::Established && since < self.root.first;
             let Some(until) = spoke.filter(|at| up && *at >= self.root.first) else {
                 return Denial::Unknown;

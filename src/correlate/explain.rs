@@ -395,11 +395,7 @@ fn longest_outage(finding: &Finding) -> Option<f64> {
 
 /// Causes that were looked for and do not hold: those the detectors rejected, and those whose evidence would have been seen.
 /// What speaks for a cause instead is added to `witnesses`.
-fn rejected(
-    incident: &Incident,
-    net: &NetState,
-    witnesses: &mut Vec<String>,
-) -> Vec<Rejected> {
+fn rejected(incident: &Incident, net: &NetState, witnesses: &mut Vec<String>) -> Vec<Rejected> {
     let mut rejected: Vec<Rejected> = Vec::new();
     let members =
         || std::iter::once(&incident.root).chain(incident.chain.iter().map(|e| &e.finding));

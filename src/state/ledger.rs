@@ -165,10 +165,7 @@ impl Ledger {
         };
         let since = from.max(began).max(ring.horizon.unwrap_or(Timestamp::MIN));
         let until = to.min(until);
-        let holed = ring
-            .storms
-            .iter()
-            .any(|(a, b)| *a <= until && *b >= since)
+        let holed = ring.storms.iter().any(|(a, b)| *a <= until && *b >= since)
             || self.watches.holed(class.channel(), since, until);
         if since >= until || holed {
             Answer::NotWatched

@@ -84,10 +84,9 @@ impl Class {
             Class::RouteGone | Class::RouteCame | Class::RouteReplaced => Channel::Routes,
             Class::NeighborFailed | Class::NeighborBack => Channel::Neighbors,
             Class::BfdDown | Class::BfdUp | Class::BfdLate => Channel::Bfd,
-            Class::SessionDown
-            | Class::SessionUp
-            | Class::SessionRefused
-            | Class::MessageLate => Channel::Bgp,
+            Class::SessionDown | Class::SessionUp | Class::SessionRefused | Class::MessageLate => {
+                Channel::Bgp
+            }
             Class::LeaseGranted
             | Class::LeaseRenewed
             | Class::LeaseEnded

@@ -59,10 +59,7 @@ fn nothing_is_denied_of_what_nobody_watched() {
     let mut ledger = Ledger::default();
     let key = Key::Interface(3);
     let ask = |ledger: &Ledger, class| {
-        matches!(
-            ledger.ask(class, &key, at(5), at(15)),
-            Answer::NotWatched
-        )
+        matches!(ledger.ask(class, &key, at(5), at(15)), Answer::NotWatched)
     };
     assert!(ask(&ledger, Class::LinkDown));
     watched(&mut ledger, 20, 100);
@@ -210,7 +207,10 @@ fn the_model_notes_who_took_an_address_and_a_route_away() {
         })),
     ];
     for (n, kind) in events.into_iter().enumerate() {
-        net.apply(&testing::event(n as i64 * 1_000_000_000, kind), &mut changes);
+        net.apply(
+            &testing::event(n as i64 * 1_000_000_000, kind),
+            &mut changes,
+        );
     }
     net.expire(at(1_000), &mut changes);
     let taken: Vec<_> = net.ledger.of(Class::AddressGone).collect();
