@@ -11,7 +11,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Debian's Python: a version manager's may be absent under sudo.
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: help demo build test lint bless bench fuzz captures clean-lab check-corpus
+.PHONY: help demo build test lint bless matrix bench fuzz captures clean-lab check-corpus
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: ## formatting and clippy, warnings are errors
 bless: ## write the goldens of captures/ anew; read the diff before committing it
 	BLESS=1 cargo test --locked --test captures
 	@git --no-pager diff --stat -- captures
+
+matrix: ## every labelled scenario, transformed in every way: what must remain of its verdict (minutes); the labelled corpus too, where it is
+	MATRIX=all FLAPSCOPE_CORPUS="$${FLAPSCOPE_CORPUS:-$$(cd ../shared/corpus 2>/dev/null && pwd)}" cargo test --locked --test metamorphic -- --nocapture
 
 bench: ## the benchmarks
 	@.ci/install build
