@@ -11,6 +11,7 @@ pub mod bfd;
 pub mod catalogue;
 pub mod damping;
 pub mod dhcp;
+pub mod evpn;
 pub mod feed;
 pub mod finding;
 pub mod kind;
@@ -108,6 +109,7 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     bfd::register(settings, &mut detectors);
     session::register(settings, &mut detectors);
     prefix::register(settings, &mut detectors);
+    evpn::register(settings, &mut detectors);
     // After the conflicts of which it says more.
     rpki::register(settings, &mut detectors);
     route::register(settings, &mut detectors);

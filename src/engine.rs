@@ -284,7 +284,10 @@ impl Engine {
             EventKind::Source(info) => self.feeds.announce(info),
             EventKind::Gap(gap) => self.feeds.gap(event.source, gap),
             EventKind::Malformed(_) => self.feeds.malformed(event.source),
-            _ => self.feeds.event(event.source, event.at),
+            _ => {
+                self.visibility.anything = true;
+                self.feeds.event(event.source, event.at);
+            }
         }
         let seen = &mut self.visibility;
         match &event.kind {
@@ -484,6 +487,11 @@ impl Engine {
             ));
         }
         blind
+    }
+
+    /// Whether anything was seen that says something of a network: not only sources, losses and damage.
+    pub fn saw_anything(&self) -> bool {
+        self.visibility.anything
     }
 
     /// What was handled.

@@ -12,8 +12,8 @@ use crate::cli::{AnalyzeOptions, ReportFormat};
 use crate::config::Config;
 use crate::correlate::incident::Incident;
 use crate::detect::Severity;
-use crate::engine::Prepared;
 use crate::engine::rooms::{Room, Rooms, ToldIn};
+use crate::engine::{Prepared, blind};
 use crate::event::Timestamp;
 use crate::filter::Filter;
 use crate::input::merge::InputSet;
@@ -85,8 +85,11 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
         ReportFormat::Json => {
             let records = inputs::records(&inputs);
             let of_each = judged.iter().map(|(room, incidents)| {
-                let report =
+                let mut report =
                     json::report(&room.engine, incidents, views.clone(), records, &selection);
+                if !room.engine.saw_anything() {
+                    report.blind.insert(0, blind::NOTHING.to_owned());
+                }
                 (room.label.as_deref().map(str::to_owned), report)
             });
             serde_json::to_writer_pretty(&mut out, &json::together(of_each.collect()))?;

@@ -30,6 +30,8 @@ pub struct Visibility {
     pub router_advertisements: bool,
     /// A BGP session was already up when the watching began (no OPEN seen).
     pub mid_session: bool,
+    /// Anything that says something of a network: not only sources, losses and damage.
+    pub anything: bool,
 }
 
 impl Visibility {
@@ -112,7 +114,11 @@ fn title(incident: &Incident) -> String {
 
 /// A finding in a few words, without its details.
 pub fn headline(finding: &Finding) -> String {
-    let subject = finding.subjects.first().map(name).unwrap_or_default();
+    let mut subject = finding.subjects.first().map(name).unwrap_or_default();
+    if let (Some(table), Some(Subject::Prefix(_))) = (&finding.table, finding.subjects.first()) {
+        subject.push_str(" in ");
+        subject.push_str(table);
+    }
     let n = finding.count;
     let times = if n == 1 {
         String::new()
@@ -242,6 +248,10 @@ pub fn headline(finding: &Finding) -> String {
             format!("{subject} is configured here and not announced{times}")
         }
         Kind::RouteFibMissing => format!("the kernel lacks {subject}, which BGP has{times}"),
+        Kind::RouteRuleLost => {
+            let table = finding.table.as_deref().unwrap_or("a table");
+            format!("the policy rule into {table} was deleted{times}")
+        }
         Kind::RouteFibStale => format!("the kernel keeps {subject}, which BGP lost{times}"),
         Kind::PrefixZombie => format!("{subject} stays although it was withdrawn{times}"),
         Kind::PrefixPathHunting => {
@@ -250,6 +260,10 @@ pub fn headline(finding: &Finding) -> String {
         Kind::PrefixTableTransfer => format!("{subject} sent its whole table{times}"),
         Kind::PrefixMoved => format!("{subject} moved, once"),
         Kind::PrefixMoveFlap => format!("{subject} moves between hosts{times}"),
+        Kind::EvpnMacMove => format!("{subject} moved to another VTEP{times}"),
+        Kind::EvpnDuplicateMac => {
+            format!("{subject} is announced by two VTEPs in turns: it moved{times}")
+        }
         // The kind's own sentence after the subject; only its first letter is lowered, and no acronym is.
         _ => {
             let meaning = finding.kind.meaning().trim().trim_end_matches('.');

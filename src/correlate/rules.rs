@@ -867,6 +867,28 @@ pub const RULES: &[Rule] = &[
         survey: &["L11", "L15"],
     },
     Rule {
+        name: "rule-loss-drops-session",
+        causes: &[RouteRuleLost],
+        effects: &[
+            SessionDown,
+            SessionFlap,
+            SessionRestarted,
+            SessionMaxPrefix,
+            BfdDown,
+            BfdFlap,
+        ],
+        join: Join::Peer,
+        window: Window::Reach {
+            least: secs(3),
+            plus: secs(5),
+        },
+        grade: Grade::Likely,
+        when: &[NOT_ON_PURPOSE],
+        because: "a host whose rules do not lead into its table of local addresses takes no packets, and what was up ends with its hold or detection time",
+        absent: "",
+        survey: &[],
+    },
+    Rule {
         name: "address-loss-loses-routes",
         causes: &[AddressRemoved, AddressFlap],
         effects: KERNEL_ROUTES,

@@ -47,6 +47,9 @@ pub struct Encoding {
     pub add_path: Option<FamilySet>,
     /// Messages may be longer than 4,096 octets (RFC 8654).
     pub extended: Option<bool>,
+    /// A router tells what is in its table (BMP). What RFC 7606 §2 makes of a flawed UPDATE is for the speaker who receives it from its neighbor; the
+    /// router has the route in spite of the flaw, so a station withdraws nothing.
+    pub reported: bool,
 }
 
 impl Encoding {
@@ -56,6 +59,7 @@ impl Encoding {
             as4: Some(as4),
             add_path: Some(add_path),
             extended: None,
+            reported: false,
         }
     }
 
@@ -75,6 +79,7 @@ impl Encoding {
             as4: both(|o| o.as4),
             add_path,
             extended: both(|o| o.extended),
+            reported: false,
         }
     }
 }
@@ -257,6 +262,8 @@ pub(crate) struct Reading {
     pub as4: bool,
     pub add_path: FamilySet,
     pub inferred: bool,
+    /// See [`Encoding::reported`].
+    pub reported: bool,
 }
 
 impl Reading {
@@ -265,6 +272,7 @@ impl Reading {
             as4: encoding.as4.unwrap_or(true),
             add_path: encoding.add_path.unwrap_or_default(),
             inferred: encoding.as4.is_none() || encoding.add_path.is_none(),
+            reported: encoding.reported,
         }
     }
 }

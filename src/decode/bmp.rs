@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::bgp::infer::{INFERENCE_WEIGHT, Inference};
+use super::bgp::infer::{INFERENCE_WEIGHT, Inference, recorded};
 use super::bgp::{self, Cursor, Encoding, FamilySet, Offer, damaged};
 use crate::event::bgp::{BgpMessage, Notification, Open, Update};
 use crate::event::bmp::{BmpMessage, PerPeer, Rib};
@@ -34,6 +34,10 @@ const ROUTE_MIRRORING: u8 = 6;
 /// Peer types: global, RD, local (RFC 7854), Loc-RIB (RFC 9069).
 pub(crate) const MAX_PEER_TYPE: u8 = LOC_RIB;
 const LOC_RIB: u8 = 3;
+
+/// Peer Down reason of RFC 9069 §5.3, and the TLV in it that names the VRF or table.
+const TLV_FOLLOWS: u8 = 6;
+const TABLE_NAME: u16 = 3;
 
 /// Longest message admitted: two extended BGP messages (a Peer Up, a mirrored pair) and as much again for TLVs. RFC 7854 sets no
 /// limit, but a length beyond this is damage, and would make us wait for it.
@@ -144,15 +148,22 @@ impl BmpDecoder {
         };
         // RFC 7854 §4.2: the A flag speaks for this message, whatever was negotiated. Routers convert to four octets otherwise.
         encoding.as4 = Some(!peer.legacy_as_path);
+        encoding.reported = true;
         // FRR negotiates ADD-PATH with its peers and leaves the identifiers out of BMP: only the octets tell.
         let sure = encoding.add_path.is_some_and(FamilySet::is_empty);
-        if sure {
-            bgp::update(cursor.0, &encoding, update)?;
+        let doubted = known.is_some_and(|known| known.inference.is_some());
+        // Others write identifiers that no OPEN in the Peer Up offers.
+        if sure && !doubted && !recorded(cursor.0, &encoding, update)? {
             return Ok(peer);
         }
+        if sure {
+            encoding.add_path = None;
+        }
         match self.inference(&peer) {
-            Some(inference) => inference.update(cursor.0, &encoding, true, update)?,
-            None => bgp::update(cursor.0, &encoding, update)?,
+            Some(inference) => inference.recorded(cursor.0, &encoding, true, update)?,
+            None => {
+                recorded(cursor.0, &encoding, update)?;
+            }
         }
         Ok(peer)
     }
@@ -217,10 +228,17 @@ impl BmpDecoder {
             1 | 3 => notification(cursor.0),
             _ => None,
         };
+        let mut table = None;
+        while let Some((kind, value)) = tlv(&mut cursor).filter(|_| reason == TLV_FOLLOWS) {
+            if kind == TABLE_NAME {
+                table.get_or_insert_with(|| WireText::new(value));
+            }
+        }
         Some(BmpMessage::PeerDown {
             reason,
             fsm_event,
             notification,
+            table,
         })
     }
 

@@ -7,25 +7,8 @@ pub mod ip;
 pub mod prefilter;
 
 use crate::event::frame::{Frame, Mac};
-
-/// Link types (`LINKTYPE_*`, the tcpdump group's registry) that are understood.
-pub mod linktype {
-    pub const NULL: u16 = 0;
-    pub const ETHERNET: u16 = 1;
-    pub const PPP: u16 = 9;
-    /// Raw IP as some BSDs and old libpcap number it (`DLT_RAW`).
-    pub const DLT_RAW_BSD: u16 = 12;
-    pub const DLT_RAW_OPENBSD: u16 = 14;
-    pub const PPP_HDLC: u16 = 50;
-    pub const RAW: u16 = 101;
-    pub const C_HDLC: u16 = 104;
-    pub const LOOP: u16 = 108;
-    pub const LINUX_SLL: u16 = 113;
-    pub const IPV4: u16 = 228;
-    pub const IPV6: u16 = 229;
-    pub const NETLINK: u16 = 253;
-    pub const LINUX_SLL2: u16 = 276;
-}
+pub use crate::event::link_type as linktype;
+use linktype::Start;
 
 /// EtherTypes that are understood.
 pub mod ethertype {
@@ -116,14 +99,61 @@ fn read(link_type: u16, bytes: &[u8]) -> Option<Link<'_>> {
             cooked(be16(bytes, 8)?, be16(bytes, 0)?, bytes, SLL2_HEADER, frame)?
         }
         linktype::NETLINK => netlink(be16(bytes, 14)?, bytes.get(SLL_HEADER..)?),
-        linktype::RAW | linktype::DLT_RAW_BSD | linktype::DLT_RAW_OPENBSD => raw(bytes)?,
+        linktype::RAW | linktype::RAW_BSD | linktype::RAW_OPENBSD => raw(bytes)?,
         linktype::IPV4 => network(ethertype::IPV4, bytes, 0, Frame::default())?,
         linktype::IPV6 => network(ethertype::IPV6, bytes, 0, Frame::default())?,
         linktype::NULL | linktype::LOOP => loopback(bytes)?,
         linktype::C_HDLC => typed(be16(bytes, 2)?, bytes, 4, Frame::default())?,
+        linktype::PPP | linktype::PPP_HDLC if linktype::is_cisco_hdlc(bytes) => {
+            typed(be16(bytes, 2)?, bytes, 4, Frame::default())?
+        }
         linktype::PPP | linktype::PPP_HDLC => ppp(bytes, 0, Frame::default())?,
-        _ => Link::UnknownLinkType,
+        _ => enveloped(link_type, bytes)?,
     })
+}
+
+/// What is in an envelope. Its own word on addresses and direction goes before that of the frame inside, which has less of both.
+fn enveloped(link_type: u16, bytes: &[u8]) -> Option<Link<'_>> {
+    let Some(found) = linktype::inside(link_type, bytes) else {
+        return Some(Link::UnknownLinkType);
+    };
+    let around = Frame {
+        eth_dst: found.dst.map(Mac),
+        eth_src: found.src.map(Mac),
+        vlans: [found.vlan, None, None],
+        outgoing: found.outgoing,
+        ifindex: found.ifindex,
+        ..Frame::default()
+    };
+    match found.start {
+        Start::Short => None,
+        Start::Foreign => Some(Link::Foreign),
+        Start::Ether(kind, at) => typed(kind, bytes, at, around),
+        Start::Link(kind, at) => {
+            let rest = bytes.get(at..)?;
+            // Taken off to the last: no envelope is left, so this goes no deeper.
+            match read(kind, rest)? {
+                Link::Network {
+                    ethertype,
+                    payload,
+                    header,
+                    frame,
+                } => Some(Link::Network {
+                    ethertype,
+                    payload,
+                    header: header + at,
+                    frame: Frame {
+                        eth_dst: around.eth_dst.or(frame.eth_dst),
+                        eth_src: around.eth_src.or(frame.eth_src),
+                        outgoing: around.outgoing.or(frame.outgoing),
+                        ifindex: around.ifindex.or(frame.ifindex),
+                        ..frame
+                    },
+                }),
+                other => Some(other),
+            }
+        }
+    }
 }
 
 fn network(ethertype: u16, bytes: &[u8], header: usize, frame: Frame) -> Option<Link<'_>> {
@@ -137,7 +167,9 @@ fn network(ethertype: u16, bytes: &[u8], header: usize, frame: Frame) -> Option<
 
 /// What follows a field with an EtherType: VLAN tags, PPPoE or the network layer.
 fn typed(mut kind: u16, bytes: &[u8], mut at: usize, mut frame: Frame) -> Option<Link<'_>> {
-    for slot in 0..MAX_TAGS {
+    // A switch's tag may have taken the place of the first.
+    let taken = frame.vlans.iter().flatten().count();
+    for slot in taken..MAX_TAGS {
         if !matches!(
             kind,
             ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD
@@ -152,8 +184,21 @@ fn typed(mut kind: u16, bytes: &[u8], mut at: usize, mut frame: Frame) -> Option
         // Version, type, code, session id and length, then PPP (RFC 2516 §4).
         ethertype::PPPOE_SESSION => ppp(bytes, at + 6, frame),
         ethertype::MPLS | ethertype::MPLS_UPSTREAM => labeled(bytes, at, frame),
-        0..FIRST_ETHERTYPE => Some(Link::Foreign),
+        0..FIRST_ETHERTYPE => snapped(bytes, at, frame),
         _ => network(kind, bytes, at, frame),
+    }
+}
+
+/// Behind an 802.3 length: LLC, and with SNAP an EtherType.
+fn snapped(bytes: &[u8], at: usize, frame: Frame) -> Option<Link<'_>> {
+    match linktype::snap(bytes, at) {
+        Some(found) => match found.start {
+            Start::Ether(kind @ (ethertype::IPV4 | ethertype::IPV6 | ethertype::ARP), at) => {
+                network(kind, bytes, at, frame)
+            }
+            _ => Some(Link::Foreign),
+        },
+        None => Some(Link::Foreign),
     }
 }
 

@@ -5,13 +5,15 @@
 
 mod table;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::bgp::infer::{self, Inference};
 use super::bgp::{self, Cursor, Encoding, FamilySet};
 use super::{Emit, Stamp};
 use crate::event::bgp::{BgpEvent, BgpMessage, Direction, Update};
 use crate::event::frame::Frame;
-use crate::event::loss::Protocol;
+use crate::event::loss::{Malformed, Protocol};
 use crate::event::{Event, EventKind, InputId, Locator, SourceId, Timestamp};
 
 /// Time, type, subtype, length (RFC 6396 §2).
@@ -24,6 +26,9 @@ const TABLE_DUMP_V2: u16 = 13;
 const BGP4MP: u16 = 16;
 const BGP4MP_ET: u16 = 17;
 
+/// Peers whose records are written otherwise than their subtype says: each costs up to 30 kB, and a collector that writes so has at most a few dozen.
+const MAX_INFERRED: usize = 256;
+
 /// Distinct (type, subtype) pairs that are counted apart; RFC 6396 and its appendix name fewer.
 const OTHER_KINDS: usize = 64;
 
@@ -35,6 +40,8 @@ pub struct MrtDecoder {
     /// The event of table entries, reused.
     entry: Event,
     peers: Vec<table::Peer>,
+    /// Senders that wrote path identifiers under a subtype without them (RFC 8050 came after the writers), and what their messages have shown.
+    inferred: BTreeMap<IpAddr, Box<Inference>>,
     other: Vec<(u16, u16, u64)>,
 }
 
@@ -50,6 +57,7 @@ impl MrtDecoder {
             update: reusable(BgpMessage::Update(Box::default())),
             entry: reusable(BgpMessage::TableEntry(Box::default())),
             peers: Vec::new(),
+            inferred: BTreeMap::new(),
             other: Vec::new(),
         }
     }
@@ -152,7 +160,7 @@ impl MrtDecoder {
             let Some(update) = target(&mut self.update, direction, stamp) else {
                 return;
             };
-            match bgp::update(bytes, encoding, update) {
+            match read(&mut self.inferred, bytes, encoding, direction.from, update) {
                 Ok(()) => emit(&self.update),
                 Err(malformed) => emit(&stamp.event(EventKind::Malformed(Box::new(malformed)))),
             }
@@ -203,6 +211,38 @@ impl MrtDecoder {
         }
         Ok(())
     }
+}
+
+/// Reads an UPDATE as its subtype says, until the octets refute it; from then on what the sender writes is read as it fits.
+fn read(
+    inferred: &mut BTreeMap<IpAddr, Box<Inference>>,
+    bytes: &[u8],
+    encoding: &Encoding,
+    sender: IpAddr,
+    update: &mut Update,
+) -> Result<(), Malformed> {
+    let open = Encoding {
+        add_path: None,
+        ..*encoding
+    };
+    let is_plain = encoding.add_path.is_some_and(FamilySet::is_empty);
+    if is_plain
+        && !inferred.is_empty()
+        && let Some(inference) = inferred.get_mut(&sender)
+    {
+        return inference.recorded(bytes, &open, false, update);
+    }
+    if !infer::recorded(bytes, encoding, update)? || !is_plain || inferred.len() >= MAX_INFERRED {
+        return Ok(());
+    }
+    let mut inference = Box::<Inference>::default();
+    inference.recorded(bytes, &open, false, update)?;
+    // Damage is no encoding: only a message that the other reading makes sound begins this.
+    if update.errors.is_empty() {
+        inferred.insert(sender, inference);
+        return Ok(());
+    }
+    infer::recorded(bytes, encoding, update).map(|_| ())
 }
 
 /// Type and subtype in an MRT header.

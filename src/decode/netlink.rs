@@ -9,6 +9,7 @@ mod convert;
 mod mdb;
 mod netconf;
 mod nexthop;
+mod order;
 
 use std::collections::BTreeMap;
 
@@ -99,9 +100,10 @@ impl NetlinkDecoder {
         self.ignored
     }
 
-    /// Decodes a buffer of whole messages, each aligned to four octets.
+    /// Decodes a buffer of whole messages, each aligned to four octets, all in one byte order.
     pub fn messages(&mut self, bytes: &[u8], stamp: &Stamp, emit: Emit<'_>) {
-        let mut rest = bytes;
+        let turned = order::is_foreign(bytes).then(|| order::turned(bytes));
+        let mut rest = turned.as_deref().unwrap_or(bytes);
         while !rest.is_empty() {
             let Some(header) = Header::parse(rest) else {
                 // Up to three octets of padding behind the last message are harmless.

@@ -255,6 +255,8 @@ pub struct Finding {
     pub truncated: bool,
     /// The condition is over since then (recovered, or quiet).
     pub ended: Option<Timestamp>,
+    /// The table that its prefixes are in, where that is not the main one ("VRF 65000:11").
+    pub table: Option<Box<str>>,
     /// Planned by an operator (6/2 with text, GRACEFUL_SHUTDOWN, maintenance window): severity one step lower.
     pub planned: bool,
 }
@@ -295,7 +297,20 @@ impl Finding {
             advice: Vec::new(),
             truncated: false,
             ended: None,
+            table: None,
             planned: false,
+        }
+    }
+
+    /// Commands that look in the main table look where the prefix is.
+    fn look_in_table(&mut self) {
+        if self.table.is_none() {
+            return;
+        }
+        for command in &mut self.advice {
+            if command.contains("'show bgp ipv") {
+                *command = command.replace("'show bgp ipv", "'show bgp vrf all ipv");
+            }
         }
     }
 
@@ -397,11 +412,15 @@ pub struct Board {
     pub refused: u64,
     /// Old findings that were let go to make room.
     pub evicted: u64,
+    /// The table whose prefixes are judged at the moment: findings raised meanwhile are about it.
+    pub table: Option<Box<str>>,
 }
 
 impl Board {
     /// Puts a finding on the board. When the board is full the finding is counted and its key leads nowhere.
-    pub fn raise(&mut self, finding: Finding) -> FindingKey {
+    pub fn raise(&mut self, mut finding: Finding) -> FindingKey {
+        finding.table = finding.table.or_else(|| self.table.clone());
+        finding.look_in_table();
         let key = FindingKey(self.next);
         self.next += 1;
         if self.findings.len() >= MAX_FINDINGS {
@@ -417,6 +436,7 @@ impl Board {
     pub fn update(&mut self, key: FindingKey, change: impl FnOnce(&mut Finding)) {
         if let Some(finding) = self.findings.get_mut(&key) {
             change(finding);
+            finding.look_in_table();
             if self.dirty.last() != Some(&key) {
                 self.dirty.push(key);
             }

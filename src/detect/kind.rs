@@ -185,6 +185,11 @@ kinds! {
     /// A prefix stays although its origin withdrew it.
     PrefixZombie = "prefix.zombie",
 
+    /// A MAC that EVPN announces moved to another VTEP.
+    EvpnMacMove = "evpn.mac-move",
+    /// A MAC moves between VTEPs again and again: it is behind two of them, or there is a loop.
+    EvpnDuplicateMac = "evpn.duplicate-mac",
+
     /// The RPKI cache is lost.
     RpkiCacheLost = "rpki.cache-lost",
     /// A change of the validated ROAs made a route valid or invalid.
@@ -216,6 +221,8 @@ kinds! {
     RouteFibMissing = "route.fib-missing",
     /// The kernel has a BGP route that BGP lacks.
     RouteFibStale = "route.fib-stale",
+    /// The last policy rule into a routing table was deleted: what stands in it is not used any more.
+    RouteRuleLost = "route.rule-lost",
 }
 
 impl Kind {

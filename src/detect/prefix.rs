@@ -7,6 +7,7 @@
 mod episodes;
 mod excuse;
 mod hunting;
+mod instance;
 mod leak;
 mod moved;
 mod origin;
@@ -17,14 +18,18 @@ mod twice;
 pub(super) mod weather;
 mod zombie;
 
+use crate::event::bgp::Safi;
 use crate::event::{Classes, Event, EventKind, Timestamp};
 use crate::state::rib::attributes::What;
 use crate::state::rib::hot::{Alternation, Hot, STATES};
-use crate::state::rib::{Rib, RibEvent, RibId, RouteChange, RouteDelta};
+use crate::state::rib::{Rib, RibEvent, RibId, RibKind, RouteChange, RouteDelta};
 use crate::state::{NetState, Observation};
 
 use super::{Board, Detector, Kind, Settings};
 use episodes::{Book, Report};
+use instance::Instance;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -45,7 +50,8 @@ const CYCLE: u32 = 6;
 /// Adds this family's detectors.
 pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     let weather = weather::Weather::new(settings);
-    detectors.push(Box::new(Prefixes {
+    let blank = Books {
+        instance: Instance::GLOBAL,
         flaps: Book::new(Kind::PrefixFlap, weather.clone()),
         paths: Book::new(Kind::PrefixPathOscillation, weather.clone()),
         attributes: Book::new(Kind::PrefixAttributeOscillation, weather.clone()),
@@ -53,6 +59,11 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
         moved: moved::Moves::new(weather.clone()),
         twice: twice::Twice::new(settings),
         origin: origin::Origins::new(settings),
+    };
+    detectors.push(Box::new(Prefixes {
+        global: blank.clone(),
+        blank,
+        others: BTreeMap::new(),
         leaks: leak::Leaks::default(),
         peer: peer::Peers::default(),
         excuses: excuse::Excuses::default(),
@@ -70,8 +81,13 @@ pub(super) struct Scene<'a> {
     pub receiver: IpAddr,
 }
 
+/// Routing instances besides the global one whose prefixes are followed: a provider edge has tens of VRFs; 40 kB each.
+const MAX_INSTANCES: usize = 256;
+
+/// What is known of the prefixes of one routing instance: the same prefix in another is another (RFC 4364 §4.1, RFC 7854 §4.2).
 #[derive(Clone)]
-struct Prefixes {
+struct Books {
+    instance: Instance,
     flaps: Book,
     paths: Book,
     attributes: Book,
@@ -79,6 +95,14 @@ struct Prefixes {
     moved: moved::Moves,
     twice: twice::Twice,
     origin: origin::Origins,
+}
+
+#[derive(Clone)]
+struct Prefixes {
+    global: Books,
+    /// What those of a new instance begin as.
+    blank: Books,
+    others: BTreeMap<Instance, Books>,
     leaks: leak::Leaks,
     peer: peer::Peers,
     excuses: excuse::Excuses,
@@ -126,31 +150,92 @@ impl Detector for Prefixes {
         let mass = self.peer.in_mass(id, seen.event.at);
         let role = leak::sender_role(session, rib);
         for delta in &changes.routes {
+            let instance = if session.vrf == 0 && delta.slot.is_unicast() {
+                Instance::GLOBAL
+            } else {
+                match rib.nlri(delta.slot) {
+                    // MACs and VTEPs are `evpn.*`.
+                    Some(nlri) if matches!(nlri.safi, Safi::Evpn2 | Safi::Evpn3) => continue,
+                    Some(nlri) => Instance::of(session.vrf, &nlri),
+                    None => continue,
+                }
+            };
+            let books = if instance == Instance::GLOBAL {
+                &mut self.global
+            } else {
+                let room = self.others.len() < MAX_INSTANCES;
+                match self.others.entry(instance) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(gap) if room => gap.insert(self.blank.of(instance)),
+                    Entry::Vacant(_) => continue,
+                }
+            };
+            board.table = instance.label();
             if delta.hot != 0
                 && !mass
                 && let Some(hot) = net.rib.hot(delta)
             {
-                self.churn(&scene, delta, hot, board);
+                books.churn(&self.excuses, &scene, delta, hot, board);
             }
-            self.moved.route(&scene, delta, board);
-            self.origin.route(&scene, delta, &self.moved, board);
-            self.twice.route(&scene, delta, board);
+            // What the router's own table says again, its peers said before.
+            if rib.kind != RibKind::BmpLoc {
+                books.moved.route(&scene, delta, board);
+            }
+            books.origin.route(&scene, delta, &books.moved, board);
+            books.twice.route(&scene, delta, board);
             if let Some(role) = role {
                 self.leaks.route(&scene, role, delta, board);
             }
+            board.table = None;
         }
-        if self.flaps.any() {
-            let flaps = &self.flaps;
+        if self.global.flaps.any() {
+            let flaps = &self.global.flaps;
             self.peer
                 .give_way(&scene, |prefix| flaps.has(prefix), board);
         }
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
+        let books = std::iter::once(&self.global).chain(self.others.values());
+        books
+            .filter_map(Books::next_deadline)
+            .chain(self.peer.next_deadline())
+            .min()
+    }
+
+    fn expire(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        for books in std::iter::once(&mut self.global).chain(self.others.values_mut()) {
+            board.table = books.instance.label();
+            books.expire(now, net, board);
+        }
+        board.table = None;
+        self.peer.expire(now, net, board);
+    }
+
+    fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
+        for books in std::iter::once(&mut self.global).chain(self.others.values_mut()) {
+            for book in [&mut books.flaps, &mut books.paths, &mut books.attributes] {
+                book.flush(now, true, net, board);
+            }
+        }
+        self.peer.finish(now, net, board);
+    }
+}
+
+impl Books {
+    /// New ones, for another instance.
+    fn of(&self, instance: Instance) -> Books {
+        let mut books = self.clone();
+        books.instance = instance;
+        books.origin.instance = instance;
+        books.twice.instance = instance;
+        books
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
         [&self.flaps, &self.paths, &self.attributes]
             .into_iter()
             .filter_map(Book::next_deadline)
-            .chain(self.peer.next_deadline())
             .chain(self.origin.next_deadline())
             .chain(self.twice.next_deadline())
             .min()
@@ -160,26 +245,23 @@ impl Detector for Prefixes {
         for book in [&mut self.flaps, &mut self.paths, &mut self.attributes] {
             book.expire(now, net, board);
         }
-        self.peer.expire(now, net, board);
         self.origin.expire(now, net, board);
         let (moved, origin) = (&self.moved, &self.origin);
         let known = |prefix: &_| (!origin.has_told(prefix)).then(|| moved.has_moved(prefix));
         self.twice.expire(now, net, known, board);
     }
 
-    fn finish(&mut self, now: Timestamp, net: &NetState, board: &mut Board) {
-        for book in [&mut self.flaps, &mut self.paths, &mut self.attributes] {
-            book.flush(now, true, net, board);
-        }
-        self.peer.finish(now, net, board);
-    }
-}
-
-impl Prefixes {
-    fn churn(&mut self, scene: &Scene<'_>, delta: &RouteDelta, hot: &Hot, board: &mut Board) {
+    fn churn(
+        &mut self,
+        excuses: &excuse::Excuses,
+        scene: &Scene<'_>,
+        delta: &RouteDelta,
+        hot: &Hot,
+        board: &mut Board,
+    ) {
         let now = scene.event.at;
         // What falls with a session is that session's affair, on every peer that passes it on.
-        let since = match self.excuses.until(scene, delta) {
+        let since = match excuses.until(scene, delta) {
             Some(until) if until > now => return,
             Some(until) => until,
             None => Timestamp::MIN,

@@ -9,6 +9,7 @@ mod foreign;
 #[cfg(test)]
 pub(crate) mod lab;
 mod prefixes;
+mod rules;
 mod shadow;
 mod silent;
 pub(in crate::detect) mod writers;
@@ -22,6 +23,7 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(churn::ChurnDetector::default()));
     detectors.push(Box::new(shadow::ShadowDetector::default()));
     detectors.push(Box::new(foreign::ForeignDetector::default()));
+    detectors.push(Box::new(rules::RuleDetector::default()));
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! What was not watched, in words, and what would lift it: the command differs between a host that is watched and files that are read.
 
+/// Files of which nothing was read.
+pub const NOTHING: &str =
+    "nothing that was given could be read: whether there were incidents is unknown";
 /// No netlink at all.
 pub const NO_NETLINK: &str =
     "no netlink: links, addresses, neighbors and kernel routes of the host are unknown";

@@ -138,7 +138,7 @@ impl Tally {
         let net = engine.net();
         self.links += net.links.len() as u64;
         self.routes += net.routes.len() as u64;
-        for (_, session) in net.sessions.iter() {
+        for (_, session) in net.sessions.iter().filter(|(_, s)| !s.is_table) {
             self.sessions += 1;
             self.established +=
                 u64::from(session.state == crate::state::sessions::State::Established);

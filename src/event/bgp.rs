@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::frame::Frame;
+use super::frame::{Frame, Mac};
 use super::{Prefix, WireText};
 
 /// A BGP message on a session, with who sent it to whom.
@@ -173,12 +173,25 @@ pub struct Nlri {
     pub path_id: u32,
     /// Route distinguisher, VPN and EVPN families only, else 0.
     pub rd: u64,
-    /// For EVPN: hash of what else is in the key (ESI, Ethernet tag, MAC). Else 0.
-    pub extra: u32,
+    /// For EVPN, what else is in the key: the Ethernet tag, for type 2 behind the MAC (see [`Nlri::mac`]). Else 0.
+    pub extra: u64,
     pub safi: Safi,
 }
 
 impl Nlri {
+    /// The MAC of an EVPN MAC/IP route.
+    pub fn mac(&self) -> Option<Mac> {
+        let [a, b, c, d, e, f, _, _] = self.extra.to_be_bytes();
+        (self.safi == Safi::Evpn2).then_some(Mac([a, b, c, d, e, f]))
+    }
+
+    /// `extra` of an EVPN MAC/IP route. Tags are VLANs or VNIs, nearly always 0 (RFC 7432 §6): their halves are folded, and two that collide share a slot.
+    pub fn evpn_mac(mac: [u8; 6], tag: u32) -> u64 {
+        let [a, b, c, d, e, f] = mac;
+        let folded = tag >> 16 ^ tag & 0xffff;
+        u64::from_be_bytes([a, b, c, d, e, f, 0, 0]) | u64::from(folded)
+    }
+
     /// A plain unicast key.
     pub const fn unicast(prefix: Prefix) -> Nlri {
         Nlri {
@@ -187,6 +200,27 @@ impl Nlri {
             rd: 0,
             extra: 0,
             safi: Safi::Unicast,
+        }
+    }
+}
+
+/// A route distinguisher as everybody writes it (RFC 4364 §4.2): `65000:11` (type 0), `192.0.2.1:100` (type 1), `4200000000:1` (type 2).
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub struct Rd(pub u64);
+
+impl fmt::Display for Rd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, low) = ((self.0 >> 48) as u16, self.0 as u32);
+        match kind {
+            0 => write!(f, "{}:{low}", (self.0 >> 32) as u16),
+            1 => write!(
+                f,
+                "{}:{}",
+                std::net::Ipv4Addr::from((self.0 >> 16) as u32),
+                low as u16
+            ),
+            2 => write!(f, "{}:{}", (self.0 >> 16) as u32, low as u16),
+            other => write!(f, "type {other}:{:012x}", self.0 & 0xffff_ffff_ffff),
         }
     }
 }
@@ -253,6 +287,30 @@ impl Attributes {
         self.otc = None;
         self.aigp = None;
         self.unknown.clear();
+    }
+
+    /// The sequence number of a MAC that moved, and whether it is pinned where it is (MAC Mobility extended community, RFC 7432 §7.7).
+    pub fn mac_mobility(&self) -> Option<(u32, bool)> {
+        self.extended_communities.iter().find_map(|value| {
+            let [6, 0, flags, _, sequence @ ..] = *value else {
+                return None;
+            };
+            Some((u32::from_be_bytes(sequence), flags & 1 != 0))
+        })
+    }
+
+    /// Local parts of the route targets (RFC 4360 §4; type 0, 1 and 2): AS numbers in front differ from leaf to leaf where each has its own AS, the
+    /// service behind them does not.
+    pub fn route_targets(&self) -> impl Iterator<Item = u32> {
+        self.extended_communities
+            .iter()
+            .filter_map(|value| match *value {
+                [0, 2, _, _, local @ ..] => Some(u32::from_be_bytes(local)),
+                [1 | 2, 2, _, _, _, _, high, low] => {
+                    Some(u32::from(u16::from_be_bytes([high, low])))
+                }
+                _ => None,
+            })
     }
 
     /// The AS that originated the route: the last of the path when it is part of a sequence.

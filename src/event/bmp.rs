@@ -64,6 +64,9 @@ pub enum BmpMessage {
         reason: u8,
         fsm_event: Option<u16>,
         notification: Option<Notification>,
+        /// The VRF or table that is no longer reported (reason 6, RFC 9069 §5.3).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        table: Option<WireText>,
     },
     PeerUp {
         local: IpAddr,

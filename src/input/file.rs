@@ -7,12 +7,14 @@ pub mod bytes;
 pub mod chain;
 pub mod compress;
 pub mod detect;
+pub mod foreign;
 pub mod packets;
 pub mod pcap;
 pub mod pcapng;
 pub mod prefilter;
 pub mod role;
 pub mod stream;
+pub mod unread;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -110,6 +112,9 @@ pub struct InputInfo {
     pub gaps: u64,
     /// Sentences for the reader: damage, other clocks, link types not decoded.
     pub notes: Vec<String>,
+    /// It could not be read to its end.
+    #[serde(skip)]
+    pub damaged: bool,
 }
 
 /// Why the inputs cannot be read.
@@ -132,6 +137,12 @@ pub enum OpenError {
         path: PathBuf,
         packed: &'static str,
         head: String,
+    },
+    #[error("{} is {name}, which is not read; {way}", .path.display())]
+    Foreign {
+        path: PathBuf,
+        name: &'static str,
+        way: String,
     },
     #[error("-: standard input can be given only once")]
     StdinTwice,

@@ -119,7 +119,7 @@ impl InputSet {
             && self
                 .infos
                 .iter()
-                .all(|info| info.records == 0 && info.gaps > 0)
+                .all(|info| info.records == 0 && info.damaged)
     }
 
     /// After the end: up to when the engines watched that made these recordings. Time passes until then although no record tells so;

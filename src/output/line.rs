@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 
 use super::alert::tag;
-use crate::event::bgp::{Attributes, BgpMessage, Notification, Open, Update};
+use crate::event::bgp::{Attributes, BgpMessage, Notification, Open, Rd, Update};
 use crate::event::bmp::BmpMessage;
 use crate::event::lan::NdMessage;
 use crate::event::netlink::{Action, Group, Hop, Meta, NetconfOf};
@@ -488,9 +488,11 @@ fn bmp(line: &mut String, message: &BmpMessage) -> fmt::Result {
             reason,
             fsm_event,
             notification: closed,
+            table,
         } => {
             write!(line, "PEER-DOWN reason {reason}")?;
             option(line, " fsm ", *fsm_event)?;
+            option(line, " table ", table.as_ref())?;
             closed.as_ref().map_or(Ok(()), |n| {
                 line.push(' ');
                 notification(line, n)
@@ -568,13 +570,11 @@ fn update(line: &mut String, u: &Update) -> fmt::Result {
             if nlri.path_id != 0 {
                 write!(line, "#{}", nlri.path_id)?;
             }
+            if let Some(mac) = nlri.mac() {
+                write!(line, " mac {mac}")?;
+            }
             if nlri.rd != 0 {
-                write!(
-                    line,
-                    " rd {}:{}",
-                    nlri.rd >> 32 & 0xffff,
-                    nlri.rd & 0xffff_ffff
-                )?;
+                write!(line, " rd {}", Rd(nlri.rd))?;
             }
         }
         if list.len() > SHOWN {

@@ -255,6 +255,11 @@ fn summary(page: &mut Page, engine: &Engine, incidents: &[Incident], inputs: &[I
         .filter(|i| i.merged_into.is_none())
         .collect();
     let verdict = match open.len() {
+        // Not the calm of a quiet network: nobody looked.
+        0 if !engine.saw_anything() => page.paint(
+            Role::Warning,
+            "Nothing was read: whether there were incidents is unknown.",
+        ),
         0 => page.paint(Role::Ok, "No incidents."),
         1 => format!("1 incident: {}.", tally(incidents)),
         n => format!("{n} incidents: {}.", tally(incidents)),

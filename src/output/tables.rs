@@ -70,7 +70,10 @@ pub fn prefix_cells(row: &PrefixRow) -> Vec<String> {
         .map(|d| d.profile)
         .collect();
     vec![
-        row.prefix.to_string(),
+        match &row.rd {
+            Some(rd) => format!("{} ({rd})", row.prefix),
+            None => row.prefix.to_string(),
+        },
         row.peer.to_string(),
         row.withdrawals.to_string(),
         row.announcements.to_string(),

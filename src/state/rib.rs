@@ -526,6 +526,7 @@ impl Ribs {
             .filter(|(_, rib)| match rib.kind {
                 RibKind::BmpPre | RibKind::BmpPost => rib.sender == peer,
                 RibKind::BmpOutPre | RibKind::BmpOutPost => rib.sender != peer,
+                RibKind::BmpLoc => matches!(header, BmpRib::Loc | BmpRib::LocFiltered),
                 _ => false,
             })
             .map(|(id, _)| id)

@@ -18,7 +18,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use crate::event::bgp::Open;
+use crate::event::bgp::{Open, Rd};
 use crate::event::frame::Mac;
 use crate::event::loss::GapKind;
 use crate::event::{Event, EventKind, InputId, SourceId, Timestamp};
@@ -161,6 +161,8 @@ pub struct Session {
     pub views: Views,
     /// Negotiated hold time (the lesser offer), where OPENs were seen.
     pub hold: Option<Duration>,
+    /// It is no session but a router's own table (BMP Loc-RIB, RFC 9069): one end is the router, the other nobody.
+    pub is_table: bool,
     /// It ends at our own BGP listener: the index of the router's end. Its loss is a loss of sight, not of a route.
     pub feed: Option<usize>,
     /// Sources that carried its packets, latest last.
@@ -201,9 +203,9 @@ impl Session {
             .collect()
     }
 
-    /// The route distinguisher of its VRF as it is written, `high:low`; `None` in the global table.
+    /// The route distinguisher of its VRF as it is written; `None` in the global table.
     pub fn distinguisher(&self) -> Option<String> {
-        (self.vrf != 0).then(|| format!("{}:{}", self.vrf >> 32, self.vrf & 0xffff_ffff))
+        (self.vrf != 0).then(|| Rd(self.vrf).to_string())
     }
 
     /// Both ends are in one AS.
@@ -386,6 +388,7 @@ impl Sessions {
                     down_at: None,
                     views: Views::default(),
                     hold: None,
+                    is_table: false,
                     feed: None,
                     seen_on: SmallVec::new(),
                     connections: SmallVec::new(),

@@ -150,6 +150,7 @@ impl Stage {
                     reason: 3,
                     fsm_event: None,
                     notification: Some(notification),
+                    table: None,
                 },
                 _ => return,
             };

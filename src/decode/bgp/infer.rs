@@ -3,6 +3,8 @@
 //! A reading is preferred when it consumes attributes and NLRI exactly and yields prefixes this direction has named before.
 //! ADD-PATH is never guessed from looks: as long as the plain reading is sound, it is taken. A decision, once made on evidence,
 //! stays until repeated contradiction. All bounded by [`KNOWN_PREFIXES`].
+//!
+//! What others took down (BMP, MRT) says how it is written, and is at times wrong: [`recorded`] believes it until the octets refute it.
 
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
@@ -32,6 +34,42 @@ pub struct Inference {
     id_contradictions: u8,
     known: HashSet<Prefix, RandomState>,
     scratch: Vec<Nlri>,
+}
+
+/// Reads an UPDATE that somebody took down and said how it is written. Says whether its NLRI speak against that: then an [`Inference`] should read it,
+/// and what this peer sends after it. An AS_PATH that is none with four-octet numbers and is one with two (a BMP router that forgets the A flag, an MRT
+/// writer with the wrong subtype) is read so, at once: no path fits both.
+pub fn recorded(bytes: &[u8], encoding: &Encoding, out: &mut Update) -> Result<bool, Malformed> {
+    super::update(bytes, encoding, out)?;
+    if out.errors.is_empty() && !repeats_default(&out.announced) {
+        return Ok(false);
+    }
+    if encoding.as4 == Some(true)
+        && out
+            .errors
+            .iter()
+            .any(|e| e.attribute == attributes::AS_PATH)
+    {
+        let (_, body) = split(bytes)?;
+        let two = fields(body).is_some_and(|(_, found, _)| as_size_evidence(found) == Some(false));
+        if two {
+            let other = Encoding {
+                as4: Some(false),
+                ..*encoding
+            };
+            super::update(bytes, &other, out)?;
+            out.inferred = true;
+        }
+    }
+    Ok(repeats_default(&out.announced) || out.errors.iter().any(|error| nlri::is_why(error.why)))
+}
+
+/// Identifiers below 2^24 look like default routes in front of everything: no speaker announces one twice in a message.
+fn repeats_default(announced: &[Nlri]) -> bool {
+    match announced {
+        [first, second, ..] => first.prefix.len() == 0 && first == second,
+        _ => false,
+    }
 }
 
 /// A field of NLRI in an UPDATE and its family.
@@ -69,6 +107,35 @@ impl Inference {
                 break;
             }
             self.known.insert(key.prefix);
+        }
+        Ok(())
+    }
+
+    /// The same for what somebody took down: a two-octet AS_PATH where four octets were said is read as what it is.
+    pub fn recorded(
+        &mut self,
+        bytes: &[u8],
+        encoding: &Encoding,
+        doubt: bool,
+        out: &mut Update,
+    ) -> Result<(), Malformed> {
+        self.update(bytes, encoding, doubt, out)?;
+        if encoding.as4 == Some(true)
+            && out
+                .errors
+                .iter()
+                .any(|error| error.attribute == attributes::AS_PATH)
+        {
+            let (_, body) = split(bytes)?;
+            let says = fields(body).and_then(|(_, found, _)| as_size_evidence(found));
+            if says == Some(false) {
+                let other = Encoding {
+                    as4: Some(false),
+                    ..*encoding
+                };
+                self.update(bytes, &other, doubt, out)?;
+                out.inferred = true;
+            }
         }
         Ok(())
     }

@@ -12,6 +12,11 @@ const NO_STACK: [[u8; 3]; 2] = [[0x80, 0, 0], [0, 0, 0]];
 const OVERRUN: &str = "NLRI exceeds its field";
 const TOO_LONG: &str = "prefix longer than its family allows";
 
+/// Whether an error says that NLRI do not parse as they were read.
+pub(crate) fn is_why(why: &str) -> bool {
+    [OVERRUN, TOO_LONG].contains(&why)
+}
+
 /// How the NLRI of a family are read.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum Layout {
@@ -171,7 +176,7 @@ pub(crate) fn one(cursor: &mut Cursor<'_>, layout: Layout) -> Result<Option<Nlri
     }
 }
 
-fn key(prefix: Prefix, rd: u64, extra: u32, safi: Safi) -> Nlri {
+fn key(prefix: Prefix, rd: u64, extra: u64, safi: Safi) -> Nlri {
     Nlri {
         prefix,
         path_id: 0,
@@ -212,7 +217,7 @@ fn prefix_bits(cursor: &mut Cursor<'_>, len: u8, v6: bool) -> Result<Prefix, &'s
     })
 }
 
-/// One EVPN route. What is in its key besides RD and address (RFC 7432 §7, RFC 9136 §3) is hashed; ESI, gateway and labels are not in it.
+/// One EVPN route. What is in its key besides RD and address (RFC 7432 §7, RFC 9136 §3) is packed beside them; ESI, gateway and labels are not in it.
 fn evpn(cursor: &mut Cursor<'_>) -> Result<Option<Nlri>, &'static str> {
     const BAD: &str = "EVPN route does not fit its type";
     let kind = cursor.u8().ok_or(OVERRUN)?;
@@ -229,10 +234,10 @@ fn evpn(cursor: &mut Cursor<'_>) -> Result<Option<Nlri>, &'static str> {
 fn evpn_mac_ip(route: &mut Cursor<'_>) -> Option<Nlri> {
     let rd = route.u64()?;
     route.take(10)?; // ESI: an attribute of the route, not part of its key (RFC 7432 §7.2)
-    let tag = route.array::<4>()?;
+    let tag = route.u32()?;
     let 48 = route.u8()? else { return None };
     let mac = route.array::<6>()?;
-    let extra = hash32(&[tag, mac]);
+    let extra = Nlri::evpn_mac(*mac, tag);
     let prefix = match route.u8()? {
         0 => {
             let mut octets = [0; 16];
@@ -248,7 +253,7 @@ fn evpn_mac_ip(route: &mut Cursor<'_>) -> Option<Nlri> {
 
 fn evpn_multicast(route: &mut Cursor<'_>) -> Option<Nlri> {
     let rd = route.u64()?;
-    let extra = hash32(&[route.array::<4>()?]);
+    let extra = u64::from(route.u32()?);
     let prefix = match route.u8()? {
         32 => Prefix::host(route.v4()?),
         128 => Prefix::host(route.v6()?),
@@ -266,20 +271,10 @@ fn evpn_prefix(route: &mut Cursor<'_>) -> Option<Nlri> {
     };
     let rd = route.u64()?;
     route.take(10)?;
-    let extra = hash32(&[route.array::<4>()?]);
+    let extra = u64::from(route.u32()?);
     let len = route.u8()?;
     let addr = route.addr(v6)?;
     (len <= if v6 { 128 } else { 32 }).then(|| key(Prefix::new(addr, len), rd, extra, Safi::Evpn5))
-}
-
-/// FNV-1a, folded to 32 bits: the same on every run and machine, which ids need (law 13). Keys that collide share a slot;
-/// an attacker who can send EVPN routes can do that anyway.
-fn hash32(parts: &[&[u8]]) -> u32 {
-    let mut hash = super::attributes::HASH_SEED;
-    for part in parts {
-        hash = super::attributes::hash(hash, part);
-    }
-    (hash ^ hash >> 32) as u32
 }
 
 /// How a field of NLRI looks under one reading, for the inference where no OPEN was seen.

@@ -246,6 +246,8 @@ fn multiprotocol_families_become_keys() {
         prefixes(&out.announced),
         ["192.0.2.7/32", "192.0.2.8/32", "198.51.100.0/24"]
     );
+    assert_eq!(out.announced[0].mac().map(|mac| mac.0), Some(mac));
+    assert_eq!(out.announced[1].mac(), None);
     assert_eq!(out.other_families, [(Family { afi: 25, safi: 70 }, 27)]);
 
     let out = read(
@@ -254,6 +256,36 @@ fn multiprotocol_families_become_keys() {
     );
     assert_eq!(out.announced, []);
     assert_eq!(out.other_families, [(Family { afi: 1, safi: 133 }, 4)]);
+}
+
+#[test]
+fn distinguishers_of_each_type_are_written_as_everybody_writes_them() {
+    use crate::event::bgp::Rd;
+    let rd = |octets: [u8; 8]| Rd(u64::from_be_bytes(octets)).to_string();
+    assert_eq!(rd([0, 0, 0xfd, 0xe8, 0, 0, 0, 11]), "65000:11");
+    assert_eq!(rd([0, 1, 192, 0, 2, 9, 0, 100]), "192.0.2.9:100");
+    assert_eq!(rd([0, 2, 0, 1, 0, 0, 0, 7]), "65536:7");
+    assert_eq!(rd([9, 9, 0, 0, 0, 0, 0, 1]), "type 2313:000000000001");
+}
+
+#[test]
+fn mobility_and_targets_are_read_from_extended_communities() {
+    let communities = [
+        [6, 0, 1, 0, 0, 0, 0, 12],
+        [0, 2, 0xfd, 0xe8, 0, 0, 0, 100],
+        [1, 2, 192, 0, 2, 1, 0, 7],
+        [3, 12, 0, 0, 0, 0, 0, 8],
+    ]
+    .concat();
+    let out = read(
+        &update_of(&[], &[usual(), attr(0xc0, 16, &communities)].concat(), &NET),
+        &four(),
+    );
+    assert_eq!(out.attributes.mac_mobility(), Some((12, true)));
+    assert_eq!(
+        out.attributes.route_targets().collect::<Vec<_>>(),
+        [100, 7]
+    );
 }
 
 #[test]

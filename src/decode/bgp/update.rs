@@ -46,7 +46,7 @@ pub(super) fn body(body: &[u8], reading: &Reading, out: &mut Update) {
         let alone = found.only_unreach() && withdrawn.is_empty() && announced.is_empty();
         unreach(value, reading, alone, out);
     }
-    judge(&found, !announced.is_empty(), out);
+    judge(&found, !announced.is_empty(), reading.reported, out);
 }
 
 /// The three variable fields (RFC 4271 §4.3).
@@ -152,8 +152,8 @@ fn error(out: &mut Update, action: ErrorAction, attribute: u8, why: &'static str
     });
 }
 
-/// Lets the worst error decide what becomes of the routes (RFC 7606 §2).
-fn judge(found: &Found<'_>, body_nlri: bool, out: &mut Update) {
+/// Lets the worst error decide what becomes of the routes (RFC 7606 §2). Of a table that is reported, no flaw of an attribute takes a route away.
+fn judge(found: &Found<'_>, body_nlri: bool, reported: bool, out: &mut Update) {
     if !out.announced.is_empty()
         && let Some(code) = found.missing(body_nlri)
     {
@@ -163,6 +163,13 @@ fn judge(found: &Found<'_>, body_nlri: bool, out: &mut Update) {
             code,
             "mandatory attribute is missing",
         );
+    }
+    if reported {
+        for error in &mut out.errors {
+            if error.action == ErrorAction::TreatAsWithdraw {
+                error.action = ErrorAction::AttributeDiscard;
+            }
+        }
     }
     match out.errors.iter().map(|error| error.action).max() {
         Some(ErrorAction::SessionReset) => {

@@ -107,8 +107,8 @@ fn raw_loopback_hdlc_and_ppp() {
     let cases: [(u16, &[u8], bool); 19] = [
         (linktype::RAW, &[], false),
         (linktype::RAW, &[], true),
-        (linktype::DLT_RAW_BSD, &[], false),
-        (linktype::DLT_RAW_OPENBSD, &[], true),
+        (linktype::RAW_BSD, &[], false),
+        (linktype::RAW_OPENBSD, &[], true),
         (linktype::IPV4, &[], false),
         (linktype::IPV6, &[], true),
         (linktype::NULL, &[2, 0, 0, 0], false),

@@ -15,6 +15,9 @@ use crate::event::{Event, EventKind, Timestamp, WireText};
 /// accident once in 2^48.
 const CHAIN: usize = 2;
 
+/// Where the peer's address stands: behind common header, type, flags and distinguisher.
+const ADDRESS_AT: usize = COMMON_HEADER + 10;
+
 /// One connection of a router to a BMP station.
 #[derive(Clone, Debug)]
 pub struct BmpStream {
@@ -158,7 +161,29 @@ fn origin(stamp: Timestamp) -> Option<Timestamp> {
 /// Whether a segment's payload begins with a BMP message, and goes on with another where it is long enough. Strict: it decides
 /// which TCP connections are followed at all.
 pub fn looks_like_bmp(payload: &[u8]) -> bool {
-    payload.len() >= COMMON_HEADER && begin(payload) != Begin::No
+    if payload.len() < COMMON_HEADER || is_tpkt(payload) || begin(payload) == Begin::No {
+        return false;
+    }
+    // A header that is alone proves nothing: what it promises must be there, or enough of it to be checked.
+    match bmp::head(payload) {
+        Ok((_, length)) => payload.len() >= length.min(COMMON_HEADER + PER_PEER_HEADER),
+        Err(_) => false,
+    }
+}
+
+/// ISO transport over TCP (RFC 1006 §6: 3, 0, a length of 16 bits) begins like BMP: remote desktop, S7comm, MMS, H.323. Its packets fill segments
+/// exactly; as a BMP length the same octets promise 256 times as much.
+fn is_tpkt(payload: &[u8]) -> bool {
+    let mut rest = payload;
+    while let Some(&[3, 0, high, low]) = rest.first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        match rest.get(length..) {
+            Some([]) => return true,
+            Some(more) if length >= 7 => rest = more,
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Whether [`CHAIN`] messages begin here, or fewer that end exactly with the octets.
@@ -190,6 +215,14 @@ fn consistent(kind: u8, bytes: &[u8]) -> bool {
     let peer_type = bytes.get(COMMON_HEADER);
     let per_peer = !matches!(kind, bmp::INITIATION | bmp::TERMINATION);
     if per_peer && peer_type.is_some_and(|peer_type| *peer_type > bmp::MAX_PEER_TYPE) {
+        return false;
+    }
+    // RFC 7854 §4.2: an IPv4 address stands in the last four octets, behind zeros; the V flag is the highest.
+    let v4 = bytes
+        .get(COMMON_HEADER + 1)
+        .is_some_and(|flags| flags & 0x80 == 0);
+    let address = bytes.get(ADDRESS_AT..).unwrap_or_default();
+    if per_peer && v4 && address.iter().take(12).any(|octet| *octet != 0) {
         return false;
     }
     let marker_at = COMMON_HEADER

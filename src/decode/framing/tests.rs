@@ -327,6 +327,92 @@ fn other_traffic_does_not_look_like_bmp() {
 }
 
 #[test]
+fn iso_transport_and_a_lone_header_are_no_bmp() {
+    // A remote desktop's answer; as BMP it would be a Peer Up of 11,008 octets.
+    let answer = [3, 0, 0, 11, 0, 3, 0, 0x80, 1, 0, 0];
+    assert!(!looks_like_bmp(&answer));
+    assert!(!looks_like_bmp(&[answer, answer].concat()));
+    assert!(!looks_like_bmp(&[3, 0, 0, 0, 90, 3, 0, 0x80, 1]), "a header promises and shows nothing");
+    // Whole messages begin with the same octets.
+    assert!(looks_like_bmp(&initiation()));
+    assert!(looks_like_bmp(&peer_up(&[], &[])));
+    let mut no_zeros = bmp_of(0, 0, &update_of(&[], &usual(), &NET));
+    no_zeros[20] = 7;
+    assert!(!looks_like_bmp(&no_zeros), "an IPv4 peer stands behind zeros");
+}
+
+#[test]
+fn a_station_withdraws_nothing_that_the_router_has() {
+    // Neither NEXT_HOP nor four octets for each AS number, and no A flag.
+    let flawed = [
+        attr(0x40, 1, &[0]),
+        attr(0x40, 2, &[2, 2, 0xfd, 0xe9, 0xfd, 0xea]),
+    ]
+    .concat();
+    let mut seen = Vec::new();
+    BmpStream::new(None, 1).data(
+        &bmp_of(0, 0, &update_of(&[], &flawed, &NET)),
+        &stamp(1),
+        &mut |event| {
+            if let EventKind::Bmp(bmp) = &event.kind
+                && let BmpMessage::RouteMonitoring(update) = &bmp.message
+            {
+                let flaws: Vec<u8> = update.errors.iter().map(|e| e.attribute).collect();
+                seen.push((
+                    routes(update),
+                    update.attributes.as_path.to_string(),
+                    update.inferred,
+                    flaws,
+                ));
+            }
+        },
+    );
+    assert_eq!(
+        seen,
+        [(
+            "+198.51.100.0/24#0".to_owned(),
+            "65001 65002".to_owned(),
+            true,
+            vec![3]
+        )]
+    );
+}
+
+#[test]
+fn identifiers_that_no_open_offers_are_found_in_bmp() {
+    let as4 = [65, 4, 0, 0, 0xfd, 0xe9];
+    let mut bmp = BmpStream::new(None, 1);
+    bmp_words(&mut bmp, &peer_up(&as4, &as4));
+    let with_id = update_of(&[], &usual(), &[&[0, 0, 0, 1][..], &NET].concat());
+    for _ in 0..2 {
+        assert_eq!(
+            bmp_words(&mut bmp, &bmp_of(0, 0, &with_id)),
+            ["+198.51.100.0/24#1"]
+        );
+    }
+    let gone = update_of(&[&[0, 0, 0, 1][..], &NET].concat(), &[], &[]);
+    assert_eq!(
+        bmp_words(&mut bmp, &bmp_of(0, 0, &gone)),
+        ["-198.51.100.0/24#1"]
+    );
+}
+
+#[test]
+fn a_table_that_is_no_longer_reported_has_its_name() {
+    let mut message = bmp_of(2, 0, &[6, 0, 3, 0, 4, b'b', b'l', b'u', b'e']);
+    message[6] = 3; // Loc-RIB
+    let mut tables = Vec::new();
+    BmpStream::new(None, 1).data(&message, &stamp(1), &mut |event| {
+        if let EventKind::Bmp(bmp) = &event.kind
+            && let BmpMessage::PeerDown { reason, table, .. } = &bmp.message
+        {
+            tables.push((*reason, table.as_ref().map(ToString::to_string)));
+        }
+    });
+    assert_eq!(tables, [(6, Some("blue".to_owned()))]);
+}
+
+#[test]
 fn statistics_keep_families_apart() {
     let body = [
         &[0, 0, 0, 3][..],

@@ -193,6 +193,52 @@ fn records_of_other_types_are_counted() {
 }
 
 #[test]
+fn identifiers_under_a_subtype_without_them_are_found() {
+    let record = |update: &[u8]| record_of(BGP4MP, 4, &[session_of(true), update.to_vec()].concat());
+    let mut decoder = MrtDecoder::new();
+    let mut keys = |bytes: &[u8]| {
+        let events = events(&mut decoder, bytes);
+        match &events[0].kind {
+            EventKind::Bgp(bgp) => announced(bgp),
+            other => panic!("{other:?}"),
+        }
+    };
+    let with_id = update_of(&[], &usual(), &[&[0, 0, 0, 1][..], &NET].concat());
+    for _ in 0..2 {
+        assert_eq!(keys(&record(&with_id)), [("198.51.100.0/24".to_owned(), 1)]);
+    }
+    // Damage is none.
+    let mut fresh = MrtDecoder::new();
+    let broken = update_of(&[], &usual(), &[33, 1, 2, 3, 4, 5]);
+    let found = events(&mut fresh, &record(&broken));
+    let EventKind::Bgp(bgp) = &found[0].kind else {
+        panic!("{found:?}")
+    };
+    let BgpMessage::Update(update) = &bgp.message else {
+        panic!("{bgp:?}")
+    };
+    assert!(update.announced.is_empty() && !update.errors.is_empty());
+    assert!(fresh.inferred.is_empty());
+}
+
+#[test]
+fn what_is_said_to_be_read_is_read() {
+    for kind in 0..=50 {
+        for subtype in 0..=16 {
+            let mut decoder = MrtDecoder::new();
+            events(&mut decoder, &record_of(kind, subtype, &[0; 64]));
+            let read = crate::event::mrt_type::is_read(kind, subtype);
+            // Families without keys of a generic table are counted too.
+            let generic = kind == TABLE_DUMP_V2 && matches!(subtype, 6 | 12);
+            assert!(
+                read == decoder.other_records().is_empty() || generic,
+                "{kind}/{subtype}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_record_that_is_cut_is_malformed() {
     let body = [session_of(true), update_of(&[], &usual(), &NET)].concat();
     let whole = record_of(BGP4MP, 4, &body);

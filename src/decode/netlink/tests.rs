@@ -353,3 +353,81 @@ fn each_entry_of_a_multicast_database_is_a_fact() {
         decode(&mut NetlinkDecoder::new(), &bytes[..end]);
     }
 }
+
+/// The same message as a host of the other byte order writes it: numbers turned, octets not.
+fn foreign(kind: u16, seq: u32, fixed: &[&[u8]], attributes: &[(u16, Vec<u8>, bool)]) -> Vec<u8> {
+    let turn = |octets: &[u8]| octets.iter().rev().copied().collect::<Vec<u8>>();
+    let mut payload: Vec<u8> = fixed.iter().flat_map(|field| turn(field)).collect();
+    for (kind, value, is_number) in attributes {
+        payload.extend(turn(&((value.len() + 4) as u16).to_ne_bytes()));
+        payload.extend(turn(&kind.to_ne_bytes()));
+        payload.extend(if *is_number {
+            turn(value)
+        } else {
+            value.clone()
+        });
+        payload.resize(payload.len().next_multiple_of(4), 0);
+    }
+    let mut out = turn(&((payload.len() + HEADER) as u32).to_ne_bytes());
+    out.extend(turn(&kind.to_ne_bytes()));
+    out.extend(turn(&0u16.to_ne_bytes()));
+    out.extend(turn(&seq.to_ne_bytes()));
+    out.extend(turn(&77u32.to_ne_bytes()));
+    out.extend(payload);
+    out
+}
+
+#[test]
+fn messages_of_a_host_with_the_other_byte_order_say_the_same() {
+    let header = route_header(2, 24, 186);
+    let parts = [
+        header.clone(),
+        attribute(1, &[198, 51, 100, 0]),
+        attribute(5, &[192, 0, 2, 1]),
+        attribute(4, &3u32.to_ne_bytes()),
+        attribute(6, &20u32.to_ne_bytes()),
+        attribute(15, &1000u32.to_ne_bytes()),
+    ];
+    let ours = message(RTM_NEWROUTE, 0, 9, &parts);
+    let (singles, flags) = header.split_at(8);
+    let mut fixed: Vec<&[u8]> = singles.chunks(1).collect();
+    fixed.push(flags);
+    let theirs = foreign(
+        RTM_NEWROUTE,
+        9,
+        &fixed,
+        &[
+            (1, vec![198, 51, 100, 0], false),
+            (5, vec![192, 0, 2, 1], false),
+            (4, 3u32.to_ne_bytes().to_vec(), true),
+            (6, 20u32.to_ne_bytes().to_vec(), true),
+            // Metrics are nested and not needed: left out, not misread.
+            (8, vec![0xff; 12], false),
+            (15, 1000u32.to_ne_bytes().to_vec(), true),
+        ],
+    );
+    let (ours, theirs) = (
+        decode(&mut NetlinkDecoder::new(), &ours),
+        decode(&mut NetlinkDecoder::new(), &[theirs.clone(), theirs].concat()),
+    );
+    assert_eq!((ours.len(), theirs.len()), (1, 2));
+    assert_eq!(route(&ours[0]), route(&theirs[0]));
+    assert_eq!(route(&ours[0]), route(&theirs[1]));
+}
+
+#[test]
+fn no_octets_in_the_other_order_break_the_turn() {
+    let mut state = 7u32;
+    let mut octet = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    for kind in [16u16, 20, 24, 28, 32, 84, 80, 104, 3] {
+        for length in 0..120u32 {
+            let mut bytes: Vec<u8> = (length + HEADER as u32).to_ne_bytes().into_iter().rev().collect();
+            bytes.extend(kind.to_ne_bytes().iter().rev());
+            bytes.extend((0..length + 10).map(|_| octet() & 0x1f));
+            decode(&mut NetlinkDecoder::new(), &bytes);
+        }
+    }
+}

@@ -14,6 +14,11 @@ const SESSION: &[&str] = &[
     "birdc show protocols all PROTOCOL",
     "ss -tnoi 'dport = :179 or sport = :179'",
 ];
+const EVPN: &[&str] = &[
+    "vtysh -c 'show evpn mac vni all mac MAC'",
+    "vtysh -c 'show bgp l2vpn evpn route type macip'",
+    "bridge fdb show | grep -i MAC",
+];
 const PREFIX: &[&str] = &[
     "vtysh -c 'show bgp PREFIX'",
     "birdc show route for PREFIX all",
@@ -332,6 +337,28 @@ pub(super) const ROWS: &[Row] = &[
             "A move and its return are two.",
         ],
         PREFIX,
+    ),
+    detected(
+        Kind::EvpnMacMove,
+        ROUTES,
+        [
+            "A MAC/IP route (EVPN type 2) of another VTEP with a higher sequence number in its MAC Mobility community, or the first one after the old \
+             VTEP withdrew its own; only routes with a route target in common are compared.",
+            "RFC 7432 §7.7 and §15; RFC 9135 §5.2 for the targets.",
+            "Two VTEPs with one sequence number share an Ethernet segment (§15.1); copies of one route over several reflectors are one; what a table \
+             transfer repeats is no move. A virtual machine that migrates is no fault: info.",
+        ],
+        EVPN,
+    ),
+    detected(
+        Kind::EvpnDuplicateMac,
+        ROUTES,
+        [
+            "5 moves of one MAC between VTEPs within 180 s.",
+            "RFC 7432 §15.1 (N and M, and their defaults); FRR's `dup-addr-detection max-moves 5 time 180`.",
+            "Fewer moves, or slower ones, are `evpn.mac-move`. VTEPs that detect it stop announcing: then the moves end, and the fault does not.",
+        ],
+        EVPN,
     ),
     detected(
         Kind::PrefixNexthopUnresolved,

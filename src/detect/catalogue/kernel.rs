@@ -167,4 +167,15 @@ pub(super) const ROWS: &[Row] = &[
             "birdc show route for PREFIX all",
         ],
     ),
+    detected(
+        Kind::RouteRuleLost,
+        &[Netlink],
+        [
+            "A policy rule was deleted and is not back, and no rule that is known leads into its table: `local` or `main` without conditions, 1 s later; \
+             another table in which routes still stand, 5 s later.",
+            "ip-rule(8); the kernel's Documentation/networking/vrf.rst; systemd's networkd.conf(5), ManageForeignRoutingPolicyRules.",
+            "A rule that is rewritten, or moved to another priority, leads into its table again; who takes a table down empties it.",
+        ],
+        &["ip rule show", "ip -6 rule show", "ip route show table TABLE"],
+    ),
 ];

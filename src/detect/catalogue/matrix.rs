@@ -36,7 +36,7 @@ pub fn families(kind: Kind) -> &'static [Family] {
     match kind {
         // Router advertisements are IPv6's (RFC 4861).
         _ if kind.layer() == "ra" => IPV6,
-        _ if matches!(kind.layer(), "feed" | "link" | "rpki") => NONE,
+        _ if matches!(kind.layer(), "feed" | "link" | "rpki" | "evpn") => NONE,
         // It is said of both families' sessions together.
         Kind::PathLoss => NONE,
         // Options 3, 121 and 249, and giaddr: DHCPv6 hands out no routes (RFC 8415), and its relays are no addresses of clients.
@@ -212,6 +212,42 @@ pub const UNIT_TESTS: &[UnitTest] = &[
         test: "a_client_that_asks_without_pause_is_a_storm_unless_it_is_served",
     },
     UnitTest {
+        kind: Kind::EvpnMacMove,
+        seen: Seen::Packets,
+        family: None,
+        test: "a_mac_that_moved_once_is_told_and_is_no_alarm",
+    },
+    UnitTest {
+        kind: Kind::EvpnMacMove,
+        seen: Seen::Bmp,
+        family: None,
+        test: "a_mac_that_moved_once_is_told_and_is_no_alarm",
+    },
+    UnitTest {
+        kind: Kind::EvpnMacMove,
+        seen: Seen::Mrt,
+        family: None,
+        test: "a_mac_that_moved_once_is_told_and_is_no_alarm",
+    },
+    UnitTest {
+        kind: Kind::EvpnDuplicateMac,
+        seen: Seen::Packets,
+        family: None,
+        test: "a_mac_that_moves_five_times_in_three_minutes_is_a_duplicate",
+    },
+    UnitTest {
+        kind: Kind::EvpnDuplicateMac,
+        seen: Seen::Bmp,
+        family: None,
+        test: "a_mac_that_moves_five_times_in_three_minutes_is_a_duplicate",
+    },
+    UnitTest {
+        kind: Kind::EvpnDuplicateMac,
+        seen: Seen::Mrt,
+        family: None,
+        test: "a_mac_that_moves_five_times_in_three_minutes_is_a_duplicate",
+    },
+    UnitTest {
         kind: Kind::LinkCarrierLost,
         seen: Seen::Netlink,
         family: None,
@@ -288,6 +324,18 @@ pub const UNIT_TESTS: &[UnitTest] = &[
         seen: Seen::Netlink,
         family: Some(Family::Ipv4),
         test: "a_daemons_route_that_somebody_else_took_is_missing_until_it_is_back",
+    },
+    UnitTest {
+        kind: Kind::RouteRuleLost,
+        seen: Seen::Netlink,
+        family: Some(Family::Ipv4),
+        test: "the_rule_into_the_local_table_is_missed_unless_another_leads_there",
+    },
+    UnitTest {
+        kind: Kind::RouteRuleLost,
+        seen: Seen::Netlink,
+        family: Some(Family::Ipv6),
+        test: "the_rule_into_the_local_table_is_missed_unless_another_leads_there",
     },
     UnitTest {
         kind: Kind::RouteFibStale,

@@ -20,6 +20,7 @@ use crate::state::rib::{RouteChange, RouteDelta};
 use crate::state::vrps::Rov;
 
 use super::Scene;
+use super::instance::Instance;
 use super::moved::Moves;
 use super::twice;
 use super::weather::Weather;
@@ -98,6 +99,8 @@ pub(super) struct Origins {
     own: Vec<Prefix>,
     own_as: Vec<u32>,
     weather: Weather,
+    /// The table whose prefixes these are.
+    pub instance: Instance,
 }
 
 impl Origins {
@@ -114,6 +117,7 @@ impl Origins {
             own: settings.own_prefixes.clone(),
             own_as: settings.own_as.clone(),
             weather: Weather::new(settings),
+            instance: Instance::GLOBAL,
         }
     }
 
@@ -204,7 +208,7 @@ impl Origins {
                     self.rows[at].anycast = true;
                     return;
                 }
-                if still_announced(scene.net, prefix, known.origin) {
+                if still_announced(scene.net, self.instance, prefix, known.origin) {
                     let unseen = self.unseen.get(&(scene.id, prefix));
                     let sight = Sight {
                         at: scene.event.at,
@@ -361,7 +365,8 @@ impl Origins {
         let forbidden = state_of(scene.net, &prefix, new).is_some_and(Rov::is_invalid);
         if prefix.is_host() && !forbidden {
             // One that moved before between hosts that are seen is judged by its overlap alone.
-            let judged = moves.has_moved(&prefix) && twice::between_hosts(scene.net, prefix);
+            let judged =
+                moves.has_moved(&prefix) && twice::between_hosts(scene.net, self.instance, prefix);
             if !judged && self.deferred.len() < MAX_SUSPECTS {
                 let at = sight.at + MAKE_BEFORE_BREAK;
                 let waits = self
@@ -392,7 +397,7 @@ impl Origins {
             let both = [sight.old, sight.new];
             if both
                 .iter()
-                .all(|origin| still_announced(net, prefix, *origin))
+                .all(|origin| still_announced(net, self.instance, prefix, *origin))
             {
                 self.tell(net, prefix, sight, board);
             }
@@ -466,7 +471,7 @@ impl Origins {
         let Some(prefix) = scene.rib.prefix(delta.slot) else {
             return;
         };
-        if still_announced(scene.net, prefix, origin) {
+        if still_announced(scene.net, self.instance, prefix, origin) {
             return;
         }
         if let Some(key) = self.findings.get(&(prefix, origin)).copied() {
@@ -479,7 +484,9 @@ impl Origins {
             .range((prefix, 0)..=(prefix, u32::MAX))
             .next()
             .map(|((_, new), key)| (*new, *key))
-            .filter(|(new, _)| prefix.is_host() && still_announced(scene.net, prefix, *new));
+            .filter(|(new, _)| {
+                prefix.is_host() && still_announced(scene.net, self.instance, prefix, *new)
+            });
         if let Some((new, key)) = by_another {
             if let Some(at) = self.find(&prefix) {
                 self.rows[at].origin = new;
@@ -569,9 +576,9 @@ impl Origins {
 }
 
 /// Whether an origin is announced on any session now.
-fn still_announced(net: &NetState, prefix: Prefix, origin: u32) -> bool {
-    let nlri = crate::event::bgp::Nlri::unicast(prefix);
-    net.rib.iter().any(|(id, _)| {
+fn still_announced(net: &NetState, instance: Instance, prefix: Prefix, origin: u32) -> bool {
+    let nlri = instance.key(prefix);
+    instance.ribs(net).any(|(id, _)| {
         let attrs = net
             .rib
             .lookup(id, &nlri)

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::detect::Fidelity;
 use crate::detect::session::perspective::Perspective;
-use crate::event::bgp::{Nlri, Safi};
+use crate::event::bgp::{Nlri, Rd, Safi};
 use crate::event::{Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::table::{Cold, Slot};
@@ -29,6 +29,9 @@ pub struct PrefixRow {
     /// Who announces it.
     pub peer: IpAddr,
     pub path_id: u32,
+    /// The distinguisher of its VRF or VPN, where it is not in the main table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rd: Option<String>,
     pub withdrawals: u64,
     pub announcements: u64,
     pub duplicates: u64,
@@ -47,7 +50,7 @@ pub struct PrefixRow {
 /// The `top` most unstable (peer, prefix) pairs at `now`, worst first by FRR's penalty; one row for all copies of a pair.
 pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
     let store = net.rib.hot_records();
-    let mut best: std::collections::BTreeMap<(Prefix, IpAddr, u32), (u32, u64, PrefixRow)> =
+    let mut best: std::collections::BTreeMap<(Prefix, IpAddr, u32, u64), (u32, u64, PrefixRow)> =
         std::collections::BTreeMap::new();
     for hot in store.iter() {
         let Some(rib) = net.rib.get(hot.rib) else {
@@ -57,10 +60,14 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
         else {
             continue;
         };
+        // MACs and VTEPs are no prefixes.
+        if matches!(nlri.safi, Safi::Evpn2 | Safi::Evpn3) {
+            continue;
+        }
         let peer = session.ends[rib.sender].addr;
         let penalty = hot.penalties[0].value(&store.profiles()[0], now);
         let events = u64::from(hot.withdrawals) + u64::from(hot.changes);
-        let key = (nlri.prefix, peer, nlri.path_id);
+        let key = (nlri.prefix, peer, nlri.path_id, nlri.rd ^ session.vrf);
         if best.get(&key).is_some_and(|(_, seen, _)| *seen >= events) {
             continue;
         }
@@ -79,7 +86,8 @@ pub fn prefix(net: &NetState, rib: RibId, slot: Slot, now: Timestamp) -> Option<
     let store = net.rib.hot_records();
     let rib = net.rib.get(rib)?;
     let (nlri, cold) = (rib.nlri(slot)?, rib.cold(slot)?);
-    let peer = net.sessions.get(rib.session)?.ends[rib.sender].addr;
+    let session = net.sessions.get(rib.session)?;
+    let peer = session.ends[rib.sender].addr;
     let hot = cold.hot.checked_sub(1).and_then(|at| store.get(at));
     let damping = hot.map(|hot| {
         hot.penalties
@@ -96,6 +104,10 @@ pub fn prefix(net: &NetState, rib: RibId, slot: Slot, now: Timestamp) -> Option<
         prefix: nlri.prefix,
         peer,
         path_id: nlri.path_id,
+        rd: [nlri.rd, session.vrf]
+            .into_iter()
+            .find(|rd| *rd != 0)
+            .map(|rd| Rd(rd).to_string()),
         withdrawals: hot.map_or(u64::from(cold.withdrawals), |hot| {
             u64::from(hot.withdrawals)
         }),
@@ -178,7 +190,8 @@ pub struct SessionRow {
 /// All sessions in the order in which they were first seen, at most `top`. `perspective` tells which end is the host's own.
 pub fn sessions(net: &NetState, perspective: &Perspective, top: usize) -> Vec<SessionRow> {
     let row = |(id, _)| session(net, perspective, id);
-    net.sessions.iter().take(top).filter_map(row).collect()
+    let sessions = net.sessions.iter().filter(|(_, session)| !session.is_table);
+    sessions.take(top).filter_map(row).collect()
 }
 
 /// One session.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Scene;
+use super::instance::Instance;
 use super::speaker::Speaker;
 use super::weather::Weather;
 use crate::detect::link::kernel::placed;
@@ -15,7 +16,6 @@ use crate::detect::session::drain;
 use crate::detect::{
     Board, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
 };
-use crate::event::bgp::Nlri;
 use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::attributes::AttrId;
@@ -62,6 +62,8 @@ pub(super) struct Twice {
     born: BTreeMap<Prefix, Timestamp>,
     shared: BTreeSet<Prefix>,
     open: BTreeMap<Prefix, FindingKey>,
+    /// The table whose prefixes these are.
+    pub instance: Instance,
 }
 
 /// The host that originates what this sender announces, if it is the sender itself: its AS alone is in the path, or (inside one AS) none and
@@ -82,10 +84,10 @@ fn host_of(net: &NetState, session: &Session, rib: &Rib, attrs: AttrId) -> Optio
 }
 
 /// Who announces a host route as its own now.
-fn claims(net: &NetState, prefix: Prefix) -> Vec<Claim> {
-    let nlri = Nlri::unicast(prefix);
-    net.rib
-        .iter()
+fn claims(net: &NetState, instance: Instance, prefix: Prefix) -> Vec<Claim> {
+    let nlri = instance.key(prefix);
+    instance
+        .ribs(net)
         .filter(|(_, rib)| matches!(rib.kind, RibKind::Packets | RibKind::BmpPre | RibKind::Mrt))
         .filter_map(|(id, rib)| {
             let session = net
@@ -105,8 +107,8 @@ fn claims(net: &NetState, prefix: Prefix) -> Vec<Claim> {
 }
 
 /// Whether both ends of an origin conflict are hosts beside their routers: what [`Twice`] judges by its overlap.
-pub(super) fn between_hosts(net: &NetState, prefix: Prefix) -> bool {
-    let claims = claims(net, prefix);
+pub(super) fn between_hosts(net: &NetState, instance: Instance, prefix: Prefix) -> bool {
+    let claims = claims(net, instance, prefix);
     let Some(first) = claims.first() else {
         return false;
     };
@@ -122,6 +124,7 @@ impl Twice {
             born: BTreeMap::new(),
             shared: BTreeSet::new(),
             open: BTreeMap::new(),
+            instance: Instance::GLOBAL,
         }
     }
 
@@ -153,7 +156,9 @@ impl Twice {
                 self.born.retain(|_, at| now.since(*at) <= ROLL_OUT);
             }
             let first = self.born.len() < MAX_WAITING
-                && claims(scene.net, prefix).iter().all(|c| c.host.is(&host));
+                && claims(scene.net, self.instance, prefix)
+                    .iter()
+                    .all(|c| c.host.is(&host));
             if first {
                 self.born.entry(prefix).or_insert(now);
             }
@@ -171,7 +176,7 @@ impl Twice {
     fn withdrawn(&mut self, scene: &Scene<'_>, prefix: Prefix, old: AttrId, board: &mut Board) {
         let now = scene.event.at;
         if let Some(key) = self.open.get(&prefix).copied() {
-            if !between_hosts(scene.net, prefix) {
+            if !between_hosts(scene.net, self.instance, prefix) {
                 self.open.remove(&prefix);
                 board.update(key, |finding| {
                     finding.support(scene.event);
@@ -190,14 +195,16 @@ impl Twice {
         let since = scene
             .net
             .rib
-            .lookup(scene.id, &Nlri::unicast(prefix))
+            .lookup(scene.id, &self.instance.key(prefix))
             .and_then(|(slot, _)| scene.rib.cold(slot))
             .map(|cold| scene.rib.first_seen(cold));
-        let overlapped = claims(scene.net, prefix).iter().any(|claim| {
-            !claim.host.is(&gone)
-                && now.since(claim.since) > OVERLAP
-                && since.is_some_and(|since| now.since(since) > OVERLAP)
-        });
+        let overlapped = claims(scene.net, self.instance, prefix)
+            .iter()
+            .any(|claim| {
+                !claim.host.is(&gone)
+                    && now.since(claim.since) > OVERLAP
+                    && since.is_some_and(|since| now.since(since) > OVERLAP)
+            });
         if overlapped {
             self.shared.insert(prefix);
         }
@@ -235,7 +242,7 @@ impl Twice {
         if self.open.contains_key(&prefix) || self.open.len() >= MAX_OPEN {
             return;
         }
-        let claims = claims(net, prefix);
+        let claims = claims(net, self.instance, prefix);
         let stays = claims.iter().any(|claim| claim.host.is(&sign.host));
         let mut others: Vec<&Claim> = Vec::new();
         for claim in claims.iter().filter(|c| !c.host.is(&sign.host)) {
@@ -267,7 +274,7 @@ impl Twice {
             return;
         }
         let own = self.own.iter().any(|own| own.covers(&prefix));
-        let habit = shares_others(net, older, prefix);
+        let habit = shares_others(net, self.instance, older, prefix);
         let loud = moved || own && !habit;
         let severity = if loud {
             self.weather.severity(net, prefix, older.host.asn)
@@ -318,8 +325,8 @@ impl Twice {
 }
 
 /// Whether the older host shares another host route with anybody: then sharing is what these hosts do.
-fn shares_others(net: &NetState, older: &Claim, but: Prefix) -> bool {
-    let of = net.rib.iter().find(|(_, rib)| {
+fn shares_others(net: &NetState, instance: Instance, older: &Claim, but: Prefix) -> bool {
+    let of = instance.ribs(net).find(|(_, rib)| {
         rib.kind == older.kind
             && net
                 .sessions
@@ -331,7 +338,7 @@ fn shares_others(net: &NetState, older: &Claim, but: Prefix) -> bool {
         .map(|(_, nlri, _)| nlri.prefix)
         .filter(|prefix| prefix.is_host() && *prefix != but)
         .take(HABIT)
-        .any(|prefix| between_hosts(net, prefix))
+        .any(|prefix| between_hosts(net, instance, prefix))
 }
 
 #[cfg(test)]

@@ -103,7 +103,10 @@ impl Detector for Zombies {
             if !withdrawn && self.open.is_empty() {
                 continue;
             }
-            let Some(nlri) = of.nlri(delta.slot).filter(|nlri| nlri.path_id == 0) else {
+            let Some(nlri) = of
+                .nlri(delta.slot)
+                .filter(|nlri| nlri.path_id == 0 && delta.slot.is_unicast())
+            else {
                 continue;
             };
             if !self.open.is_empty()

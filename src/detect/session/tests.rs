@@ -218,6 +218,7 @@ fn peer_down() -> EventKind {
         reason: 2,
         fsm_event: Some(0),
         notification: None,
+        table: None,
     })
 }
 
@@ -380,6 +381,7 @@ fn a_drain_that_was_under_way_before_the_watching_began_makes_what_follows_plann
                 reason: 4,
                 fsm_event: None,
                 notification: None,
+                table: None,
             }),
         );
         lab.event(70_000, EventKind::Deadline);

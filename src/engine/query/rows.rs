@@ -72,7 +72,7 @@ pub(super) fn walk(
             seen < most
         }
         Table::Sessions => {
-            for (id, session) in net.sessions.iter() {
+            for (id, session) in net.sessions.iter().filter(|(_, s)| !s.is_table) {
                 let far = engine.perspective().far_end(&net.sessions, session);
                 let down = session.state != State::Established;
                 let by = match query.order {

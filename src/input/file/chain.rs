@@ -3,17 +3,22 @@
 //! One ordered source each; records are lent from the read window without a copy. Order in the file is the order: MRT stamps are often
 //! whole seconds, and a BMP stream has no arrival times at all.
 
+use std::collections::BTreeMap;
+
 use super::bytes::{Bytes, End, MAX_RECORD, Order, be16, be32};
 use super::detect::{MAX_MRT, NLMSG_TSTAMP, PEEK, TSTAMP_LEN, bmp_length, find_bmp, mrt_excess};
 use super::stream::{Body, Head, Shared};
 use crate::event::loss::Gap;
-use crate::event::{SourceKind, Timestamp};
+use crate::event::{SourceKind, Timestamp, mrt_type};
 use crate::input::Format;
 use crate::input::merge::clock::Clock;
 use crate::input::merge::reorder::WINDOW;
 
 /// BMP per-peer stamps outside these years are not believed: some speakers put an uptime or zero there.
 const PLAUSIBLE: std::ops::Range<u32> = 946_684_800..4_102_444_800; // 2000 to 2100
+
+/// MRT types that are counted apart: the headers that are believed allow for about fifty that are not read.
+const MAX_UNREAD: usize = 64;
 
 /// Length of `struct nlmsghdr`.
 const NLMSG_HEADER: usize = 16;
@@ -38,6 +43,8 @@ pub struct Chain {
     reached: Timestamp,
     /// A BMP stream without any plausible stamp so far.
     pub untimed: bool,
+    /// MRT records of types that are not decoded, by type and subtype.
+    unread: BTreeMap<(u16, u16), u64>,
     /// A gap, and the record that waits behind it.
     waiting: Option<Head>,
     ended: bool,
@@ -83,6 +90,7 @@ impl Chain {
             lent: 0,
             reached: Timestamp(0),
             untimed: false,
+            unread: BTreeMap::new(),
             waiting: None,
             ended: false,
         };
@@ -130,6 +138,9 @@ impl Chain {
                         continue;
                     }
                     self.lent = block;
+                    if self.kind == Kind::Mrt {
+                        self.count_unread(bytes.data());
+                    }
                     let head = self.head(length, bytes, shared);
                     return Some(match gap {
                         Some(gap) => {
@@ -164,9 +175,13 @@ impl Chain {
                     self.lent = block;
                     return Some(self.gap_head(self.here(gap, Some(block as u64)), bytes, shared));
                 }
-                Link::End => self.ended = true,
+                Link::End => {
+                    self.ended = true;
+                    self.note_unread(shared);
+                }
                 Link::Damaged(why) => {
                     self.ended = true;
+                    self.note_unread(shared);
                     let gap = shared.damage(&why, bytes.offset());
                     shared.info.gaps += 1;
                     if shared.bounds.holds(self.reached) {
@@ -187,6 +202,28 @@ impl Chain {
             Kind::Rtmon => Format::Netlink,
         };
         (format, data, data.len() as u32) // at most MAX_RECORD
+    }
+
+    fn count_unread(&mut self, record: &[u8]) {
+        let (Some(kind), Some(subtype)) = (be16(record, 4), be16(record, 6)) else {
+            return;
+        };
+        if !mrt_type::is_read(kind, subtype)
+            && (self.unread.len() < MAX_UNREAD || self.unread.contains_key(&(kind, subtype)))
+        {
+            let count = self.unread.entry((kind, subtype)).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn note_unread(&self, shared: &mut Shared) {
+        for ((kind, subtype), count) in &self.unread {
+            let name = mrt_type::described(*kind, *subtype);
+            shared.note(match count {
+                1 => format!("1 MRT record of type {name} was not decoded"),
+                _ => format!("{count} MRT records of type {name} were not decoded"),
+            });
+        }
     }
 
     fn here(&self, gap: Gap, lost: Option<u64>) -> Gap {
@@ -329,8 +366,12 @@ fn rtmon(bytes: &mut Bytes) -> Link {
         return end_of(bytes, "a message header");
     }
     let data = bytes.data();
-    let (Some(length), Some(kind)) = (Order::Little.u32(data, 0), Order::Little.u16(data, 4))
-    else {
+    // The length of a message is a small number in one order only.
+    let is_little = Order::Little
+        .u32(data, 0)
+        .is_some_and(|length| length as usize <= MAX_RECORD);
+    let order = if is_little { Order::Little } else { Order::Big };
+    let (Some(length), Some(kind)) = (order.u32(data, 0), order.u16(data, 4)) else {
         return Link::End;
     };
     let length = length as usize;
@@ -342,7 +383,7 @@ fn rtmon(bytes: &mut Bytes) -> Link {
         return end_of(bytes, "a message");
     }
     if kind == NLMSG_TSTAMP && length == TSTAMP_LEN as usize {
-        let field = |at| Order::Little.u32(bytes.data(), at).unwrap_or_default();
+        let field = |at| order.u32(bytes.data(), at).unwrap_or_default();
         return Link::Stamp {
             block,
             raw: Timestamp::from_parts(

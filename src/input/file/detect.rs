@@ -53,10 +53,11 @@ pub fn recognise(head: &[u8], whole: bool) -> Option<Container> {
     }
 }
 
-/// A stamp message first; the host's byte order must be little-endian as the netlink decoder's.
+/// A stamp message first, in the byte order of the host that wrote it.
 fn is_rtmon(head: &[u8]) -> bool {
-    Order::Little.u32(head, 0) == Some(TSTAMP_LEN)
-        && Order::Little.u16(head, 4) == Some(NLMSG_TSTAMP)
+    [Order::Little, Order::Big].into_iter().any(|order| {
+        order.u32(head, 0) == Some(TSTAMP_LEN) && order.u16(head, 4) == Some(NLMSG_TSTAMP)
+    })
 }
 
 /// One MRT header (RFC 6396 §2): the record's length with it, if it is plausible.

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use super::bytes::{Bytes, End};
 use super::pcap;
 use super::pcapng::PcapNg;
-use super::prefilter::{Prefilter, is_known_link, link};
+use super::prefilter::{Prefilter, link};
 use super::stream::{Body, Head, Shared};
+use super::unread::Unread;
 use crate::event::loss::{Gap, GapKind};
 use crate::event::{SourceKind, Timestamp};
 use crate::input::Format;
@@ -116,6 +117,8 @@ pub struct Packets {
     /// Sequence number of each source's last frame if it was held: a wild stamp is mended while it waits.
     last_held: Vec<Option<u64>>,
     unknown_links: BTreeMap<u16, u64>,
+    /// Frames that did not pass, as long as none did.
+    unread: Unread,
     /// The first stamp: frames before it that have none are given it.
     floor: Option<Timestamp>,
     ended: bool,
@@ -138,6 +141,7 @@ impl Packets {
             sequence: 0,
             last_held: Vec::new(),
             unknown_links: BTreeMap::new(),
+            unread: Unread::default(),
             floor: None,
             ended: false,
             lent: None,
@@ -334,7 +338,7 @@ impl Packets {
             };
             self.hold_gap(at, source, gap, shared);
         }
-        if !is_known_link(frame.link_type) {
+        if !link::is_known(frame.link_type) {
             let count = self.unknown_links.entry(frame.link_type).or_default();
             *count = count.saturating_add(1);
             return true;
@@ -345,14 +349,22 @@ impl Packets {
             .unwrap_or_default();
         // What our own stations wrote is all wanted, also handshakes and resets on ports that mean nothing to others.
         let own = shared.is_own_feed(source);
-        if !within
-            || !own
-                && self
-                    .prefilter
-                    .as_mut()
-                    .is_some_and(|filter| !filter.passes(frame.link_type, data))
-        {
+        if !within {
             return false;
+        }
+        if !own
+            && self
+                .prefilter
+                .as_mut()
+                .is_some_and(|filter| !filter.passes(frame.link_type, data))
+        {
+            if self.sequence == 0 {
+                self.unread.add(frame.link_type, data);
+            }
+            return false;
+        }
+        if self.sequence == 0 {
+            self.unread.clear();
         }
         let tie = shared.tie(source, at, data);
         self.sequence += 1;
@@ -411,8 +423,15 @@ impl Packets {
     fn note_end(&mut self, shared: &mut Shared) {
         for (link_type, count) in &self.unknown_links {
             shared.note(format!(
-                "{count} frames of link type {link_type} were not decoded"
+                "{count} frames of link type {} were not decoded",
+                link::described(*link_type)
             ));
+        }
+        if let Some(note) = self.unread.note() {
+            shared.note(note);
+        }
+        if self.frames == 0 && !shared.info.damaged {
+            shared.note("there are no packets in it".into());
         }
         if let Container::PcapNg(walker) = &self.container
             && walker.sections > 1

@@ -9,28 +9,9 @@ use hashbrown::HashSet;
 
 use super::bytes::{be16, be32};
 use super::detect::is_bmp_header;
+pub use crate::event::link_type as link;
 use crate::event::ports;
-
-/// `LINKTYPE_*` values (tcpdump.org/linktypes) that the decoders know.
-pub mod link {
-    pub const NULL: u16 = 0;
-    pub const ETHERNET: u16 = 1;
-    pub const PPP: u16 = 9;
-    /// `DLT_RAW` as written by some systems instead of [`RAW`].
-    pub const RAW_BSD: u16 = 12;
-    pub const RAW_OPENBSD: u16 = 14;
-    pub const PPP_HDLC: u16 = 50;
-    pub const RAW: u16 = 101;
-    pub const C_HDLC: u16 = 104;
-    pub const LOOP: u16 = 108;
-    pub const SLL: u16 = 113;
-    pub const IPV4: u16 = 228;
-    pub const IPV6: u16 = 229;
-    /// Exported PDUs: annotations in recordings.
-    pub const UPPER_PDU: u16 = crate::event::annotation::LINK_TYPE;
-    pub const NETLINK: u16 = 253;
-    pub const SLL2: u16 = 276;
-}
+use link::Start;
 
 /// BMP stations (address and port) known at most; real captures have one or two. The oldest is forgotten first.
 const MAX_STATIONS: usize = 4096;
@@ -54,28 +35,6 @@ pub struct Prefilter {
     oldest: VecDeque<u64>,
 }
 
-/// Whether a link type is one that is passed on.
-pub fn is_known_link(link_type: u16) -> bool {
-    use link::*;
-    matches!(
-        link_type,
-        NULL | ETHERNET
-            | PPP
-            | RAW_BSD
-            | RAW_OPENBSD
-            | PPP_HDLC
-            | RAW
-            | C_HDLC
-            | LOOP
-            | SLL
-            | IPV4
-            | IPV6
-            | UPPER_PDU
-            | NETLINK
-            | SLL2
-    )
-}
-
 impl Prefilter {
     /// Whether a packet of this link type can matter.
     pub fn passes(&mut self, link_type: u16, data: &[u8]) -> bool {
@@ -84,12 +43,12 @@ impl Prefilter {
                 Some(ether_type) => self.ether(ether_type, data, 14),
                 None => false,
             },
-            link::SLL => match be16(data, 14) {
+            link::LINUX_SLL => match be16(data, 14) {
                 Some(_) if be16(data, 2) == Some(ARPHRD_NETLINK) => true,
                 Some(protocol) => self.ether(protocol, data, 16),
                 None => false,
             },
-            link::SLL2 => match be16(data, 0) {
+            link::LINUX_SLL2 => match be16(data, 0) {
                 Some(_) if be16(data, 8) == Some(ARPHRD_NETLINK) => true,
                 Some(protocol) => self.ether(protocol, data, 20),
                 None => false,
@@ -103,6 +62,10 @@ impl Prefilter {
                 Some(ether_type) => self.ether(ether_type, data, 4),
                 None => false,
             },
+            link::PPP | link::PPP_HDLC if link::is_cisco_hdlc(data) => match be16(data, 2) {
+                Some(ether_type) => self.ether(ether_type, data, 4),
+                None => false,
+            },
             link::PPP | link::PPP_HDLC => {
                 let at = if data.starts_with(&[0xff, 0x03]) {
                     2
@@ -112,7 +75,14 @@ impl Prefilter {
                 self.ppp(data.get(at..).unwrap_or_default())
             }
             link::NETLINK | link::UPPER_PDU => true,
-            _ => false,
+            _ => match link::inside(link_type, data).map(|found| found.start) {
+                Some(Start::Ether(ether_type, at)) => self.ether(ether_type, data, at),
+                // The envelopes are off: this goes no deeper.
+                Some(Start::Link(inner, at)) if !link::is_envelope(inner) => {
+                    self.passes(inner, data.get(at..).unwrap_or_default())
+                }
+                _ => false,
+            },
         }
     }
 

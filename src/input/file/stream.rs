@@ -190,6 +190,7 @@ impl Shared {
     /// The input cannot be read at `offset`.
     pub fn damage(&mut self, why: &str, offset: u64) -> Gap {
         let detail = format!("damaged at byte {offset}: {why}");
+        self.info.damaged = true;
         self.note(detail.clone());
         Gap {
             kind: GapKind::DamagedInput,
@@ -324,6 +325,7 @@ impl Stream {
                 records: 0,
                 gaps: 0,
                 notes: Vec::new(),
+                damaged: false,
             },
             bounds: options.bounds(),
             sources: Vec::new(),
@@ -471,6 +473,14 @@ fn unrecognised(path: &Path, bytes: &Bytes, compression: Option<Compression>) ->
     }
     if bytes.data().is_empty() {
         return OpenError::Empty { path };
+    }
+    if let Some(foreign) = super::foreign::recognise(bytes.data()) {
+        let way = foreign.way.command(&path.to_string_lossy());
+        return OpenError::Foreign {
+            path,
+            name: foreign.name,
+            way,
+        };
     }
     let mut head = String::new();
     for octet in bytes.data().iter().take(8) {

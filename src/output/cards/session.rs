@@ -21,7 +21,7 @@ const MAX_LOSSES: usize = 6;
 /// Its sections.
 pub fn put(engine: &Engine, peer: IpAddr, card: &mut Card) {
     let net = engine.net();
-    let all = net.sessions.iter();
+    let all = net.sessions.iter().filter(|(_, session)| !session.is_table);
     let of_it = all.filter(|(_, session)| session.ends.iter().any(|end| end.addr == peer));
     for (id, session) in of_it.take(MAX_SESSIONS) {
         card.sections.extend(one(engine, id, session));

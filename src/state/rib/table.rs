@@ -16,6 +16,13 @@ use crate::event::bgp::{Nlri, Safi};
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
 pub struct Slot(pub u32);
 
+impl Slot {
+    /// The slab says it: a route of IPv4 or IPv6 unicast, without a distinguisher.
+    pub const fn is_unicast(self) -> bool {
+        self.0 >> SLAB_SHIFT < 2
+    }
+}
+
 const SLAB_SHIFT: u32 = 30;
 const SLOT_MASK: u32 = (1 << SLAB_SHIFT) - 1;
 

@@ -55,6 +55,17 @@ impl Routes {
         all
     }
 
+    /// Whether a table has a route of a family. Routes are ordered by table, then family: one look.
+    pub fn has_table(&self, table: u32, ipv6: bool) -> bool {
+        let least = if ipv6 {
+            Prefix::v6([0; 16], 0)
+        } else {
+            Prefix::v4([0; 4], 0)
+        };
+        let next = self.routes.range(RouteKey::first(table, least)..).next();
+        next.is_some_and(|(key, _)| key.table == table && key.prefix.is_ipv6() == ipv6)
+    }
+
     /// Whether a route was there when the first dump of its family told what is: before anybody watched.
     pub fn from_start(&self, key: &RouteKey, route: &Route) -> bool {
         self.baseline_at[usize::from(key.prefix.is_ipv6())].is_some_and(|at| route.since <= at)

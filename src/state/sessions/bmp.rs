@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use super::{Current, DownCause, Observer, SessionDelta, SessionId, Sessions, State};
+use super::{Current, DownCause, Observer, Session, SessionDelta, SessionId, Sessions, State};
 use crate::event::bmp::{BmpEvent, BmpMessage, PerPeer, Rib};
 use crate::event::{Event, SourceId, Timestamp};
 
@@ -43,6 +43,33 @@ struct Feed {
 /// A router lists its peers and sends their tables when it connects; what it says later is news. FRR and BIRD list at once.
 const LISTING: Duration = Duration::from_secs(5);
 
+/// Peer type of a router's own table (RFC 9069 §4.1).
+const LOC_RIB: u8 = 3;
+
+/// A router's own table is reported, or no longer: nothing comes up or goes down by that, and there is no peer (RFC 9069 §4.1).
+fn table(
+    session: &mut Session,
+    router: usize,
+    peer: &PerPeer,
+    message: &BmpMessage,
+    at: Timestamp,
+) {
+    session.is_table = true;
+    let end = &mut session.ends[router];
+    (end.asn, end.router_id) = (peer.asn, peer.router_id);
+    match message {
+        BmpMessage::PeerDown { .. } => session.enter(State::Idle, at),
+        BmpMessage::PeerUp { .. } | BmpMessage::RouteMonitoring(_)
+            if session.state != State::Established =>
+        {
+            session.ups = session.ups.saturating_add(1);
+            session.up_since = Some(at);
+            session.enter(State::Established, at);
+        }
+        _ => {}
+    }
+}
+
 /// All BMP feeds.
 #[derive(Clone, Default)]
 pub struct Feeds {
@@ -58,7 +85,9 @@ impl Sessions {
         self.feed_contact(event.at, feed_key, bmp, out);
         let Some(peer) = &bmp.peer else { return };
         let local = match &bmp.message {
-            BmpMessage::PeerUp { local, .. } => Some(*local).filter(|l| !l.is_unspecified()),
+            BmpMessage::PeerUp { local, .. } if peer.peer_type != LOC_RIB => {
+                Some(*local).filter(|l| !l.is_unspecified())
+            }
             _ => None,
         };
         let listing = self
@@ -70,20 +99,25 @@ impl Sessions {
         let Some((id, sender)) = self.bmp_peer(event, feed_key, peer, local) else {
             return;
         };
-        let outbound = matches!(peer.rib, Rib::AdjOutPre | Rib::AdjOutPost);
+        let is_table = peer.peer_type == LOC_RIB;
+        // What is in its own table the router itself tells, as what it sends to others.
+        let own = is_table || matches!(peer.rib, Rib::AdjOutPre | Rib::AdjOutPost);
         self.current = Some(Current {
             session: id,
-            sender: if outbound { 1 - sender } else { sender },
+            sender: if own { 1 - sender } else { sender },
             observer: Observer::Bmp,
             fresh_feed: listing,
         });
         let session = &mut self.sessions[id.0 as usize];
         session.views.of_mut(Observer::Bmp).seen = true;
         session.ends[1 - sender].reports = true;
-        if peer.asn != 0 && peer.peer_type != 3 {
+        if is_table {
+            return table(session, 1 - sender, peer, &bmp.message, event.at);
+        }
+        if peer.asn != 0 {
             session.ends[sender].asn = peer.asn;
         }
-        if peer.router_id != 0 && peer.peer_type != 3 {
+        if peer.router_id != 0 {
             session.ends[sender].router_id = peer.router_id;
         }
         match &bmp.message {
@@ -92,16 +126,14 @@ impl Sessions {
                 received_open,
                 ..
             } => {
-                if peer.peer_type != 3 {
-                    for (end, open) in [(1 - sender, sent_open), (sender, received_open)] {
-                        let end = &mut session.ends[end];
-                        // BMP tells of the OPENs of the session that is up; a capture's own are the same.
-                        end.asn = open.asn;
-                        end.router_id = open.router_id;
-                        end.open = Some(open.clone());
-                    }
-                    session.negotiate();
+                for (end, open) in [(1 - sender, sent_open), (sender, received_open)] {
+                    let end = &mut session.ends[end];
+                    // BMP tells of the OPENs of the session that is up; a capture's own are the same.
+                    end.asn = open.asn;
+                    end.router_id = open.router_id;
+                    end.open = Some(open.clone());
                 }
+                session.negotiate();
                 // The first Peer Up of a feed lists what is up already; only its stamp could tell since when, and FRR's lies.
                 let news = session.ups > 0 || session.downs > 0 || session.opening();
                 if listing && !news && session.state != State::Established {
@@ -121,6 +153,7 @@ impl Sessions {
                 reason,
                 fsm_event,
                 notification,
+                ..
             } => {
                 let cause = DownCause::Bmp {
                     reason: *reason,
@@ -236,7 +269,7 @@ impl Sessions {
             // Peer types 0 and 2 have no meaningful distinguisher in common implementations, but where one is given it separates.
             distinguisher: peer.distinguisher,
             addr: peer.addr,
-            local_rib: peer.peer_type == 3,
+            local_rib: peer.peer_type == LOC_RIB,
         };
         let known = match self.feeds.cached {
             Some((cached, known)) if cached == key => Some(known),
@@ -259,11 +292,10 @@ impl Sessions {
             return None;
         }
         let unknown = match (peer.addr, feed) {
-            (IpAddr::V4(_), Ok(addr @ IpAddr::V4(_)))
-            | (IpAddr::V6(_), Ok(addr @ IpAddr::V6(_)))
-                if peer.peer_type == 3 =>
-            {
-                addr
+            (_, Ok(addr)) if peer.peer_type == LOC_RIB => addr,
+            // A bare stream has no addresses; the BGP identifier is the router's in the instance's header (RFC 9069 §4.1).
+            _ if peer.peer_type == LOC_RIB && peer.router_id != 0 => {
+                IpAddr::V4(std::net::Ipv4Addr::from(peer.router_id))
             }
             (IpAddr::V4(_), _) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
             (IpAddr::V6(_), _) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
@@ -274,14 +306,17 @@ impl Sessions {
                     .0,
                 true,
             ),
-            None => match self.only_session_with(peer.addr, peer.distinguisher) {
+            None => match self
+                .only_session_with(peer.addr, peer.distinguisher)
+                .filter(|_| peer.peer_type != LOC_RIB)
+            {
                 Some(id) => (id, true),
                 None => match known {
                     Some(known) => (known.session, false),
                     None => (
                         self.session(peer.addr, unknown, peer.distinguisher, event.at)?
                             .0,
-                        peer.peer_type == 3,
+                        peer.peer_type == LOC_RIB,
                     ),
                 },
             },

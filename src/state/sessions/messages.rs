@@ -357,15 +357,21 @@ impl Sessions {
                 end.router_id = open.router_id;
                 end.open = Some(open.clone());
                 session.negotiate();
+                if session.state != State::Established {
+                    session.enter(State::OpenSent, event.at);
+                }
             }
             BgpMessage::Notification(notification) => {
                 let cause = DownCause::Notification {
                     from: sender,
                     notification: notification.clone(),
                 };
-                let up = session.state == State::Established;
-                if up {
+                if session.state == State::Established {
                     self.down(id, event.at, Observer::Mrt, cause, out);
+                } else if session.state == State::OpenSent {
+                    // An OPEN was recorded, and this is the answer.
+                    session.enter(State::Idle, event.at);
+                    out.push(SessionDelta::Refused { id, cause });
                 } else {
                     out.push(SessionDelta::DownSeen {
                         id,

@@ -72,9 +72,12 @@ fn the_ports_of_interest_pass_through_every_framing() {
         prefix(link::IPV4, &[]),
         prefix(link::NULL, &[2, 0, 0, 0]),
         prefix(link::LOOP, &[0, 0, 0, 2]),
-        prefix(link::SLL, &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0]),
         prefix(
-            link::SLL2,
+            link::LINUX_SLL,
+            &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0],
+        ),
+        prefix(
+            link::LINUX_SLL2,
             &[8, 0, 0, 0, 0, 0, 0, 3, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0],
         ),
         prefix(link::C_HDLC, &[0x0f, 0, 8, 0]),
@@ -120,7 +123,7 @@ fn fragments_extension_headers_and_neighbor_discovery_pass() {
     let nlmon = [
         0, 4, 3, 0x38, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0,
     ];
-    assert!(passes(link::SLL, &nlmon));
+    assert!(passes(link::LINUX_SLL, &nlmon));
 }
 
 #[test]
