@@ -1,4 +1,4 @@
-//! A buffer of netlink messages, twice: dumps are remembered.
+//! A buffer of netlink messages, in either byte order (the first length says which), twice: dumps are remembered.
 #![no_main]
 
 mod common;

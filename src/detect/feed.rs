@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::event::bmp::{BmpEvent, BmpMessage};
 use crate::event::loss::{Gap, GapKind};
 use crate::event::{Classes, EventKind, SourceId, SourceKind, Timestamp};
-use crate::state::rib::{RibId, RibKind};
+use crate::state::rib::{RibEvent, RibId, RibKind};
 use crate::state::sessions::{SessionDelta, SessionId};
 use crate::state::{NetState, Observation};
 
@@ -32,6 +33,8 @@ struct Feeds {
     gaps: BTreeMap<(SourceId, GapKind), FindingKey>,
     restarts: BTreeMap<Option<IpAddr>, FindingKey>,
     implausible: BTreeMap<RibId, FindingKey>,
+    /// Tables of routers that are no longer reported.
+    tables: BTreeMap<RibId, FindingKey>,
 }
 
 impl Detector for Feeds {
@@ -65,6 +68,13 @@ impl Detector for Feeds {
                     }
                 }
                 _ => {}
+            }
+        }
+        for change in &seen.changes.rib.events {
+            if let (RibEvent::Lost { rib, routes, .. }, EventKind::Bmp(bmp)) =
+                (change, &seen.event.kind)
+            {
+                self.table_gone(*rib, *routes, bmp, seen, net, board);
             }
         }
         // Also where no route changed: withdrawals of what was never announced change none.
@@ -124,6 +134,53 @@ impl Feeds {
         };
         finding.explain = format!("{}{lost}; {therefore}", gap.detail);
         self.gaps.insert(place, board.raise(finding));
+    }
+
+    /// A router no longer reports a table of its own (RFC 9069 §5.3): what is in it is out of sight, and no session went down.
+    fn table_gone(
+        &mut self,
+        id: RibId,
+        routes: u32,
+        bmp: &BmpEvent,
+        seen: &Observation<'_>,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let Some(rib) = net.rib.get(id).filter(|rib| rib.kind == RibKind::BmpLoc) else {
+            return;
+        };
+        let Some(session) = net.sessions.get(rib.session) else {
+            return;
+        };
+        let router = session.ends[rib.sender & 1].addr;
+        let name = match &bmp.message {
+            BmpMessage::PeerDown { table, .. } => table.as_ref(),
+            _ => None,
+        };
+        let table = match (name, session.distinguisher()) {
+            (Some(name), Some(rd)) => format!("the table of VRF {name} ({rd})"),
+            (Some(name), None) => format!("the table {name}"),
+            (None, Some(rd)) => format!("the table of VRF {rd}"),
+            (None, None) => "its table".to_owned(),
+        };
+        if self.tables.len() >= MAX_FEEDS && !self.tables.contains_key(&id) {
+            return;
+        }
+        if let Some(key) = self.tables.get(&id) {
+            return board.update(*key, |finding| finding.again(seen.event));
+        }
+        let mut finding = Finding::new(
+            Kind::FeedGap,
+            Severity::Info,
+            Subject::Router(router),
+            seen.event,
+        );
+        finding.fidelity = Fidelity::Gap;
+        finding.explain = format!(
+            "{router} no longer reports {table}, {routes} prefixes: the VRF was removed there, or is not monitored any more"
+        );
+        finding.ended = Some(seen.event.at);
+        self.tables.insert(id, board.raise(finding));
     }
 
     /// Nothing marks a clock that is set ahead but what should have ended meanwhile and did not.

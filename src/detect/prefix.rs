@@ -149,6 +149,7 @@ impl Detector for Prefixes {
         }
         let mass = self.peer.in_mass(id, seen.event.at);
         let role = leak::sender_role(session, rib);
+        let mut last = Instance::GLOBAL;
         for delta in &changes.routes {
             let instance = if session.vrf == 0 && delta.slot.is_unicast() {
                 Instance::GLOBAL
@@ -170,7 +171,11 @@ impl Detector for Prefixes {
                     Entry::Vacant(_) => continue,
                 }
             };
-            board.table = instance.label();
+            // One UPDATE is nearly always about one table.
+            if instance != last {
+                board.table = instance.label();
+                last = instance;
+            }
             if delta.hot != 0
                 && !mass
                 && let Some(hot) = net.rib.hot(delta)
@@ -186,8 +191,8 @@ impl Detector for Prefixes {
             if let Some(role) = role {
                 self.leaks.route(&scene, role, delta, board);
             }
-            board.table = None;
         }
+        board.table = None;
         if self.global.flaps.any() {
             let flaps = &self.global.flaps;
             self.peer

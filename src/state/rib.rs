@@ -422,7 +422,7 @@ impl Ribs {
                         for id in self.reported(current, peer.rib) {
                             // Mid-life this is a feed that repeats itself; otherwise the session's own table.
                             let rib = &self.ribs[id.0 as usize];
-                            let why = if rib.present > 0 {
+                            let why = if rib.present > 0 || rib.kind == RibKind::BmpLoc {
                                 Why::Feed
                             } else {
                                 Why::SessionUp
@@ -691,6 +691,8 @@ impl Ribs {
                 .up_since
                 .is_some_and(|up| at.since(up) <= transfer::QUIET);
         let why = match (came_up, current.fresh_feed) {
+            // No session came up: the router tells what is in its own table.
+            (true, _) if session.is_table => Some(Why::Feed),
             (true, _) => Some(Why::SessionUp),
             (false, true) => Some(Why::Feed),
             (false, false) => None,

@@ -48,7 +48,8 @@ impl Sessions {
             return None;
         };
         let neighbor = if from.is_unspecified() { to } else { from };
-        let mut known = self.sessions.iter().filter_map(|session| {
+        let sessions = self.sessions.iter().filter(|session| !session.is_table);
+        let mut known = sessions.filter_map(|session| {
             let [one, other] = &session.ends;
             match (session.vrf, one.addr == neighbor, other.addr == neighbor) {
                 (0, true, false) => Some(other.addr),
