@@ -282,10 +282,7 @@ fn mobility_and_targets_are_read_from_extended_communities() {
         &four(),
     );
     assert_eq!(out.attributes.mac_mobility(), Some((12, true)));
-    assert_eq!(
-        out.attributes.route_targets().collect::<Vec<_>>(),
-        [100, 7]
-    );
+    assert_eq!(out.attributes.route_targets().collect::<Vec<_>>(), [100, 7]);
 }
 
 #[test]

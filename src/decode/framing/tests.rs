@@ -332,13 +332,19 @@ fn iso_transport_and_a_lone_header_are_no_bmp() {
     let answer = [3, 0, 0, 11, 0, 3, 0, 0x80, 1, 0, 0];
     assert!(!looks_like_bmp(&answer));
     assert!(!looks_like_bmp(&[answer, answer].concat()));
-    assert!(!looks_like_bmp(&[3, 0, 0, 0, 90, 3, 0, 0x80, 1]), "a header promises and shows nothing");
+    assert!(
+        !looks_like_bmp(&[3, 0, 0, 0, 90, 3, 0, 0x80, 1]),
+        "a header promises and shows nothing"
+    );
     // Whole messages begin with the same octets.
     assert!(looks_like_bmp(&initiation()));
     assert!(looks_like_bmp(&peer_up(&[], &[])));
     let mut no_zeros = bmp_of(0, 0, &update_of(&[], &usual(), &NET));
     no_zeros[20] = 7;
-    assert!(!looks_like_bmp(&no_zeros), "an IPv4 peer stands behind zeros");
+    assert!(
+        !looks_like_bmp(&no_zeros),
+        "an IPv4 peer stands behind zeros"
+    );
 }
 
 #[test]

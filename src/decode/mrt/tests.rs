@@ -194,7 +194,8 @@ fn records_of_other_types_are_counted() {
 
 #[test]
 fn identifiers_under_a_subtype_without_them_are_found() {
-    let record = |update: &[u8]| record_of(BGP4MP, 4, &[session_of(true), update.to_vec()].concat());
+    let record =
+        |update: &[u8]| record_of(BGP4MP, 4, &[session_of(true), update.to_vec()].concat());
     let mut decoder = MrtDecoder::new();
     let mut keys = |bytes: &[u8]| {
         let events = events(&mut decoder, bytes);

@@ -408,7 +408,10 @@ fn messages_of_a_host_with_the_other_byte_order_say_the_same() {
     );
     let (ours, theirs) = (
         decode(&mut NetlinkDecoder::new(), &ours),
-        decode(&mut NetlinkDecoder::new(), &[theirs.clone(), theirs].concat()),
+        decode(
+            &mut NetlinkDecoder::new(),
+            &[theirs.clone(), theirs].concat(),
+        ),
     );
     assert_eq!((ours.len(), theirs.len()), (1, 2));
     assert_eq!(route(&ours[0]), route(&theirs[0]));
@@ -424,7 +427,11 @@ fn no_octets_in_the_other_order_break_the_turn() {
     };
     for kind in [16u16, 20, 24, 28, 32, 84, 80, 104, 3] {
         for length in 0..120u32 {
-            let mut bytes: Vec<u8> = (length + HEADER as u32).to_ne_bytes().into_iter().rev().collect();
+            let mut bytes: Vec<u8> = (length + HEADER as u32)
+                .to_ne_bytes()
+                .into_iter()
+                .rev()
+                .collect();
             bytes.extend(kind.to_ne_bytes().iter().rev());
             bytes.extend((0..length + 10).map(|_| octet() & 0x1f));
             decode(&mut NetlinkDecoder::new(), &bytes);

@@ -176,6 +176,10 @@ pub(super) const ROWS: &[Row] = &[
             "ip-rule(8); the kernel's Documentation/networking/vrf.rst; systemd's networkd.conf(5), ManageForeignRoutingPolicyRules.",
             "A rule that is rewritten, or moved to another priority, leads into its table again; who takes a table down empties it.",
         ],
-        &["ip rule show", "ip -6 rule show", "ip route show table TABLE"],
+        &[
+            "ip rule show",
+            "ip -6 rule show",
+            "ip route show table TABLE",
+        ],
     ),
 ];

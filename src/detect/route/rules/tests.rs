@@ -100,10 +100,7 @@ fn a_selective_rule_is_missed_while_its_table_has_routes() {
     lab.at(10_000, rule(false, Action::Del, 100, 1000, own));
     lab.advance(Timestamp(16_000_000_000));
     let found = lab.findings(Kind::RouteRuleLost);
-    assert_eq!(
-        (found.len(), found[0].severity),
-        (1, Severity::Warning)
-    );
+    assert_eq!((found.len(), found[0].severity), (1, Severity::Warning));
 
     // Taken down: rule first, then what stands in the table.
     let mut gone = booted(false);
