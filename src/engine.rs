@@ -376,7 +376,9 @@ impl Engine {
             let room = self.keyless.len() < MAX_KEYLESS;
             match self.keyless.get_mut(family) {
                 Some(count) => *count += 1,
-                None if room => drop(self.keyless.insert(*family, 1)),
+                None if room => {
+                    self.keyless.insert(*family, 1);
+                }
                 None => {}
             }
         }

@@ -5,7 +5,7 @@
 //! lookup N`) takes the way back of one uplink. What matters is whether another rule still leads into the table: moving `local` behind the VRFs' rule
 //! (Documentation/networking/vrf.rst) is two commands, and no loss. Daemons that manage "foreign" rules (systemd-networkd) delete what others set up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::detect::link::kernel::{actor, placed};
@@ -111,7 +111,7 @@ struct Lost {
 
 #[derive(Clone, Default)]
 pub(super) struct RuleDetector {
-    rules: BTreeMap<Rule, ()>,
+    rules: BTreeSet<Rule>,
     /// A dump said what is there, for IPv4 and IPv6.
     dumped: [bool; 2],
     waiting: BTreeMap<(Timestamp, Rule), Deleted>,
@@ -178,7 +178,7 @@ impl RuleDetector {
                 });
             }
             if self.rules.len() < MAX_RULES {
-                self.rules.insert(rule, ());
+                self.rules.insert(rule);
             }
             return;
         }
@@ -203,7 +203,7 @@ impl RuleDetector {
 
     /// Whether a rule that is known leads into the table for everything the lost one led there: another of its kind, or one without conditions.
     fn another(&self, lost: &Rule) -> bool {
-        self.rules.keys().any(|rule| {
+        self.rules.iter().any(|rule| {
             let same = (rule.ipv6, rule.table) == (lost.ipv6, lost.table);
             same && (rule.is_for_all() || !lost.is_for_all() && rule.src == lost.src)
         })
