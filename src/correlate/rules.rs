@@ -885,7 +885,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Likely,
         when: &[NOT_ON_PURPOSE],
         because: "a host whose rules do not lead into its table of local addresses takes no packets, and what was up ends with its hold or detection time",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
