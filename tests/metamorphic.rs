@@ -192,7 +192,9 @@ fn kinds(report: &Value) -> BTreeSet<String> {
 /// Alerts as `judge` wants them: the incidents, told.
 fn alerts(report: &Value) -> Vec<Value> {
     let incidents = judge::list(report, "incidents").iter();
-    incidents.map(|i| json!({ "incident": { "id": i["id"] } })).collect()
+    incidents
+        .map(|i| json!({ "incident": { "id": i["id"] } }))
+        .collect()
 }
 
 /// What is asked of the transformed scenario.
@@ -243,7 +245,8 @@ fn problems(scenario: &Scenario, how: &Transformation, plain: &Value) -> Option<
             let kind = incident["kind"].as_str().unwrap_or_default();
             // A flap of which one part is left is a loss, and the other way round.
             let family = kind.split('.').next().unwrap_or_default();
-            let near = known.contains(kind) || known.iter().any(|k| k.starts_with(&format!("{family}.")));
+            let near =
+                known.contains(kind) || known.iter().any(|k| k.starts_with(&format!("{family}.")));
             if !near {
                 found.push(format!("tells of {kind}, which the whole does not hold"));
             }
@@ -261,14 +264,20 @@ enum Beside {
     Fault,
 }
 
-const BESIDE: [(&str, Beside); 2] = [("beside-calm", Beside::Calm), ("two-at-once", Beside::Fault)];
+const BESIDE: [(&str, Beside); 2] = [
+    ("beside-calm", Beside::Calm),
+    ("two-at-once", Beside::Fault),
+];
 
 /// How long after the scenario's fault its partner's begins.
 const APART_NS: i128 = 1_000_000_000;
 
 fn wants_layer(scenario: &Scenario, layers: &[&str]) -> bool {
     let kinds = judge::list(&scenario.expect["root"], "kinds");
-    let is = |k: &Value| k.as_str().is_some_and(|k| layers.iter().any(|l| k.starts_with(l)));
+    let is = |k: &Value| {
+        k.as_str()
+            .is_some_and(|k| layers.iter().any(|l| k.starts_with(l)))
+    };
     !kinds.is_empty() && kinds.iter().all(is)
 }
 
@@ -311,17 +320,25 @@ fn problems_beside(scenario: &Scenario, all: &[Scenario], how: Beside) -> Option
         .find_map(|other| {
             let packets = packets_at(other, fault)?;
             // By packets alone it must be what it is as a whole.
-            let alone = Changed { inputs: packets.clone(), words: transform::Words::new() };
+            let alone = Changed {
+                inputs: packets.clone(),
+                words: transform::Words::new(),
+            };
             let told = report(&alone).ok()?;
             let mut expect = other.expect.clone();
             expect.as_object_mut()?.remove("effects");
             let mut label = other.label.clone();
             label.as_object_mut()?.remove("phases");
-            judge::judge(&expect, &label, &told, &alerts(&told)).is_empty().then_some((other, packets))
+            judge::judge(&expect, &label, &told, &alerts(&told))
+                .is_empty()
+                .then_some((other, packets))
         })?;
     let mut inputs = scenario.inputs.clone();
     inputs.extend(packets);
-    let changed = Changed { inputs, words: transform::Words::new() };
+    let changed = Changed {
+        inputs,
+        words: transform::Words::new(),
+    };
     let got = match report(&changed) {
         Ok(report) => report,
         Err(problem) => return Some(vec![problem]),
@@ -366,7 +383,10 @@ fn known() -> BTreeMap<(String, String), String> {
                     || BESIDE.iter().any(|(name, _)| *name == transformation),
                 "no transformation {transformation}"
             );
-            ((scenario.to_owned(), transformation.to_owned()), why.to_owned())
+            (
+                (scenario.to_owned(), transformation.to_owned()),
+                why.to_owned(),
+            )
         })
         .collect()
 }
@@ -388,17 +408,24 @@ fn a_verdict_survives_what_an_expert_would_not_mind() {
                     let plain = report(&untouched)
                         .unwrap_or_else(|problem| panic!("{}: {problem}", scenario.name));
                     // What is wrong before is no matter of this test.
-                    let holds = judge::judge(&scenario.expect, &scenario.label, &plain, &alerts(&plain));
+                    let holds =
+                        judge::judge(&scenario.expect, &scenario.label, &plain, &alerts(&plain));
                     if !holds.is_empty() {
                         continue;
                     }
                     let alone = transform::ALL.iter().map(|how| {
                         let judged = || problems(scenario, how, &plain);
-                        (how.name, Box::new(judged) as Box<dyn Fn() -> Option<Vec<String>> + '_>)
+                        (
+                            how.name,
+                            Box::new(judged) as Box<dyn Fn() -> Option<Vec<String>> + '_>,
+                        )
                     });
                     let beside = BESIDE.iter().map(|(name, how)| {
                         let judged = || problems_beside(scenario, &scenarios, *how);
-                        (*name, Box::new(judged) as Box<dyn Fn() -> Option<Vec<String>> + '_>)
+                        (
+                            *name,
+                            Box::new(judged) as Box<dyn Fn() -> Option<Vec<String>> + '_>,
+                        )
                     });
                     for (how, judged) in alone.chain(beside) {
                         if !everything() && !chosen(&scenario.name, how) {

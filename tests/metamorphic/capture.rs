@@ -105,7 +105,9 @@ impl Capture {
         }
         let (mut items, mut interfaces, mut at) = (Vec::new(), Vec::new(), 0);
         while let (Some(kind), Some(size)) = (word(bytes, at), word(bytes, at + 4)) {
-            let block = bytes.get(at..at + size as usize).filter(|b| b.len() >= 12)?;
+            let block = bytes
+                .get(at..at + size as usize)
+                .filter(|b| b.len() >= 12)?;
             let body = &block[8..block.len() - 4];
             match kind {
                 INTERFACE => {
