@@ -8,6 +8,7 @@ pub mod cooccurrence;
 pub mod denial;
 pub mod explain;
 mod facts;
+pub mod fold;
 pub mod forest;
 pub mod incident;
 pub mod join;

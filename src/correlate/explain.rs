@@ -155,7 +155,7 @@ pub fn headline(finding: &Finding) -> String {
         },
         Kind::PrefixMassWithdrawal => {
             format!(
-                "{} prefixes were withdrawn at once by {subject}",
+                "{} prefixes were withdrawn at once by {subject}{times}",
                 finding.affected.prefixes.len() as u64 + finding.affected.more_prefixes
             )
         }
@@ -182,6 +182,12 @@ pub fn headline(finding: &Finding) -> String {
                 format!("{many} kernel routes via {subject} were deleted{times}")
             }
             _ => format!("kernel route {subject} was deleted{times}"),
+        },
+        Kind::RouteForeignDelete => match finding.affected.routes.len() {
+            0 | 1 => format!("{subject} was deleted by somebody who does not own it{times}"),
+            many => format!(
+                "{many} kernel routes were deleted by somebody who does not own them{times}, first {subject}"
+            ),
         },
         Kind::RouteSilentLoss => {
             let prefixes = finding

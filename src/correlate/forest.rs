@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fold::{self, FOLDS, MAX_FELLOWS, Share};
 use super::join::{self, Fit};
 use super::rule::{Book, Grade, Join, Mutation, Rule};
 use super::rules::RULES;
@@ -16,16 +17,23 @@ const MAX_INDEXED: usize = MAX_PREFIXES;
 #[derive(Clone, Debug)]
 pub struct Edge {
     pub cause: FindingKey,
-    /// Index into [`RULES`].
+    /// Index into [`RULES`], and behind them into [`FOLDS`].
     pub rule: usize,
     pub grade: Grade,
     pub fit: Fit,
 }
 
 impl Edge {
-    /// The row of the table.
+    /// The row of the table, or the fold.
     pub fn row(&self) -> &'static Rule {
-        &RULES[self.rule]
+        RULES
+            .get(self.rule)
+            .unwrap_or_else(|| &FOLDS[self.rule - RULES.len()])
+    }
+
+    /// Whether structure made it, no rule.
+    fn is_fold(&self) -> bool {
+        self.rule >= RULES.len()
     }
 }
 
@@ -39,6 +47,9 @@ pub struct Forest {
     by_kind: BTreeMap<Kind, BTreeSet<FindingKey>>,
     /// Findings by the prefixes they are about: candidates where prefixes are what joins. Never iterated.
     by_prefix: BTreeSet<(Prefix, FindingKey)>,
+    /// Findings by what they may share with others.
+    by_share: BTreeMap<Share, BTreeSet<FindingKey>>,
+    shares: BTreeMap<FindingKey, Vec<Share>>,
     /// What a finding looked like when it was judged last.
     judged: BTreeMap<FindingKey, Look>,
 }
@@ -54,6 +65,8 @@ struct Look {
     affected: usize,
     occurrences: usize,
     over: bool,
+    loud: bool,
+    subjects: usize,
 }
 
 impl Look {
@@ -66,6 +79,8 @@ impl Look {
             affected: finding.affected.prefixes.len() + finding.affected.routes.len(),
             occurrences: finding.occurrences.len(),
             over: finding.ended.is_some(),
+            loud: finding.severity > Severity::Info,
+            subjects: finding.subjects.len(),
         }
     }
 
@@ -80,6 +95,8 @@ impl Look {
             || now.affected * 4 >= self.affected * 5 && now.affected != self.affected
             || grown && now.occurrences != self.occurrences
             || self.over != now.over
+            || self.loud != now.loud
+            || self.subjects != now.subjects
     }
 }
 
@@ -123,7 +140,9 @@ impl Forest {
             }
             self.judged.insert(key, look);
             self.index(key, finding);
+            self.share(key, fold::shares(finding));
             again.insert(key);
+            again.extend(self.fellows(key));
             // What it may have caused is judged again too.
             again.extend(self.children.get(&key).into_iter().flatten());
             if self.is_weather(finding) {
@@ -225,11 +244,80 @@ impl Forest {
         }
     }
 
+    /// Makes a finding findable by what it may share with others.
+    fn share(&mut self, key: FindingKey, shares: Vec<Share>) {
+        if self.shares.get(&key).is_some_and(|known| *known == shares) {
+            return;
+        }
+        self.forget_shares(key);
+        for share in &shares {
+            self.by_share.entry(share.clone()).or_default().insert(key);
+        }
+        if !shares.is_empty() {
+            self.shares.insert(key, shares);
+        }
+    }
+
+    fn forget_shares(&mut self, key: FindingKey) {
+        for share in self.shares.remove(&key).into_iter().flatten() {
+            if let Some(fellows) = self.by_share.get_mut(&share) {
+                fellows.remove(&key);
+                if fellows.is_empty() {
+                    self.by_share.remove(&share);
+                }
+            }
+        }
+    }
+
+    /// Findings without a cause by the rules that share something with this one: they are judged again with it.
+    fn fellows(&self, key: FindingKey) -> Vec<FindingKey> {
+        let shares = self.shares.get(&key).into_iter().flatten();
+        shares
+            .filter_map(|share| self.by_share.get(share))
+            .flat_map(|fellows| fellows.iter().rev().take(MAX_FELLOWS).copied())
+            .filter(|fellow| {
+                *fellow != key && self.edges.get(fellow).is_none_or(Edge::is_fold)
+            })
+            .collect()
+    }
+
+    /// The best fold of a finding that no rule explains: by what proves most, below the finding that leads all others.
+    fn fold(&self, board: &Board, key: FindingKey, effect: &Finding) -> Option<Edge> {
+        for share in self.shares.get(&key)? {
+            let fellows = self.by_share.get(share)?.iter().rev().take(MAX_FELLOWS);
+            let best = fellows
+                .filter_map(|fellow| Some((*fellow, board.get(*fellow)?)))
+                .filter(|(fellow, cause)| {
+                    *fellow != key
+                        && fold::leads((*fellow, cause), (key, effect))
+                        && !self.root_path_contains(*fellow, key)
+                })
+                .filter_map(|(fellow, cause)| {
+                    Some((fellow, cause, fold::fit(share, cause, effect)?))
+                })
+                .reduce(|a, b| match fold::leads((b.0, b.1), (a.0, a.1)) {
+                    true => b,
+                    false => a,
+                });
+            if let Some((cause, _, fit)) = best {
+                let rule = RULES.len() + share.row();
+                return Some(Edge {
+                    cause,
+                    rule,
+                    grade: FOLDS[share.row()].grade,
+                    fit,
+                });
+            }
+        }
+        None
+    }
+
     /// Forgets a finding; returns what hung below it.
     fn remove(&mut self, key: FindingKey) -> Vec<FindingKey> {
         self.unlink(key);
         self.judged.remove(&key);
         self.forget_prefixes(&BTreeSet::from([key]));
+        self.forget_shares(key);
         self.by_kind.values_mut().for_each(|set| {
             set.remove(&key);
         });
@@ -248,6 +336,7 @@ impl Forest {
             .for_each(|set| set.retain(|key| !gone.contains(key)));
         self.judged.retain(|key, _| !gone.contains(key));
         self.forget_prefixes(&gone);
+        gone.iter().for_each(|key| self.forget_shares(*key));
     }
 
     fn forget_prefixes(&mut self, gone: &BTreeSet<FindingKey>) {
@@ -311,7 +400,10 @@ impl Forest {
                 }
             });
         }
-        if let Some((edge, _)) = best {
+        let best = best
+            .map(|(edge, _)| edge)
+            .or_else(|| self.fold(board, key, effect));
+        if let Some(edge) = best {
             let cause = edge.cause;
             let turned = self.edges.get(&cause).is_some_and(|edge| edge.cause == key);
             if turned {

@@ -134,6 +134,52 @@ const EARLIER: Condition = Condition {
     holds: |cause, effect| cause.first < effect.first,
 };
 
+/// A session that is back carries its routes again: what goes later, goes by itself. FRR collects changes for up to a second before it tells
+/// them (its advertisement interval), and so do those behind it.
+const STILL_TELLING: Duration = secs(2);
+
+/// Most of the effect happened while the cause lasted, or right behind it.
+fn while_it_lasted(cause: &Finding, effect: &Finding) -> bool {
+    let within = |at: crate::event::Timestamp| {
+        cause.occurrences.iter().any(|o| {
+            o.at <= at + super::join::lead(cause)
+                && o.until.is_none_or(|until| at <= until + STILL_TELLING)
+        })
+    };
+    let hits = effect.occurrences.iter().filter(|o| within(o.at)).count();
+    hits * 4 >= effect.occurrences.len() * 3
+}
+/// See [`while_it_lasted`].
+const WHILE_AWAY: Condition = Condition {
+    name: "while-away",
+    says: "most of it happened while the session was away, or right after it came back",
+    holds: while_it_lasted,
+};
+
+/// UPDATEs of one change follow each other within a second (FRR's advertisement interval; 50 ms measured).
+const ONE_CHANGE: Duration = secs(1);
+
+/// Nearly every occurrence of the effect lies beside a beginning or an end of the cause's, three or more.
+fn at_each_change(cause: &Finding, effect: &Finding) -> bool {
+    let beside = |at: crate::event::Timestamp| {
+        let near = |change: crate::event::Timestamp| {
+            change.since(at).max(at.since(change)) <= ONE_CHANGE
+        };
+        cause
+            .occurrences
+            .iter()
+            .any(|o| near(o.at) || o.until.is_some_and(near))
+    };
+    let hits = effect.occurrences.iter().filter(|o| beside(o.at)).count();
+    hits >= 3 && hits * 5 >= effect.occurrences.len() * 4
+}
+/// See [`at_each_change`].
+const AT_EACH_CHANGE: Condition = Condition {
+    name: "at-each-change",
+    says: "each time, three times or more, it came with a change of the prefix",
+    holds: at_each_change,
+};
+
 /// The receiver kept the routes of a lost peer, to flush them later.
 const KEPT_ROUTES: Condition = Condition {
     name: "kept-routes",
@@ -1159,7 +1205,7 @@ pub const RULES: &[Rule] = &[
         join: Join::AffectedPrefix,
         window: Window::After(secs(35)),
         grade: Grade::Certain,
-        when: &[],
+        when: &[WHILE_AWAY],
         because: "every prefix learned over a session is withdrawn with it and sent again when it returns (RFC 4271 §6.7)",
         absent: Some(Look::Session),
         survey: &["C5", "C13", "C14", "C18"],
@@ -1414,6 +1460,23 @@ pub const RULES: &[Rule] = &[
         when: &[],
         because: "the same changes are passed on by other speakers, some stripped of what changed",
         absent: None,
+        survey: &[],
+    },
+    Rule {
+        name: "policy-change-resends-table",
+        causes: &[
+            PrefixFlap,
+            PrefixMoveFlap,
+            PrefixPathOscillation,
+            PrefixAttributeOscillation,
+        ],
+        effects: &[PrefixDuplicateUpdates],
+        join: Join::Peer,
+        window: Window::After(secs(2)),
+        grade: Grade::Likely,
+        when: &[AT_EACH_CHANGE],
+        because: "a speaker whose policy changes for one prefix computes what it sends anew, and sends the rest again unchanged (RFC 4271 §9.1.3)",
+        absent: "",
         survey: &[],
     },
     // --- kernel routes ---

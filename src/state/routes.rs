@@ -24,7 +24,9 @@ use self::hops::HopSets;
 use self::nexthops::Nexthops;
 use super::addresses::{AddressChange, AddressDelta, Addresses};
 use super::links::{LinkDelta, Links};
-use crate::event::netlink::{Action, DumpDone, Dumped, Hop, RTM_F_CLONED, RouteEvent};
+use crate::event::netlink::{
+    Action, DumpDone, Dumped, Hop, RTM_F_CLONED, RouteEvent, is_routing_daemon,
+};
 use crate::event::{Event, EventKind, Locator, Prefix, Timestamp};
 
 /// Routes tracked at once: three full tables of both families (1.2 M each) with room.
@@ -195,6 +197,13 @@ struct Pending {
 }
 
 impl Pending {
+    /// Whether another process than `by` deleted a routing daemon's route. (A script's deletion and addition are two processes, too, and one
+    /// change.)
+    fn is_anothers(&self, by: u32) -> bool {
+        let both = self.by != 0 && by != 0 && self.by != by;
+        both && self.cause == Cause::Notified && is_routing_daemon(self.route.protocol)
+    }
+
     fn delta(&self, key: RouteKey) -> RouteDelta {
         RouteDelta {
             at: self.at,
@@ -320,7 +329,16 @@ impl Routes {
         } else {
             (Cause::Notified, by)
         };
-        let waiting = self.take_pending(&key, &route);
+        let waiting = match self.take_pending(&key, &route) {
+            // What one process takes of a daemon's and another puts back is no change in two halves: it was gone.
+            Some((of, deletion)) if deletion.is_anothers(by) => {
+                if reported(&of, Some(&deletion.route)) {
+                    out.push(deletion.delta(of));
+                }
+                None
+            }
+            waiting => waiting.map(|(_, deletion)| deletion.route),
+        };
         if self.routes.len() >= MAX_ROUTES && !self.routes.contains_key(&key) {
             self.refused += 1;
             return;
@@ -453,7 +471,7 @@ impl Routes {
     }
 
     /// The waiting deletion that `new` completes: of the same route, or of the same owner's route with another metric.
-    fn take_pending(&mut self, key: &RouteKey, new: &Route) -> Option<Route> {
+    fn take_pending(&mut self, key: &RouteKey, new: &Route) -> Option<(RouteKey, Pending)> {
         let found = if self.pending.contains_key(key) {
             *key
         } else {
@@ -473,7 +491,7 @@ impl Routes {
         };
         let waiting = self.pending.remove(&found)?;
         self.queue.remove(&waiting.queued);
-        Some(waiting.route)
+        Some((found, waiting))
     }
 
     #[allow(clippy::too_many_arguments)] // the fields of a delta

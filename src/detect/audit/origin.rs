@@ -143,6 +143,8 @@ pub(super) struct Origins {
     questions: BTreeMap<(Timestamp, Prefix, Question), Sign>,
     blackholed: Group,
     unannounced: Group,
+    /// When the loss of an address or route is to be judged: before that no earlier sign is, lest the state begins before what made it.
+    lost: BTreeMap<Prefix, Timestamp>,
     /// Host routes that this host announced: their addresses and routes are watched.
     announced: BTreeSet<Prefix>,
 }
@@ -155,6 +157,7 @@ impl Origins {
             blackholed: Group::default(),
             unannounced: Group::default(),
             announced: BTreeSet::new(),
+            lost: BTreeMap::new(),
         }
     }
 
@@ -218,6 +221,7 @@ impl Origins {
         match delta.change {
             AddressChange::Removed if self.announced.contains(&prefix) => {
                 self.ask(delta.at + SERVE_WITHIN, prefix, Question::Served, sign);
+                self.lost.insert(prefix, delta.at + SERVE_WITHIN);
                 if self.unannounced.has(prefix) {
                     self.ask(delta.at, prefix, Question::Announced, sign);
                 }
@@ -253,7 +257,11 @@ impl Origins {
             withdrawn: false,
             drained: false,
         };
-        self.ask((delta.at + wait).max(now), prefix, Question::Served, sign);
+        let due = (delta.at + wait).max(now);
+        if delta.change == KernelChange::Removed {
+            self.lost.insert(prefix, due);
+        }
+        self.ask(due, prefix, Question::Served, sign);
     }
 
     pub fn next_deadline(&self) -> Option<Timestamp> {
@@ -262,8 +270,15 @@ impl Origins {
 
     pub fn expire(&mut self, now: Timestamp, host: &Host, net: &NetState, board: &mut Board) {
         while let Some(entry) = self.questions.first_entry().filter(|e| e.key().0 <= now) {
-            let (_, prefix, question) = *entry.key();
+            let (due, prefix, question) = *entry.key();
             let sign = entry.remove();
+            if question == Question::Served {
+                match self.lost.get(&prefix) {
+                    Some(later) if *later > due => continue,
+                    Some(_) => _ = self.lost.remove(&prefix),
+                    None => {}
+                }
+            }
             if host.paths || !net.routes.has_baseline(prefix.is_ipv6()) || net.addresses.is_empty()
             {
                 continue;

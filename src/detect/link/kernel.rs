@@ -22,7 +22,7 @@ const CONTAINER_PREFIXES: &[&str] = &[
     "nodelocaldns",
 ];
 /// Linux's PID_MAX_LIMIT: netlink ports above it were chosen by the kernel for a process's second socket.
-const PID_MAX: u32 = 4_194_304;
+pub(in crate::detect) const PID_MAX: u32 = 4_194_304;
 
 /// Whether an interface belongs to a container or virtual machine, by its name.
 pub(in crate::detect) fn is_container(name: &str) -> bool {

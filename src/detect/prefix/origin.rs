@@ -16,7 +16,7 @@ use crate::detect::{
 use crate::event::{Event, Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::attributes::{AttrId, What};
-use crate::state::rib::{RouteChange, RouteDelta};
+use crate::state::rib::{Rib, RouteChange, RouteDelta};
 use crate::state::vrps::Rov;
 
 use super::Scene;
@@ -56,6 +56,8 @@ struct Known {
     origin: u32,
     /// Several origins announced it from the start.
     anycast: bool,
+    /// The speaker that is watched announces it itself.
+    own: bool,
 }
 
 /// Whether more than [`COLLECTOR_PEERS`] sessions are seen message by message. Both ends of a session and its copies in packets and MRT are one.
@@ -67,6 +69,28 @@ fn is_collector(scene: &Scene<'_>) -> bool {
         .iter()
         .filter(|(_, rib)| rib.kind.is_exact())
         .any(|(_, rib)| sessions.insert(rib.session) && sessions.len() > COLLECTOR_PEERS)
+}
+
+/// The AS that originates a route, and whether the watched speaker itself does: its path is empty then. FRR tells its own routes as those of a
+/// peer without address and AS; the speaker's AS is what it said in its OPENs.
+fn origin_of(net: &NetState, rib: &Rib, origin: u32) -> Option<(u32, bool)> {
+    if origin != 0 {
+        return Some((origin, false));
+    }
+    let session = net.sessions.get(rib.session)?;
+    let sender = session.ends.get(rib.sender)?;
+    if !sender.addr.is_unspecified() {
+        return (sender.asn != 0).then_some((sender.asn, false));
+    }
+    let mut reporters = net
+        .sessions
+        .iter()
+        .flat_map(|(_, session)| session.ends.iter())
+        .filter(|end| end.reports && end.asn != 0)
+        .map(|end| end.asn);
+    let asn = reporters.next()?;
+    // Two routers of different ASes report: whose route this is stays open.
+    reporters.all(|other| other == asn).then_some((asn, true))
 }
 
 /// A conflict as it was first seen.
@@ -168,12 +192,11 @@ impl Origins {
         if delta.change == RouteChange::New && !delta.transfer {
             self.note_unseen(scene, delta);
         }
-        let Some(origin) = scene
+        let Some((origin, own)) = scene
             .net
             .rib
             .digest(delta.new)
-            .map(|d| d.origin_as)
-            .filter(|origin| *origin != 0)
+            .and_then(|d| origin_of(scene.net, scene.rib, d.origin_as))
         else {
             return;
         };
@@ -182,7 +205,7 @@ impl Origins {
         };
         match self.find(&prefix) {
             None => {
-                if !delta.transfer && scene.rib.complete {
+                if !delta.transfer {
                     self.more_specific(scene, delta, prefix, origin, board);
                 }
                 if self.rows.len() < MAX_ORIGINS {
@@ -191,6 +214,7 @@ impl Origins {
                         prefix,
                         origin,
                         anycast: false,
+                        own,
                     });
                     let (rows, hasher) = (&self.rows, &self.hasher);
                     self.index.insert_unique(hasher.hash_one(prefix), at, |at| {
@@ -516,9 +540,10 @@ impl Origins {
             .rev()
             .map(|len| Prefix::new(prefix.addr(), len))
             .find_map(|covering| self.find(&covering));
+        // What a table whose begin was not seen announces may be as old as the table, unless it takes what is ours.
         let Some(covering) = covering
             .map(|at| self.rows[at])
-            .filter(|c| c.origin != origin && !c.anycast)
+            .filter(|c| c.origin != origin && !c.anycast && (scene.rib.complete || c.own))
         else {
             return;
         };
@@ -530,7 +555,7 @@ impl Origins {
         if blackhole {
             return;
         }
-        let own = self.own.iter().any(|own| own.covers(&prefix));
+        let own = self.is_own(&prefix) || covering.own;
         let severity = if own {
             Severity::Warning
         } else {
@@ -578,14 +603,16 @@ impl Origins {
 /// Whether an origin is announced on any session now.
 fn still_announced(net: &NetState, instance: Instance, prefix: Prefix, origin: u32) -> bool {
     let nlri = instance.key(prefix);
-    instance.ribs(net).any(|(id, _)| {
+    instance.ribs(net).any(|(id, rib)| {
         let attrs = net
             .rib
             .lookup(id, &nlri)
             .map_or(AttrId::NONE, |(_, attrs)| attrs);
-        net.rib
-            .digest(attrs)
-            .is_some_and(|digest| digest.origin_as == origin)
+        net.rib.digest(attrs).is_some_and(|digest| {
+            digest.origin_as == origin
+                || digest.origin_as == 0
+                    && origin_of(net, rib, 0).is_some_and(|(own, _)| own == origin)
+        })
     })
 }
 

@@ -51,6 +51,7 @@ struct Record {
     flap: Option<FindingKey>,
     nexthops: Vec<Event>,
     churn: Option<FindingKey>,
+    shrunk: Option<(FindingKey, Timestamp)>,
     owner: Option<u8>,
     owners: Vec<Event>,
     war: Option<FindingKey>,
@@ -284,17 +285,32 @@ impl Prefixes {
             (old.gateways().collect(), new.gateways().collect());
         let event = placed(delta.at, delta.locator);
         if !to.is_empty() && to.is_subset(&from) && to.len() < from.len() {
-            let subject = Subject::Prefix(delta.key.prefix);
-            let kind = Kind::RouteEcmpShrunk;
-            let mut finding = Finding::new(kind, Severity::Info, subject, &event);
-            describe(&mut finding, delta, old, net);
-            finding.explain = format!(
-                "Multipath route {} shrank from {} to {} next hops.",
-                delta.key.prefix,
-                old.hops.len(),
-                new.hops.len(),
-            );
-            board.raise(finding);
+            let record = self.record((delta.key.table, delta.key.prefix), delta.at);
+            let again = record
+                .shrunk
+                .filter(|(_, last)| delta.at.since(*last) <= SLOW.1);
+            let key = match again {
+                Some((key, _)) => {
+                    board.update(key, |finding| finding.again(&event));
+                    key
+                }
+                None => {
+                    let subject = Subject::Prefix(delta.key.prefix);
+                    let kind = Kind::RouteEcmpShrunk;
+                    board.raise(Finding::new(kind, Severity::Info, subject, &event))
+                }
+            };
+            record.shrunk = Some((key, delta.at));
+            board.update(key, |finding| {
+                describe(finding, delta, old, net);
+                finding.explain = format!(
+                    "Multipath route {} shrank from {} to {} next hops {}.",
+                    delta.key.prefix,
+                    old.hops.len(),
+                    new.hops.len(),
+                    times(finding.count, finding.first, delta.at),
+                );
+            });
             return;
         }
         if from.is_empty() || to.is_empty() || !from.is_disjoint(&to) {

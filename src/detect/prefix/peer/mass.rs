@@ -27,6 +27,8 @@ const WHOLE_PERCENT: u32 = 80;
 const WHOLE_TABLE: usize = 4096;
 /// Paths looked at for the AS they have in common.
 const PATHS: usize = 64;
+/// Rounds between two updates of the finding.
+const MAX_ROUNDS: usize = 64;
 /// Open mass withdrawals.
 const MAX_OPEN: usize = 64;
 /// A mass withdrawal is watched for its recovery this long.
@@ -62,7 +64,10 @@ struct Mass {
     last: Timestamp,
     ribs: BTreeMap<RibId, Timestamp>,
     prefixes: BTreeSet<Prefix>,
-    more: u64,
+    /// How many routes of each RIB are away, and the most that were: of large tables not every prefix is remembered.
+    away: BTreeMap<RibId, (u64, u64)>,
+    /// Rounds after the first that are not in the finding yet: when it began, and when the one before was over.
+    rounds: Vec<(Timestamp, Locator, Option<Timestamp>)>,
     returned: BTreeSet<Prefix>,
     /// AS numbers that every path seen so far has, in path order of the first one.
     common: Option<Vec<u32>>,
@@ -123,10 +128,15 @@ impl Masses {
         if let Some(mass) = window.open.and_then(|at| self.open.get_mut(&at)) {
             mass.ribs.insert(scene.id, now);
             mass.last = mass.last.max(now);
+            if mass.recovered.is_some() && mass.rounds.len() < MAX_ROUNDS {
+                mass.rounds
+                    .push((now, scene.event.locator, mass.recovered));
+            }
             mass.recovered = None;
             for prefix in prefixes(scene, deltas, |change| change == RouteChange::Withdrawn) {
                 mass.lost(prefix);
             }
+            mass.went(scene.id, u64::from(count));
             mass.dirty = true;
             self.refresh_at.get_or_insert(now + REFRESH);
             return;
@@ -177,7 +187,8 @@ impl Masses {
                     last: now,
                     ribs: BTreeMap::new(),
                     prefixes: BTreeSet::new(),
-                    more: 0,
+                    away: BTreeMap::new(),
+                    rounds: Vec::new(),
                     returned: BTreeSet::new(),
                     common: None,
                     paths: 0,
@@ -202,6 +213,7 @@ impl Masses {
         for prefix in lost {
             mass.lost(prefix);
         }
+        mass.went(scene.id, u64::from(window.count));
         // What the withdrawn routes were: the record keeps it.
         let mut slots: Vec<Slot> = window.slots.drain().collect();
         slots.sort_unstable();
@@ -259,6 +271,11 @@ impl Masses {
             .values_mut()
             .filter(|mass| mass.ribs.contains_key(&scene.id))
         {
+            let back = deltas
+                .iter()
+                .filter(|delta| delta.change == RouteChange::Reannounced)
+                .count();
+            mass.came_back(scene.id, back as u64);
             for delta in deltas {
                 let Some(prefix) = scene
                     .rib
@@ -385,9 +402,28 @@ impl Mass {
         self.returned.remove(&prefix);
         if self.prefixes.len() < MAX_PREFIXES {
             self.prefixes.insert(prefix);
-        } else if !self.prefixes.contains(&prefix) {
-            self.more += 1;
         }
+    }
+
+    fn went(&mut self, id: RibId, count: u64) {
+        let (away, most) = self.away.entry(id).or_default();
+        *away = away.saturating_add(count);
+        *most = (*most).max(*away);
+    }
+
+    fn came_back(&mut self, id: RibId, count: u64) {
+        if let Some((away, _)) = self.away.get_mut(&id) {
+            *away = away.saturating_sub(count);
+        }
+    }
+
+    /// Prefixes beyond the remembered ones: as many as one peer lost at once.
+    fn more(&self) -> u64 {
+        let most = self.away.values().map(|(_, most)| *most).max();
+        if self.prefixes.len() < MAX_PREFIXES {
+            return 0;
+        }
+        most.unwrap_or(0).saturating_sub(MAX_PREFIXES as u64)
     }
 
     fn path(&mut self, scene: &Scene<'_>, attrs: AttrId) {
@@ -407,13 +443,15 @@ impl Mass {
         });
     }
 
-    fn describe(&self, net: &NetState, board: &mut Board) {
+    fn describe(&mut self, net: &NetState, board: &mut Board) {
         // The one farthest along the path: behind it the paths part.
         let common = self
             .common
             .as_ref()
             .and_then(|common| common.last().copied());
-        let lost = self.prefixes.len() as u64 + self.more;
+        let more = self.more();
+        let lost = self.prefixes.len() as u64 + more;
+        let rounds = std::mem::take(&mut self.rounds);
         let peers = self
             .ribs
             .keys()
@@ -421,13 +459,24 @@ impl Mass {
             .map(|rib| (rib.session, rib.sender))
             .collect::<BTreeSet<_>>()
             .len();
-        let default = self.prefixes.iter().any(Prefix::is_default);
+        // Whether the receiver has another one is not the sender's to say: the kernel's table has a finding of its own.
+        let default = match self.prefixes.iter().any(Prefix::is_default) {
+            true => ", the default route among them,",
+            false => "",
+        };
         board.update(self.key, |finding| {
+            for (at, locator, over) in rounds {
+                if let Some(over) = over {
+                    finding.recovered(over);
+                }
+                finding.again_at(at);
+                finding.evidence.add(locator);
+            }
             finding.last = finding.last.max(self.last);
             for prefix in &self.prefixes {
                 finding.affected.prefix(*prefix);
             }
-            finding.affected.more_prefixes = self.more;
+            finding.affected.more_prefixes = more;
             finding
                 .subjects
                 .retain(|subject| !matches!(subject, Subject::As(_)));
@@ -446,8 +495,12 @@ impl Mass {
                 }
             };
             finding.explain = format!(
-                "{} withdrew {lost} prefixes{whole} in {:.1} s while the sessions stayed up{meet}",
+                "{} withdrew {lost} prefixes{default}{whole} {}in {:.1} s while the sessions stayed up{meet}",
                 plural(peers, "peer"),
+                match finding.count {
+                    1 => String::new(),
+                    n => format!("{n} times "),
+                },
                 self.last.since(self.first).as_secs_f64()
             );
             finding.planned = self.drained;
@@ -457,13 +510,13 @@ impl Mass {
                 .into_iter()
                 .collect();
             finding.broken.subject = self.recovered.is_none();
-            finding.broken.default_route = default && self.recovered.is_none();
             if let Some(at) = self.recovered {
                 finding.recovered(at);
                 finding.ended = Some(at);
+                let began = finding.occurrences.last().map_or(self.first, |o| o.at);
                 finding.explain.push_str(&format!(
                     "; most were back after {:.1} s",
-                    at.since(self.first).as_secs_f64()
+                    at.since(began).as_secs_f64()
                 ));
             }
         });
