@@ -7,6 +7,7 @@
 //!
 //! A fold never takes an effect away from a rule: it is asked only where the rules have no cause.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::join::{Fit, SKEW};
@@ -32,6 +33,8 @@ const CLOSE: Duration = Duration::from_millis(120);
 /// What one cause does once, it does in one go: a daemon deletes a table of 1,000 routes in this time (measured: 4 routes in 1 ms and pauses
 /// of 100 ms between families).
 const BURST: Duration = Duration::from_millis(250);
+/// UPDATEs of one change of policy follow each other within FRR's advertisement interval.
+const ONE_CHANGE: Duration = Duration::from_secs(1);
 /// Routers find out that one and the same neighbor is gone at different times: by carrier at once, by BFD within a second, by their retries
 /// of a connection within some; those with a hold time of their own say so ([`Finding::reach`]).
 const UPSTREAM: Duration = Duration::from_secs(5);
@@ -49,6 +52,8 @@ pub enum Share {
     Actor(Box<str>),
     /// A neighbor in either family, by its BGP identifier.
     Neighbor(u32),
+    /// The speaker that tells the prefixes.
+    Teller(IpAddr),
     /// A machine, by its link-layer address.
     Machine(Mac),
     /// An interface.
@@ -74,6 +79,10 @@ pub const FOLDS: &[Rule] = &[
     fold(
         "one-neighbor-in-step",
         "one neighbor does both, in either family, each time at once",
+    ),
+    fold(
+        "policy-change-resends-table",
+        "a speaker whose policy changes for one prefix computes what it sends anew, and sends the rest again unchanged (RFC 4271 §9.1.3)",
     ),
     fold(
         "one-machine-in-step",
@@ -109,9 +118,10 @@ impl Share {
             Share::Upstream(_) => 1,
             Share::Actor(_) => 2,
             Share::Neighbor(_) => 3,
-            Share::Machine(_) => 4,
-            Share::Device(_) => 5,
-            Share::Again(..) => 6,
+            Share::Teller(_) => 4,
+            Share::Machine(_) => 5,
+            Share::Device(_) => 6,
+            Share::Again(..) => 7,
         }
     }
 }
@@ -136,6 +146,9 @@ pub fn shares(finding: &Finding) -> Vec<Share> {
                 Subject::Origin(asn) => Some(Share::Origin(*asn)),
                 Subject::As(asn) if finding.kind == Kind::PrefixMassWithdrawal => {
                     Some(Share::Upstream(*asn))
+                }
+                Subject::Peer(addr, _) if changes_alone(finding.kind) || is_resend(finding) => {
+                    Some(Share::Teller(*addr))
                 }
                 _ => None,
             }));
@@ -193,6 +206,8 @@ fn depth(kind: Kind) -> u8 {
         "dhcp" | "ra" => 5,
         "bfd" => 6,
         "session" => 7,
+        // What is sent again unchanged is the shadow of something that changed.
+        _ if kind == Kind::PrefixDuplicateUpdates => 10,
         "prefix" | "evpn" => 8,
         _ => 9,
     }
@@ -221,10 +236,44 @@ pub fn fit(share: &Share, cause: &Finding, effect: &Finding) -> Option<Fit> {
             let both = pair == ["session", "prefix"] || pair == ["prefix", "session"];
             both.then(|| upstream(cause, effect)).flatten()
         }
+        Share::Teller(_) => (changes_alone(cause.kind) && is_resend(effect))
+            .then(|| at_each_change(cause, effect))
+            .flatten(),
         Share::Origin(_) => in_step(cause, effect, STEP),
         Share::Neighbor(_) => in_step(cause, effect, STEP),
         Share::Actor(_) | Share::Machine(_) | Share::Device(_) => in_step(cause, effect, CLOSE),
     }
+}
+
+/// A prefix whose policy may be what changes.
+fn changes_alone(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::PrefixFlap
+            | Kind::PrefixMoveFlap
+            | Kind::PrefixPathOscillation
+            | Kind::PrefixAttributeOscillation
+    )
+}
+
+fn is_resend(finding: &Finding) -> bool {
+    finding.kind == Kind::PrefixDuplicateUpdates
+}
+
+/// Three in four re-sent tables lie beside a change of the prefix, three or more. (Of a flap's first rounds, before it was known as one, only
+/// the withdrawals are remembered.)
+fn at_each_change(cause: &Finding, effect: &Finding) -> Option<Fit> {
+    let mut changes: Vec<Timestamp> = cause
+        .occurrences
+        .iter()
+        .flat_map(|o| [Some(o.at), o.until])
+        .flatten()
+        .collect();
+    changes.sort_unstable();
+    let effects = times(effect);
+    let hits = near(&effects, &changes, ONE_CHANGE);
+    (hits >= LEAST && hits * 4 >= effects.len() * 3)
+        .then(|| fitting(cause, effect, hits, effects.len()))
 }
 
 /// One began while the other went on, or soon after.

@@ -156,30 +156,6 @@ const WHILE_AWAY: Condition = Condition {
     holds: while_it_lasted,
 };
 
-/// UPDATEs of one change follow each other within a second (FRR's advertisement interval; 50 ms measured).
-const ONE_CHANGE: Duration = secs(1);
-
-/// Nearly every occurrence of the effect lies beside a beginning or an end of the cause's, three or more.
-fn at_each_change(cause: &Finding, effect: &Finding) -> bool {
-    let beside = |at: crate::event::Timestamp| {
-        let near = |change: crate::event::Timestamp| {
-            change.since(at).max(at.since(change)) <= ONE_CHANGE
-        };
-        cause
-            .occurrences
-            .iter()
-            .any(|o| near(o.at) || o.until.is_some_and(near))
-    };
-    let hits = effect.occurrences.iter().filter(|o| beside(o.at)).count();
-    hits >= 3 && hits * 5 >= effect.occurrences.len() * 4
-}
-/// See [`at_each_change`].
-const AT_EACH_CHANGE: Condition = Condition {
-    name: "at-each-change",
-    says: "each time, three times or more, it came with a change of the prefix",
-    holds: at_each_change,
-};
-
 /// The receiver kept the routes of a lost peer, to flush them later.
 const KEPT_ROUTES: Condition = Condition {
     name: "kept-routes",
@@ -1460,23 +1436,6 @@ pub const RULES: &[Rule] = &[
         when: &[],
         because: "the same changes are passed on by other speakers, some stripped of what changed",
         absent: None,
-        survey: &[],
-    },
-    Rule {
-        name: "policy-change-resends-table",
-        causes: &[
-            PrefixFlap,
-            PrefixMoveFlap,
-            PrefixPathOscillation,
-            PrefixAttributeOscillation,
-        ],
-        effects: &[PrefixDuplicateUpdates],
-        join: Join::Peer,
-        window: Window::After(secs(2)),
-        grade: Grade::Likely,
-        when: &[AT_EACH_CHANGE],
-        because: "a speaker whose policy changes for one prefix computes what it sends anew, and sends the rest again unchanged (RFC 4271 §9.1.3)",
-        absent: "",
         survey: &[],
     },
     // --- kernel routes ---

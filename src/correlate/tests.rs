@@ -11,11 +11,11 @@ use crate::state::NetState;
 
 const SECOND: i64 = 1_000_000_000;
 
-fn at(seconds: f64) -> Timestamp {
+pub(super) fn at(seconds: f64) -> Timestamp {
     Timestamp((1_700_000_000.0 * 1e9) as i64 + (seconds * 1e9) as i64)
 }
 
-fn finding(kind: Kind, subject: Subject, times: &[f64], touches: Vec<Touch>) -> Finding {
+pub(super) fn finding(kind: Kind, subject: Subject, times: &[f64], touches: Vec<Touch>) -> Finding {
     let mut finding = Finding::at(kind, Severity::Warning, subject, at(times[0]));
     for time in &times[1..] {
         finding.again_at(at(*time));
@@ -39,7 +39,7 @@ fn link(name: &str, times: &[f64]) -> Finding {
     )
 }
 
-fn session(peer: &str, times: &[f64], reason: Reason) -> Finding {
+pub(super) fn session(peer: &str, times: &[f64], reason: Reason) -> Finding {
     let peer = peer.parse().unwrap();
     let mut finding = finding(
         Kind::SessionDown,
@@ -53,7 +53,7 @@ fn session(peer: &str, times: &[f64], reason: Reason) -> Finding {
 }
 
 /// Runs the correlator over the findings as a stream would: everything is raised at once, time passes to the end.
-fn incidents(findings: Vec<Finding>) -> Vec<Incident> {
+pub(super) fn incidents(findings: Vec<Finding>) -> Vec<Incident> {
     let (mut board, mut correlator, visibility) = (
         Board::default(),
         Correlator::default(),

@@ -351,6 +351,17 @@ pub fn all() -> Vec<Scene> {
         90.0,
     ));
 
+    all.push(apart(
+        "a session was reset and is back; seconds later prefixes go that it carries, too",
+        &[
+            session(SessionFlap, "192.0.2.1", 1.0)
+                .why(Reason::AdminReset)
+                .affects(TABLE)
+                .lasts(0.5),
+            gone(TABLE, 9.0),
+        ],
+    ));
+
     // --- faults of their own ---
     let mut both = Scene::new("two unrelated faults one second apart, each with its own effects");
     let link = both.root(f(LinkCarrierLost, "link:wan0", 1.0).touches(&["net:192.0.2.0/24"]));

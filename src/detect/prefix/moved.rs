@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::{Event, Locator, Prefix, Timestamp};
-use crate::state::rib::attributes::What;
+use crate::state::rib::attributes::{AttrId, What};
 use crate::state::rib::{RouteChange, RouteDelta};
 
 use super::Scene;
@@ -109,11 +109,12 @@ impl Moves {
                 return;
             }
         }
-        let Some(by) = session.map(|session| Speaker::of(&session.ends[scene.rib.sender & 1]))
-        else {
-            return;
-        };
+        let Some(session) = session else { return };
+        let by = Speaker::of(&session.ends[scene.rib.sender & 1]);
         let attributes = if withdrawn { delta.old } else { delta.new };
+        if is_echo(scene, session.ends[1 - (scene.rib.sender & 1)].asn, attributes) {
+            return;
+        }
         // A capture that starts in mid-stream shows withdrawals of routes it never saw: their origin is unknown.
         let digest = scene.net.rib.digest(attributes).copied();
         let sight = Sight {
@@ -179,6 +180,20 @@ impl Moves {
             }
         }
     }
+}
+
+/// Whether the receiver's own AS is in the path: a neighbor without an outbound filter says the receiver's own route back to it (FRR's default),
+/// and the receiver drops it (RFC 4271 §9.1.2, AS loop). Nobody else has the address.
+fn is_echo(scene: &Scene<'_>, receiver: u32, attrs: AttrId) -> bool {
+    let attributes = scene.net.rib.attributes(attrs);
+    receiver != 0
+        && attributes.is_some_and(|attributes| {
+            attributes
+                .as_path
+                .segments()
+                .flat_map(|(_, numbers)| numbers.iter())
+                .any(|asn| *asn == receiver)
+        })
 }
 
 fn moved(prefix: Prefix, event: &Event, old: Sight, new: Sight, exact: bool) -> Finding {

@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use crate::detect::{
     Board, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
 };
+use crate::event::netlink::is_routing_daemon;
 use crate::event::{Event, Locator, Prefix, Timestamp};
 use crate::state::NetState;
 use crate::state::rib::attributes::{AttrId, What};
@@ -600,6 +601,16 @@ impl Origins {
     }
 }
 
+/// Whether the kernel has an address or a route of its own for what this host originates. FRR never takes back what it told a station of its own
+/// routes.
+fn is_here(net: &NetState, prefix: Prefix) -> bool {
+    let route = || {
+        let best = net.routes.best(prefix);
+        best.is_some_and(|(_, route)| !is_routing_daemon(route.protocol))
+    };
+    prefix.is_host() && net.addresses.owner(prefix.addr()).is_some() || route()
+}
+
 /// Whether an origin is announced on any session now.
 fn still_announced(net: &NetState, instance: Instance, prefix: Prefix, origin: u32) -> bool {
     let nlri = instance.key(prefix);
@@ -611,7 +622,9 @@ fn still_announced(net: &NetState, instance: Instance, prefix: Prefix, origin: u
         net.rib.digest(attrs).is_some_and(|digest| {
             digest.origin_as == origin
                 || digest.origin_as == 0
-                    && origin_of(net, rib, 0).is_some_and(|(own, _)| own == origin)
+                    && origin_of(net, rib, 0).is_some_and(|(of, own)| {
+                        of == origin && (!own || is_here(net, prefix))
+                    })
         })
     })
 }

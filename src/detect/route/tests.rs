@@ -393,7 +393,9 @@ fn a_sweep_of_anothers_routes_is_told_and_a_daemon_deleting_its_own_is_not() {
     lab.finish();
     wait(&mut lab, 61_000);
     let sweep = only(&lab, Kind::RouteForeignDelete);
-    assert_eq!(sweep.count, 6);
+    assert_eq!((sweep.count, sweep.affected.routes.len()), (1, 6));
+    assert_eq!(sweep.severity, Severity::Warning);
+    assert!(sweep.broken.subject, "nobody put them back");
     assert!(sweep.actor.as_deref().unwrap().contains("77"));
 
     let mut lab = host();
@@ -402,6 +404,89 @@ fn a_sweep_of_anothers_routes_is_told_and_a_daemon_deleting_its_own_is_not() {
         del(&mut lab, 60_000 + i, &prefix(i), BGP, &["192.0.2.1@3"]);
     }
     wait(&mut lab, 62_000);
+    assert!(lab.findings(Kind::RouteForeignDelete).is_empty());
+}
+
+/// Process 77 deletes `n` of the daemon's routes (process 5) at each of these times, which puts them back 70 ms later.
+fn taken_again_and_again(n: i64, rounds: &[i64]) -> Lab {
+    let mut lab = host();
+    let prefix = |i: i64| format!("198.51.{i}.0/24");
+    let route = |action, i| route_event(action, &prefix(i), BGP, &["192.0.2.1@3"]);
+    for i in 0..n + 1 {
+        change(&mut lab, i, 5, route(Action::New, i));
+    }
+    for at in rounds {
+        for i in 0..n {
+            change(&mut lab, at + i, 77, route(Action::Del, i));
+        }
+        for i in 0..n {
+            change(&mut lab, at + 70 + i, 5, route(Action::New, i));
+        }
+    }
+    wait(&mut lab, rounds.last().unwrap() + 2_000);
+    lab
+}
+
+#[test]
+fn rounds_of_one_strangers_deletions_are_one_finding_with_a_period() {
+    let lab = taken_again_and_again(6, &[10_000, 13_000, 16_000, 19_000]);
+    let war = only(&lab, Kind::RouteForeignDelete);
+    assert_eq!((war.count, war.severity), (4, Severity::Warning));
+    assert!(war.ended.is_some(), "all were back");
+    let period = crate::detect::finding::Period::of(&war.occurrences).unwrap();
+    assert!((period.seconds - 3.0).abs() < 0.1, "{period:?}");
+    assert!(war.explain.contains("4 rounds"), "{}", war.explain);
+    // One route, once: a note. The same three times is no accident.
+    let once = taken_again_and_again(1, &[10_000]);
+    assert_eq!(only(&once, Kind::RouteForeignDelete).severity, Severity::Info);
+    let thrice = taken_again_and_again(1, &[10_000, 13_000, 16_000]);
+    let thrice = only(&thrice, Kind::RouteForeignDelete);
+    assert_eq!(thrice.severity, Severity::Warning);
+}
+
+#[test]
+fn routes_that_came_with_the_first_dump_and_go_one_process_each_were_deleted_by_strangers() {
+    let deleted = |pid: fn(i64) -> u32| {
+        let mut lab = host();
+        let prefix = |i: i64| format!("198.51.{i}.0/24");
+        for i in 0..8 {
+            let mut route = route_event(Action::New, &prefix(i), BGP, &["192.0.2.1@3"]);
+            route.meta.dump = true;
+            lab.at(0, EventKind::Route(Box::new(route)));
+        }
+        for i in 0..6 {
+            let route = route_event(Action::Del, &prefix(i), BGP, &["192.0.2.1@3"]);
+            change(&mut lab, 10_000 + i * 4, pid(i), route);
+        }
+        wait(&mut lab, 12_000);
+        lab
+    };
+    let lab = deleted(|i| 900 + i as u32);
+    let swept = only(&lab, Kind::RouteForeignDelete);
+    assert_eq!(swept.severity, Severity::Warning);
+    assert!(swept.explain.contains("one for each route"), "{}", swept.explain);
+    assert!(swept.explain.contains("nobody put them back"), "{}", swept.explain);
+    // The twin: one sender takes them all, as their daemon would.
+    let lab = deleted(|_| 900);
+    assert!(lab.findings(Kind::RouteForeignDelete).is_empty());
+}
+
+#[test]
+fn a_daemon_that_takes_over_from_its_former_life_is_no_stranger() {
+    let mut lab = host();
+    let prefix = |i: i64| format!("198.51.{i}.0/24");
+    let route = |action, i| route_event(action, &prefix(i), BGP, &["192.0.2.1@3"]);
+    for i in 0..8 {
+        change(&mut lab, i, 5, route(Action::New, i));
+    }
+    // Restarted under another process id, it clears what is left and writes its own.
+    for i in 0..8 {
+        change(&mut lab, 10_000 + i, 6, route(Action::Del, i));
+    }
+    for i in 0..8 {
+        change(&mut lab, 10_500 + i, 6, route(Action::New, i));
+    }
+    wait(&mut lab, 13_000);
     assert!(lab.findings(Kind::RouteForeignDelete).is_empty());
 }
 
