@@ -275,9 +275,7 @@ impl Forest {
         shares
             .filter_map(|share| self.by_share.get(share))
             .flat_map(|fellows| fellows.iter().rev().take(MAX_FELLOWS).copied())
-            .filter(|fellow| {
-                *fellow != key && self.edges.get(fellow).is_none_or(Edge::is_fold)
-            })
+            .filter(|fellow| *fellow != key && self.edges.get(fellow).is_none_or(Edge::is_fold))
             .collect()
     }
 

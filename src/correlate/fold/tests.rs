@@ -130,7 +130,12 @@ fn upstream(remote_as: u32, times: &[f64]) -> Finding {
 fn mass(asn: u32, times: &[f64]) -> Finding {
     let peer = "203.0.113.1".parse().unwrap();
     let subject = Subject::Peer(peer, None);
-    let mut mass = finding(Kind::PrefixMassWithdrawal, subject, times, vec![Touch::Peer(peer)]);
+    let mut mass = finding(
+        Kind::PrefixMassWithdrawal,
+        subject,
+        times,
+        vec![Touch::Peer(peer)],
+    );
     mass.also(Subject::As(asn));
     mass
 }
@@ -141,8 +146,14 @@ fn the_session_to_the_upstream_whose_prefixes_went_is_part_of_their_loss() {
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].chain[0].rule, "one-upstream");
     // Another AS, or long after: another story.
-    assert_eq!(incidents(vec![mass(64510, &[1.0]), upstream(64511, &[2.0])]).len(), 2);
-    assert_eq!(incidents(vec![mass(64510, &[1.0]), upstream(64510, &[30.0])]).len(), 2);
+    assert_eq!(
+        incidents(vec![mass(64510, &[1.0]), upstream(64511, &[2.0])]).len(),
+        2
+    );
+    assert_eq!(
+        incidents(vec![mass(64510, &[1.0]), upstream(64510, &[30.0])]).len(),
+        2
+    );
 }
 
 #[test]
@@ -165,7 +176,9 @@ fn the_same_trouble_told_anew_is_one_incident_and_after_a_long_quiet_it_is_anoth
 fn a_rules_cause_goes_before_a_fold() {
     // Two flaps in step, the second of which has a session of its own that explains it.
     let mut second = flap("198.51.100.0/24", 64501, &[1.05, 3.15, 5.05]);
-    second.touches.push(Touch::Peer("198.51.100.1".parse().unwrap()));
+    second
+        .touches
+        .push(Touch::Peer("198.51.100.1".parse().unwrap()));
     let mut lost = session("198.51.100.1", &[1.0, 3.1, 5.0], Reason::TcpClosed);
     lost.affected.prefix("198.51.100.0/24".parse().unwrap());
     for occurrence in &mut lost.occurrences {
@@ -174,6 +187,9 @@ fn a_rules_cause_goes_before_a_fold() {
     let first = flap("192.0.2.0/24", 64501, &[1.0, 3.1, 5.0]);
     let all = incidents(vec![first, second, lost]);
     let rules: Vec<&str> = all.iter().flat_map(|i| &i.chain).map(|e| e.rule).collect();
-    assert!(rules.contains(&"session-down-withdraws-prefixes"), "{rules:?}");
+    assert!(
+        rules.contains(&"session-down-withdraws-prefixes"),
+        "{rules:?}"
+    );
     assert!(at(1.0) < at(2.0));
 }

@@ -81,7 +81,13 @@ impl Excuses {
         }
     }
 
-    fn excuse(&mut self, prefixes: Vec<Prefix>, until: Timestamp, now: Timestamp, by: Option<Loss>) {
+    fn excuse(
+        &mut self,
+        prefixes: Vec<Prefix>,
+        until: Timestamp,
+        now: Timestamp,
+        by: Option<Loss>,
+    ) {
         if now > self.last {
             self.until.clear();
             self.losses.clear();
@@ -152,7 +158,11 @@ impl Loss {
         if self.loser.asn == 0 || sender.asn == 0 || sender.asn == self.loser.asn {
             return true;
         }
-        let attrs = if delta.old.is_some() { delta.old } else { delta.new };
+        let attrs = if delta.old.is_some() {
+            delta.old
+        } else {
+            delta.new
+        };
         scene.net.rib.attributes(attrs).is_none_or(|attributes| {
             attributes
                 .as_path

@@ -112,7 +112,11 @@ impl Moves {
         let Some(session) = session else { return };
         let by = Speaker::of(&session.ends[scene.rib.sender & 1]);
         let attributes = if withdrawn { delta.old } else { delta.new };
-        if is_echo(scene, session.ends[1 - (scene.rib.sender & 1)].asn, attributes) {
+        if is_echo(
+            scene,
+            session.ends[1 - (scene.rib.sender & 1)].asn,
+            attributes,
+        ) {
             return;
         }
         // A capture that starts in mid-stream shows withdrawals of routes it never saw: their origin is unknown.

@@ -622,9 +622,8 @@ fn still_announced(net: &NetState, instance: Instance, prefix: Prefix, origin: u
         net.rib.digest(attrs).is_some_and(|digest| {
             digest.origin_as == origin
                 || digest.origin_as == 0
-                    && origin_of(net, rib, 0).is_some_and(|(of, own)| {
-                        of == origin && (!own || is_here(net, prefix))
-                    })
+                    && origin_of(net, rib, 0)
+                        .is_some_and(|(of, own)| of == origin && (!own || is_here(net, prefix)))
         })
     })
 }

@@ -109,9 +109,7 @@ impl Detector for ForeignDetector {
             }
             let owner = self.owners.entry(protocol).or_default();
             if delta.change == RouteChange::Removed {
-                let link = self
-                    .last_link
-                    .is_some_and(|at| delta.at.since(at) <= LINK);
+                let link = self.last_link.is_some_and(|at| delta.at.since(at) <= LINK);
                 if !link && !owner.writers.contains(&delta.by) {
                     owner.deleted(protocol, delta, net, board);
                 }
@@ -280,7 +278,9 @@ impl Owner {
             super::writers::renewal(finding, net, finding.first);
             for route in delta.old.iter() {
                 super::writers::name(finding, net, installer, route, delta.key.table);
-                route.gateways().for_each(|gateway| finding.touch(Touch::Gateway(gateway)));
+                route
+                    .gateways()
+                    .for_each(|gateway| finding.touch(Touch::Gateway(gateway)));
                 for name in interfaces(net, route) {
                     finding.touch(Touch::Interface(name));
                 }

@@ -438,7 +438,10 @@ fn rounds_of_one_strangers_deletions_are_one_finding_with_a_period() {
     assert!(war.explain.contains("4 rounds"), "{}", war.explain);
     // One route, once: a note. The same three times is no accident.
     let once = taken_again_and_again(1, &[10_000]);
-    assert_eq!(only(&once, Kind::RouteForeignDelete).severity, Severity::Info);
+    assert_eq!(
+        only(&once, Kind::RouteForeignDelete).severity,
+        Severity::Info
+    );
     let thrice = taken_again_and_again(1, &[10_000, 13_000, 16_000]);
     let thrice = only(&thrice, Kind::RouteForeignDelete);
     assert_eq!(thrice.severity, Severity::Warning);
@@ -464,8 +467,16 @@ fn routes_that_came_with_the_first_dump_and_go_one_process_each_were_deleted_by_
     let lab = deleted(|i| 900 + i as u32);
     let swept = only(&lab, Kind::RouteForeignDelete);
     assert_eq!(swept.severity, Severity::Warning);
-    assert!(swept.explain.contains("one for each route"), "{}", swept.explain);
-    assert!(swept.explain.contains("nobody put them back"), "{}", swept.explain);
+    assert!(
+        swept.explain.contains("one for each route"),
+        "{}",
+        swept.explain
+    );
+    assert!(
+        swept.explain.contains("nobody put them back"),
+        "{}",
+        swept.explain
+    );
     // The twin: one sender takes them all, as their daemon would.
     let lab = deleted(|_| 900);
     assert!(lab.findings(Kind::RouteForeignDelete).is_empty());

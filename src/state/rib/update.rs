@@ -177,8 +177,8 @@ impl Ribs {
             let (before, last) = (cold.before, cold.last);
             // Of a feed that repeats its state: what it has not repeated was gone before, whenever that was. (FRR's post-policy view of a
             // speaker that restarted takes back what it never announced.)
-            let unrepeated = cold.epoch < rib.epoch
-                && rib.transfer.as_ref().is_some_and(|t| t.why.replaces());
+            let unrepeated =
+                cold.epoch < rib.epoch && rib.transfer.as_ref().is_some_and(|t| t.why.replaces());
             let counts = (old.is_some() && !unrepeated) || new;
             if unrepeated && old.is_some() {
                 cold.attrs = AttrId::NONE;

@@ -129,8 +129,7 @@ impl Masses {
             mass.ribs.insert(scene.id, now);
             mass.last = mass.last.max(now);
             if mass.recovered.is_some() && mass.rounds.len() < MAX_ROUNDS {
-                mass.rounds
-                    .push((now, scene.event.locator, mass.recovered));
+                mass.rounds.push((now, scene.event.locator, mass.recovered));
             }
             mass.recovered = None;
             for prefix in prefixes(scene, deltas, |change| change == RouteChange::Withdrawn) {
