@@ -105,7 +105,7 @@ const fn fold(name: &'static str, because: &'static str) -> Rule {
         grade: Grade::Likely,
         when: &[],
         because,
-        absent: "",
+        absent: None,
         survey: &[],
     }
 }
