@@ -129,6 +129,10 @@ fn section(
             rule.window.says()
         );
         indented(page, "    ", &why);
+        if let Some(look) = rule.absent {
+            let asked = format!("Looked at to reject it: {}.", look.says());
+            indented(page, "    ", &asked);
+        }
     }
 }
 

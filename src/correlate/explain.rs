@@ -9,9 +9,10 @@ use super::rules::{Grade, RULES};
 use crate::detect::finding::Finding;
 use crate::detect::subject::Subject;
 use crate::detect::{Kind, Reason, Severity};
-use crate::event::SourceId;
 use crate::event::loss::Gap;
+use crate::event::{Prefix, SourceId};
 use crate::state::NetState;
+use crate::state::sessions::State;
 
 /// What was watched: which evidence could have been seen at all.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +66,7 @@ pub struct Surroundings<'a> {
 /// Fills in the words of an incident whose findings are in place.
 pub fn complete(incident: &mut Incident, around: &Surroundings<'_>) {
     incident.title = title(incident);
-    incident.impact = impact(incident);
+    incident.impact = impact(incident, around.net);
     let mut witnesses = Vec::new();
     incident.rejected = rejected(incident, around.net, &mut witnesses);
     for witness in witnesses {
@@ -328,10 +329,10 @@ pub fn reason_words(reason: Reason) -> &'static str {
 }
 
 /// What is broken or was, with numbers.
-fn impact(incident: &Incident) -> String {
+fn impact(incident: &Incident, net: &NetState) -> String {
     let all = || std::iter::once(&incident.root).chain(incident.chain.iter().map(|e| &e.finding));
     let mut parts: Vec<String> = Vec::new();
-    if all().any(|f| f.ended.is_none() && f.broken.default_route) {
+    if all().any(|f| f.ended.is_none() && f.broken.default_route && default_missing(f, net)) {
         parts.push("the default route is still missing".to_owned());
     } else if let Some(lost) =
         all().find(|f| matches!(f.kind, Kind::RouteDefaultLost | Kind::RouteDefaultFlap))
@@ -345,9 +346,12 @@ fn impact(incident: &Incident) -> String {
             None => format!("default route disturbed {}", times(lost.count)),
         });
     }
-    let sessions_down = all()
+    let down: BTreeSet<String> = all()
         .filter(|f| f.kind.layer() == "session" && f.ended.is_none() && f.broken.subject)
-        .count();
+        .filter(|f| still_down(f, net))
+        .filter_map(|f| Some(f.subjects.first()?.to_string()))
+        .collect();
+    let sessions_down = down.len();
     if sessions_down > 0 {
         parts.push(format!(
             "{sessions_down} {} still down",
@@ -367,7 +371,7 @@ fn impact(incident: &Incident) -> String {
             "kernel routes",
         ),
         (
-            incident.affected.sessions.len() as u64,
+            incident.affected.sessions.union(&down).count() as u64,
             "session",
             "sessions",
         ),
@@ -394,6 +398,34 @@ fn impact(incident: &Incident) -> String {
         });
     }
     parts.join("; ")
+}
+
+/// Whether a default route of the finding's family is missing in the kernel now. What the kernel's tables never showed is as the finding says.
+fn default_missing(finding: &Finding, net: &NetState) -> bool {
+    let families: BTreeSet<bool> = super::join::prefixes(finding)
+        .filter(Prefix::is_default)
+        .map(|prefix| prefix.is_ipv6())
+        .collect();
+    if net.routes.is_empty() || families.is_empty() {
+        return true;
+    }
+    families.into_iter().any(|v6| {
+        let all = if v6 {
+            Prefix::v6([0; 16], 0)
+        } else {
+            Prefix::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0)
+        };
+        net.routes.best(all).is_none()
+    })
+}
+
+/// Whether the session of a finding is down now, as the model has it.
+fn still_down(finding: &Finding, net: &NetState) -> bool {
+    let session = finding.session.as_ref().and_then(|ends| {
+        let (id, _) = net.sessions.between(ends.local, ends.remote)?;
+        net.sessions.get(id)
+    });
+    session.is_none_or(|session| session.state != State::Established)
 }
 
 /// "once" or "4 times".
@@ -460,6 +492,24 @@ fn rejected(incident: &Incident, net: &NetState, witnesses: &mut Vec<String>) ->
     rejected
 }
 
+/// Whether seeing such a cause could have changed the verdict: a NOTIFICATION that says why a session ended leaves nothing open below it,
+/// unless it names BFD itself or only says that a timer ran out, which a dead link does too.
+fn would_matter(cause: Kind, root: &Finding) -> bool {
+    let Some((notification, _)) = &root.notification else {
+        return true;
+    };
+    match notification.cause() {
+        // RFC 9384: Cease/BFD Down.
+        (6, 10) => true,
+        // A timer of the wire: a link below may have died; BFD, where it ran, would have told first.
+        (4, _) => cause.layer() != "bfd",
+        _ => !matches!(
+            cause.layer(),
+            "link" | "address" | "neighbor" | "route" | "bfd"
+        ),
+    }
+}
+
 /// What could not be seen, where it would have mattered for this root.
 fn blind(incident: &Incident, visibility: &Visibility) -> Vec<String> {
     let mut blind: Vec<String> = Vec::new();
@@ -470,6 +520,7 @@ fn blind(incident: &Incident, visibility: &Visibility) -> Vec<String> {
         for text in rule
             .causes
             .iter()
+            .filter(|kind| would_matter(**kind, &incident.root))
             .filter_map(|kind| visibility.blind_to(*kind))
         {
             if !blind.iter().any(|known| known == text) {

@@ -220,6 +220,13 @@ pub fn id_of(root: &Finding) -> String {
 }
 
 impl Effect {
+    /// When it happened: the first occurrence of its defining event. Its evidence may begin before (renewals that went unanswered), and a
+    /// finding without occurrences has only that.
+    pub fn at(&self) -> Timestamp {
+        let happened = self.finding.occurrences.first();
+        happened.map_or(self.finding.first, |occurrence| occurrence.at)
+    }
+
     /// From a finding and its link.
     pub fn new(finding: &Finding, edge: &Edge, cause: &Finding, depth: usize) -> Effect {
         Effect {

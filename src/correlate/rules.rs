@@ -911,6 +911,18 @@ pub const RULES: &[Rule] = &[
         survey: &[],
     },
     Rule {
+        name: "one-sweep-of-an-interface",
+        causes: &[AddressRemoved, AddressFlap],
+        effects: &[AddressRemoved, AddressFlap],
+        join: Join::Interface,
+        window: Window::After(secs(1)),
+        grade: Grade::Likely,
+        when: &[EARLIER],
+        because: "what takes an interface's own address away takes the others along, and daemons that hold an address there give it up with it",
+        absent: None,
+        survey: &["C24", "C25"],
+    },
+    Rule {
         name: "address-loss-loses-routes",
         causes: &[AddressRemoved, AddressFlap],
         effects: KERNEL_ROUTES,

@@ -1,7 +1,9 @@
 //! `address.removed`, `address.flap`, `address.dad-failed`: the kernel's view of the host's own addresses.
 //!
 //! A removal waits [`SETTLE`], because promotion of a secondary address deletes and adds it. Addresses that go with their link are
-//! the link's business, link-local ones too; what an operator or program removes is information, unless it repeats.
+//! the link's business, link-local ones too; what an operator or program removes is information, unless it repeats. An address that is back
+//! within [`SETTLE`] is told where routes went with it and did not return: Linux removes an interface's IPv4 routes with its last address
+//! silently (measured, `knowledge/routing.md`), and a DHCP client's hook that flushes and adds at each renewal costs every static route.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,12 +14,16 @@ use super::route::writers;
 use super::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
 };
+use crate::event::netlink::RTPROT_KERNEL;
 use crate::event::{Classes, Event, Timestamp};
 use crate::state::addresses::{AddressChange, AddressDelta};
+use crate::state::ledger::{Class, Key, What};
 use crate::state::{NetState, Observation};
 
 /// Promotion of secondaries takes less than 10 ms (measured 33 µs); a script that deletes and adds needs two process starts.
 const SETTLE: Duration = Duration::from_millis(100);
+/// A client that gives its lease back removes the address in the same breath (networkd, dhclient and dhcpcd: within milliseconds).
+const RELEASED: Duration = Duration::from_secs(1);
 /// Two removals within this time are a flap: a VRRP or kube-vip fail-over and its way back take minutes at least when planned.
 const FLAP_WINDOW: Duration = Duration::from_secs(600);
 /// Addresses watched: as many as the state tracks.
@@ -39,6 +45,8 @@ struct Watch {
 /// A removal that may still turn out to be half of a change.
 #[derive(Clone)]
 struct Waiting {
+    /// When it came back, if it did.
+    back: Option<Timestamp>,
     delta: AddressDelta,
     event: Event,
     touches: Vec<Touch>,
@@ -72,6 +80,7 @@ impl Detector for AddressDetector {
                         && !(delta.temporary && delta.by == 0 && !delta.last);
                     if own && self.waiting.len() < MAX_WATCHED {
                         let waiting = Waiting {
+                            back: None,
                             delta: delta.clone(),
                             event: head(seen.event),
                             touches: touches(delta, net),
@@ -108,7 +117,12 @@ impl Detector for AddressDetector {
 
 impl AddressDetector {
     fn added(&mut self, delta: &AddressDelta, event: &Event, board: &mut Board) {
-        self.waiting.retain(|(_, addr), _| *addr != delta.addr);
+        // Flushed and put back: told only where something did not come back with it.
+        for ((_, addr), waiting) in &mut self.waiting {
+            if *addr == delta.addr {
+                waiting.back = Some(delta.at);
+            }
+        }
         let Some(watch) = self.watched.get(&delta.addr) else {
             return;
         };
@@ -132,7 +146,15 @@ impl AddressDetector {
             delta,
             event,
             touches,
+            back,
         } = waiting;
+        let watched = self
+            .watched
+            .get(&delta.addr)
+            .is_some_and(|watch| event.at.since(watch.last) <= FLAP_WINDOW);
+        if back.is_some() && !watched && lost_with(delta, net) == 0 {
+            return;
+        }
         let key = match self.watched.get_mut(&delta.addr) {
             Some(watch) if event.at.since(watch.last) <= FLAP_WINDOW => {
                 watch.last = event.at;
@@ -166,6 +188,7 @@ impl AddressDetector {
             finding.broken.subject = !by_somebody(delta) || finding.count > 1;
             finding.planned = by_somebody(delta) && finding.count == 1;
             finding.actor = (!delta.unnamed).then(|| actor(net, delta.by, None));
+            released(finding, net, delta);
             if delta.by != 0 {
                 writers::manager(finding, net, delta.by);
                 writers::renewal(finding, net, event.at);
@@ -177,12 +200,59 @@ impl AddressDetector {
                 finding.fidelity = finding.fidelity.max(Fidelity::Inferred);
             }
             finding.explain = explain(finding, delta, &name, net);
+            if let Some(back) = back {
+                finding.explain = format!(
+                    "{} It was put back {} later, but not all routes that went with it.",
+                    finding.explain,
+                    seconds(back.since(delta.at))
+                );
+                finding.broken.subject = false;
+                finding.recovered(*back);
+            }
             let name = quoted(&name);
             finding.advice = vec![
                 format!("ip address show dev {name}"),
                 "journalctl -b --no-pager -n 50 -u systemd-networkd -u NetworkManager -u keepalived".to_owned(),
             ];
         });
+    }
+}
+
+/// Routes of others than the kernel that went with the address from its interface and are not back: what a flush costs, however short it is.
+fn lost_with(delta: &AddressDelta, net: &NetState) -> usize {
+    let gone = net.ledger.within(
+        Class::RouteGone,
+        &Key::Interface(delta.ifindex),
+        delta.at,
+        delta.at + SETTLE,
+    );
+    gone.filter(|fact| match &fact.what {
+        What::RouteGone { prefix, old, .. } => {
+            old.protocol != RTPROT_KERNEL
+                && prefix.is_ipv6() == delta.addr.is_ipv6()
+                && net.routes.best(*prefix).is_none()
+        }
+        _ => false,
+    })
+    .count()
+}
+
+/// Adds that the address's client gave its lease back at the same time: who stops, or forgets its lease, takes the address away itself.
+fn released(finding: &mut Finding, net: &NetState, delta: &AddressDelta) {
+    let around = net.ledger.within(
+        Class::LeaseReleased,
+        &Key::Address(delta.addr),
+        delta.at - RELEASED,
+        delta.at + RELEASED,
+    );
+    if let Some(fact) = around.last() {
+        let known = format!(
+            "its DHCP client gave the lease back at {} (RELEASE)",
+            fact.at.clock()
+        );
+        if !finding.explanations.contains(&known) {
+            finding.explanations.push(known);
+        }
     }
 }
 
@@ -337,6 +407,36 @@ mod tests {
         let found = lab.findings(Kind::AddressFlap);
         assert_eq!((found.len(), found[0].count), (1, 3));
         assert_eq!(found[0].severity, Severity::Warning);
+    }
+
+    /// Linux removes an interface's IPv4 routes silently with its last address. The twin loses nothing but its connected route.
+    #[test]
+    fn an_address_flushed_and_put_back_is_told_where_a_route_did_not_come_back() {
+        use crate::state::routes::testing::route_event;
+        for (with_route, told) in [(true, 1), (false, 0)] {
+            let mut lab = lab();
+            address(&mut lab, 0, Action::New, 7);
+            if with_route {
+                let route = route_event(Action::New, "198.51.100.0/24", 4, &["192.0.2.1@5"]);
+                lab.at(10, EventKind::Route(Box::new(route)));
+            }
+            for round in 1..4 {
+                address(&mut lab, round * 10_000, Action::Del, 7);
+                address(&mut lab, round * 10_000 + 5, Action::New, 7);
+            }
+            lab.advance(Timestamp(60_000_000_000));
+            let found: Vec<&Finding> = lab
+                .board
+                .iter()
+                .map(|(_, finding)| finding)
+                .filter(|finding| finding.kind.layer() == "address")
+                .collect();
+            assert_eq!(found.len(), told, "{found:?}");
+            if let Some(finding) = found.first() {
+                assert_eq!((finding.kind, finding.count), (Kind::AddressFlap, 3));
+                assert!(finding.explain.contains("put back"), "{}", finding.explain);
+            }
+        }
     }
 
     #[test]

@@ -170,6 +170,9 @@ const LEAST_GAPS: usize = 3;
 /// A relative spread from which on occurrences are not periodic (D3).
 const LOOSE: f64 = 0.3;
 
+/// Occurrences closer than this are one burst: no timer of a protocol or daemon fires faster, and BFD's packets are no occurrences.
+const LEAST_PERIOD: f64 = 0.05;
+
 impl Period {
     /// The period of occurrences, where there are enough of them and they keep it. No timer is named yet.
     pub fn of(occurrences: &[Occurrence]) -> Option<Period> {
@@ -187,6 +190,16 @@ impl Period {
             return None;
         }
         let seconds = median(&mut gaps)?;
+        if seconds < LEAST_PERIOD {
+            return None;
+        }
+        // The median forgives outliers; a period that every fourth occurrence breaks is none.
+        let near = gaps
+            .iter()
+            .filter(|gap| (**gap - seconds).abs() <= seconds * LOOSE);
+        if near.count() * 4 < gaps.len() * 3 {
+            return None;
+        }
         let mut off: Vec<f64> = gaps.iter().map(|gap| (gap - seconds).abs()).collect();
         let spread = median(&mut off)? / seconds;
         (spread < LOOSE).then_some(Period {

@@ -25,6 +25,7 @@ use crate::event::lan::{NdFlaw, NdMessage};
 use crate::event::loss::GapKind;
 use crate::event::{Classes, Event, EventKind, Prefix, Timestamp};
 use crate::state::hosts::Scope;
+use crate::state::ledger::{Class, Key as Fact};
 use crate::state::routers::{Router, RouterDelta};
 use crate::state::routes::RouteDelta;
 use crate::state::{NetState, Observation};
@@ -151,9 +152,24 @@ impl Detector for Advertisements {
             && let Some(router) = Inside::speaks_for(nd)
         {
             let key = (Scope::of(event, &nd.frame), router);
-            if let Some(track) = self.tracks.get_mut(&key)
-                && let Some(entry) = net.routers.get(key.0, router)
-            {
+            let entry = net.routers.get(key.0, router);
+            // A router that was not heard to advertise yet may be one by what the kernel knows.
+            let told = matches!(
+                nd.message,
+                NdMessage::NeighborAdvertisement { router: false, .. }
+            ) && net
+                .ledger
+                .last(
+                    Class::RouterFlagGone,
+                    &Fact::Address(router.into()),
+                    event.at,
+                )
+                .is_some_and(|fact| fact.at == event.at)
+                && self.tracks.len() < MAX_TRACKED;
+            if told {
+                self.tracks.entry(key).or_default();
+            }
+            if let Some(track) = self.tracks.get_mut(&key) {
                 track.inside.seen(event, nd, key, entry, net, board);
                 self.schedule(key, net);
             }

@@ -454,7 +454,7 @@ impl SessionLosses {
         let planned_only = track.planned > 0
             && u64::from(track.planned) == u64::from(track.reasons.values().sum::<u32>());
         let interfaces = self.perspective.interfaces(net, session);
-        let rejected = rejections(&self.perspective, &interfaces, &verdict);
+        let rejected = rejections(&verdict);
         board.update(key, |finding| {
             finding.reason = Some(main);
             finding.planned = planned_only;

@@ -386,7 +386,7 @@ fn incident(page: &mut Page, incident: &Incident) {
 }
 
 fn effect(page: &mut Page, origin: Timestamp, effect: &Effect, last: bool) {
-    let offset = format!("{:>+12.3}", effect.finding.first.minus(origin) as f64 / 1e9);
+    let offset = format!("{:>+12.3}", effect.at().minus(origin) as f64 / 1e9);
     let sure = effect.grade == Grade::Certain;
     let branch = match (page.style.ascii, sure, last) {
         (true, true, _) => "|->",

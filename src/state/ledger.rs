@@ -175,19 +175,23 @@ impl Ledger {
     }
 
     /// Facts of a class about a subject inside the window, the latest first.
-    pub fn within(
-        &self,
+    pub fn within<'a>(
+        &'a self,
         class: Class,
         key: &Key,
         from: Timestamp,
         to: Timestamp,
-    ) -> impl Iterator<Item = &Fact> {
+    ) -> impl Iterator<Item = &'a Fact> + use<'a> {
         self.about(class, key)
             .filter(move |fact| fact.at >= from && fact.at <= to)
     }
 
     /// All facts of a class about a subject, the latest noted first.
-    pub fn about(&self, class: Class, key: &Key) -> impl Iterator<Item = &Fact> {
+    pub fn about<'a>(
+        &'a self,
+        class: Class,
+        key: &Key,
+    ) -> impl Iterator<Item = &'a Fact> + use<'a> {
         let ring = self.rings.get(class as usize);
         let numbers = ring.and_then(|ring| ring.by_key.get(key));
         numbers

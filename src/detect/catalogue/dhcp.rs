@@ -116,8 +116,9 @@ pub(super) const ROWS: &[Row] = &[
         Kind::DhcpGatewayChanged,
         &[Packets],
         [
-            "A renewal by the same server gives a client another gateway or name server; 2 changes within 3600 s are a fault.",
-            "RFC 2132 §3.5.",
+            "A renewal by the same server gives a client another gateway, or classless routes that change its default route or leave it without \
+             one; 2 changes within 3600 s are a fault.",
+            "RFC 2132 §3.5; RFC 3442: where option 121 is present, option 3 is ignored.",
             "One change is a planned move and stays information.",
         ],
         CLIENT,

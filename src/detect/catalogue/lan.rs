@@ -122,7 +122,7 @@ pub(super) const ROWS: &[Row] = &[
         Kind::AddressRemoved,
         &[Netlink],
         [
-            "An address goes from an interface and is not back within 100 ms.",
+            "An address goes from an interface and is not back within 100 ms, or is back and routes of others that went with it are not.",
             "Measured: promotion of a secondary address deletes and adds it within 33 µs.",
             "Link-local addresses, and addresses that go with their link, are left to the link. What a program or operator removes is \
              information unless it repeats.",
@@ -249,8 +249,8 @@ pub(super) const ROWS: &[Row] = &[
         Kind::RaRouterWithdrawn,
         &[Packets],
         [
-            "An advertisement with router lifetime 0 follows one with a lifetime, or a neighbor advertisement without the router flag one with it. \
-             It is a warning when no other default router is left.",
+            "An advertisement with router lifetime 0 follows one with a lifetime, or a neighbor advertisement without the router flag comes \
+             from who is a router: by its advertisement with a lifetime, by the flag before, or as the kernel's default route. It is a warning when no other default router is left.",
             "RFC 4861 §6.2.5, §7.2.5.",
             "Routers that never were default routers advertise 0 all the time; another default router makes it information.",
         ],

@@ -1,5 +1,8 @@
 //! `dhcp.gateway-changed`: a renewal gives the same client, by the same server, another gateway (or other name servers).
 //!
+//! Where classless routes are given they decide alone (RFC 3442): a server that begins to send them without a default takes the gateway away
+//! from clients that know the option, though option 3 is as before.
+//!
 //! One change is a planned move: all clients follow and nothing comes back; it stays at `info`. A gateway that changes again is a
 //! fault: two configurations alternate, and with them the client's default route.
 
@@ -11,8 +14,9 @@ use super::{DHCP, client_subject, heard, server_subject, touch_all, touch_server
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Settings, Severity, Touch};
 use crate::event::{Classes, Locator, Timestamp};
 use crate::state::leases::LeaseDelta;
-use crate::state::leases::message::{ClientId, ServerId, Verb};
+use crate::state::leases::message::{ClientId, Config, ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
+use crate::state::ledger::DhcpChange;
 use crate::state::{NetState, Observation};
 
 /// Changes within [`WINDOW`] that are more than a move.
@@ -85,7 +89,9 @@ impl Detector for GatewayChanged {
             let LeaseDelta::Reconfigured { server, before, .. } = delta else {
                 continue;
             };
-            if before.routers == m.config.routers {
+            let (was, is) = (DhcpChange::gateway(before), DhcpChange::gateway(&m.config));
+            // The routers alone decide while no classless routes are given; with them only their default route does (RFC 3442).
+            if before.routers == m.config.routers && was == is {
                 continue;
             }
             let Some(slot) = self.servers.at((heard.scope, server.clone()), event.at) else {
@@ -149,14 +155,18 @@ impl Detector for GatewayChanged {
                 if f.count >= ENOUGH || foreign {
                     f.severity = Severity::Warning;
                 }
-                f.explain = format!(
-                    "Server {server} gives client {} gateway {} where it gave {} before: {} in {:.0} s.",
-                    m.client,
-                    names(&m.config.routers),
-                    names(&before.routers),
-                    super::plural(f.count, "change"),
-                    f.last.since(f.first).as_secs_f64(),
-                );
+                f.explain = if before.routers == m.config.routers {
+                    classless(server, &m.client, before, &m.config)
+                } else {
+                    format!(
+                        "Server {server} gives client {} gateway {} where it gave {} before: {} in {:.0} s.",
+                        m.client,
+                        names(&m.config.routers),
+                        names(&before.routers),
+                        super::plural(f.count, "change"),
+                        f.last.since(f.first).as_secs_f64(),
+                    )
+                };
             });
         }
     }
@@ -167,6 +177,32 @@ impl Detector for GatewayChanged {
 
     fn expire(&mut self, now: Timestamp, _net: &NetState, board: &mut Board) {
         self.quiet.expire(now, board);
+    }
+}
+
+/// The routers are as before; what classless routes say about the default route changed.
+fn classless(server: &ServerId, client: &ClientId, before: &Config, now: &Config) -> String {
+    let default = |config: &Config| DhcpChange::gateway(config);
+    match (
+        before.routes.is_empty(),
+        now.routes.is_empty(),
+        default(now),
+    ) {
+        (true, false, None) => format!(
+            "Server {server} gives client {client} classless static routes (option 121 or 249) for the first time, and no default route among \
+             them: a client that knows the option ignores gateway {} of option 3 (RFC 3442).",
+            names(&now.routers)
+        ),
+        (true, false, Some(gateway)) => format!(
+            "Server {server} gives client {client} classless static routes (option 121 or 249) for the first time, with default route {gateway} \
+             in place of gateway {} of option 3 (RFC 3442).",
+            names(&now.routers)
+        ),
+        (_, _, gateway) => format!(
+            "Server {server} changes the classless static routes of client {client}: default route {} where it gave {} before (RFC 3442).",
+            names(&gateway.into_iter().collect::<Vec<_>>()),
+            names(&default(before).into_iter().collect::<Vec<_>>())
+        ),
     }
 }
 

@@ -591,6 +591,40 @@ fn a_gateway_that_changes_once_is_an_info_and_one_that_alternates_a_warning() {
     }
 }
 
+/// RFC 3442: option 121 decides alone where it is present. The benign twin: routes with the same gateway as default change nothing.
+#[test]
+fn classless_routes_without_a_default_take_the_gateway_away_though_option_3_stays() {
+    for (default, told) in [(false, true), (true, false)] {
+        let mut lab = Lab::new();
+        let lan = |nth: u32| {
+            let mut ack = answer(MessageType::Ack, mac(1), nth, 1, 101, 60);
+            ack.routers = vec![server(254)];
+            ack
+        };
+        lab.hear(0, message(MessageType::Discover, mac(1), 1));
+        lab.hear(1, lan(1));
+        lab.hear(10_000, renewal(mac(1), 2, 1, 101));
+        let mut ack = lan(2);
+        ack.routes = vec![(121, "198.51.100.0/24".parse().unwrap(), server(253))];
+        if default {
+            ack.routes
+                .push((121, "0.0.0.0/0".parse().unwrap(), server(254)));
+        }
+        lab.hear(10_001, ack);
+        let found = lab
+            .board
+            .of_kind(Kind::DhcpGatewayChanged)
+            .map(|(_, finding)| finding.explain.clone())
+            .collect::<Vec<_>>();
+        assert_eq!(found.len(), usize::from(told), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|text| text.contains("no default route among"))
+        );
+    }
+}
+
 #[test]
 fn halves_of_the_address_space_are_an_injection_and_cloud_routes_are_not() {
     let mut lab = Lab::new();

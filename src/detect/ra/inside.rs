@@ -6,13 +6,14 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{Open, QUIET, another_default, keys};
+use super::{Open, QUIET, WINDOW, another_default, keys};
 use crate::detect::{Board, Finding, Kind, Severity, Subject};
 use crate::event::frame::Mac;
 use crate::event::lan::{Nd, NdMessage};
 use crate::event::{Event, Timestamp};
 use crate::state::NetState;
 use crate::state::hosts::Scope;
+use crate::state::ledger::{Class, Key};
 use crate::state::routers::Router;
 
 /// Redirects from a foreign link-layer address before it is an alarm: a router with several ports may send one from another of them.
@@ -21,9 +22,10 @@ const REDIRECTS: u64 = 2;
 /// What was seen of one router.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Inside {
-    /// Its last neighbor advertisement's router flag.
-    flag: Option<bool>,
+    /// The finding of the advertisement that took its role, while hosts have not got it back.
     dropped: Option<Open>,
+    /// The one before, for the next: a router that loses and regains its role is one trouble.
+    before: Option<Open>,
     forged: Option<(Open, Mac)>,
 }
 
@@ -44,17 +46,15 @@ impl Inside {
         event: &Event,
         nd: &Nd,
         (scope, router): (Scope, Ipv6Addr),
-        entry: &Router,
+        entry: Option<&Router>,
         net: &NetState,
         board: &mut Board,
     ) {
         match nd.message {
             NdMessage::NeighborAdvertisement { router: flag, .. } => {
-                // Without a flag before there is nothing that this one takes away: hosts that advertise for a service never set it.
-                let lost = self.flag.replace(flag) == Some(true) && !flag;
                 if flag {
                     self.back(event, board);
-                } else if lost && self.dropped.is_none() && entry.is_default(event.at) {
+                } else if self.dropped.is_none() && took_role(net, router, event) {
                     self.drops(event, nd, (scope, router), entry, net, board);
                 }
             }
@@ -62,6 +62,7 @@ impl Inside {
                 target,
                 destination,
             } => {
+                let Some(entry) = entry else { return };
                 self.redirected(
                     event,
                     nd,
@@ -79,6 +80,7 @@ impl Inside {
     /// It advertises itself as router again: hosts take it back.
     pub(super) fn back(&mut self, event: &Event, board: &mut Board) {
         if let Some(open) = self.dropped.take() {
+            self.before = Some(open);
             board.update(open.key, |f| {
                 f.recovered(event.at);
                 f.support(event);
@@ -93,12 +95,37 @@ impl Inside {
         event: &Event,
         nd: &Nd,
         (scope, router): (Scope, Ipv6Addr),
-        entry: &Router,
+        entry: Option<&Router>,
         net: &NetState,
         board: &mut Board,
     ) {
         let alone = !another_default(net, scope, router, event.at);
-        let foreign = foreign(nd, entry);
+        let foreign = entry.and_then(|entry| foreign(nd, entry));
+        let again = self.before.take().filter(|open| {
+            let same = |f: &Finding| (f.kind == Kind::RaSpoofed) == foreign.is_some();
+            event.at.since(open.last) <= WINDOW && board.get(open.key).is_some_and(same)
+        });
+        if let Some(open) = again {
+            board.update(open.key, |f| {
+                f.again(event);
+                f.broken.subject = true;
+                f.broken.default_route = alone;
+                if foreign.is_none() {
+                    f.kind = Kind::RaFlap;
+                    f.severity = Severity::Warning;
+                }
+                f.explain = format!(
+                    "neighbor advertisements of {router} have no router flag, {} times: hosts drop it as default router each time (RFC 4861 \
+                     §7.2.5), until its next router advertisement",
+                    f.count
+                );
+            });
+            self.dropped = Some(Open {
+                key: open.key,
+                last: event.at,
+            });
+            return;
+        }
         let (kind, severity) = match foreign {
             Some(_) => (Kind::RaSpoofed, Severity::Warning),
             None if alone => (Kind::RaRouterWithdrawn, Severity::Warning),
@@ -195,6 +222,14 @@ impl Inside {
             board.update(open.key, |f| f.ended = Some(now));
         }
     }
+}
+
+/// Whether this very advertisement took a role back that the router had: by its own advertisement, by its flag before, or because the host's
+/// kernel had learned it as default router. Hosts that advertise for a service never set the flag and had no role.
+fn took_role(net: &NetState, router: Ipv6Addr, event: &Event) -> bool {
+    let key = Key::Address(router.into());
+    let taken = net.ledger.last(Class::RouterFlagGone, &key, event.at);
+    taken.is_some_and(|fact| fact.at == event.at && fact.locator == event.locator)
 }
 
 /// The link-layer source of a message in a router's name that never advertised in that name. Virtual routers use addresses of their own, and a

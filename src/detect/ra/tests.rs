@@ -704,12 +704,16 @@ fn a_router_flag_that_goes_withdraws_the_router_until_it_advertises_again() {
     assert!(rig.only().broken.default_route);
     rig.advertise(12.0, ROUTER, REAL, ra(1800));
     assert!(rig.only().ended.is_some() && !rig.only().broken.default_route);
-    // A host that never set the flag, and a router that always did.
+    // Benign: a host never was a router, and one that advertises lifetime 0 is none by its own word.
     let mut rig = Rig::default();
-    rig.advertise(0.0, ROUTER, REAL, ra(1800));
+    rig.advertise(0.0, OTHER, OTHER_MAC, ra(1800));
     for at in [1.0, 2.0, 3.0] {
         rig.nd(at, ROUTER, (REAL, Some(REAL)), advertisement(false));
     }
+    assert_eq!(rig.found(), []);
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(0));
+    rig.nd(1.0, ROUTER, (REAL, Some(REAL)), advertisement(false));
     assert_eq!(rig.found(), []);
     // Sent by somebody else.
     let mut rig = Rig::default();
@@ -717,6 +721,21 @@ fn a_router_flag_that_goes_withdraws_the_router_until_it_advertises_again() {
     rig.nd(5.0, ROUTER, (REAL, Some(REAL)), advertisement(true));
     rig.nd(9.0, ROUTER, (FORGER, Some(FORGER)), advertisement(false));
     assert_eq!(rig.found(), [(Kind::RaSpoofed, Severity::Warning, 1)]);
+}
+
+#[test]
+fn a_router_whose_flag_goes_after_each_advertisement_flaps_and_is_one_finding() {
+    let mut rig = Rig::default();
+    for round in 0..4 {
+        let at = f64::from(round) * 10.0;
+        // The advertisement with a lifetime says that it is a router; no flag was seen before.
+        rig.advertise(at, ROUTER, REAL, ra(1800));
+        rig.nd(at + 5.0, ROUTER, (REAL, Some(REAL)), advertisement(false));
+    }
+    assert_eq!(rig.found(), [(Kind::RaFlap, Severity::Warning, 4)]);
+    assert!(rig.only().broken.default_route);
+    rig.advertise(40.0, ROUTER, REAL, ra(1800));
+    assert!(!rig.only().broken.default_route);
 }
 
 #[test]

@@ -135,11 +135,6 @@ impl Perspective {
         }
     }
 
-    /// Whether anything is known of this link.
-    pub fn watches(&self, name: &str) -> bool {
-        self.links.contains_key(name)
-    }
-
     /// An outage of this interface that overlaps `from`…`to`; the latest one.
     pub fn link_loss(&self, name: &str, from: Timestamp, to: Timestamp) -> Option<LinkLoss> {
         let overlaps =

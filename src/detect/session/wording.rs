@@ -7,26 +7,17 @@ use crate::detect::{Finding, Kind, Reason, Severity, Subject, Touch};
 use crate::state::sessions::Session;
 
 use super::Loss;
-use super::perspective::Perspective;
 use super::reason::Judgement;
 
-pub(super) fn rejections(
-    perspective: &Perspective,
-    interfaces: &[Box<str>],
-    verdict: &Judgement,
-) -> Vec<(Kind, Option<Reason>, String)> {
+pub(super) fn rejections(verdict: &Judgement) -> Vec<(Kind, Option<Reason>, String)> {
     let mut rejected = Vec::new();
-    match &verdict.link {
-        Some((name, _)) => rejected.push((
+    // That a link kept its carrier is the ledger's to say.
+    if let Some((name, _)) = &verdict.link {
+        rejected.push((
             Kind::SessionDown,
             Some(Reason::HoldTimerExpired),
             format!("{name} was down when the session was lost; the timer that the wire shows ran out because of it"),
-        )),
-        None => {
-            if let Some(name) = interfaces.iter().find(|name| perspective.watches(name)) {
-                rejected.push((Kind::LinkCarrierLost, Some(Reason::Carrier), format!("{name} kept its carrier throughout")));
-            }
-        }
+        ));
     }
     rejected
 }

@@ -383,9 +383,15 @@ impl Ledger {
             self.note(event, What::RouterFlag { router, sender });
             return;
         }
-        let known = [super::Class::RouterAdvertised, super::Class::RouterFlag]
-            .into_iter()
-            .any(|class| self.last(class, &key, event.at).is_some());
+        let latest = |classes: [super::Class; 2]| {
+            let said = classes.into_iter();
+            said.filter_map(|class| self.last(class, &key, event.at))
+                .map(|fact| fact.at)
+                .max()
+        };
+        let given = latest([super::Class::RouterAdvertised, super::Class::RouterFlag]);
+        let taken = latest([super::Class::RouterWithdrew, super::Class::RouterFlagGone]);
+        let known = given.is_some() && given > taken;
         let default = || {
             let all = Prefix::new(std::net::Ipv6Addr::UNSPECIFIED.into(), 0);
             tables.routes.best(all).is_some_and(|(_, route)| {
