@@ -920,7 +920,7 @@ pub const RULES: &[Rule] = &[
         when: &[EARLIER],
         because: "what takes an interface's own address away takes the others along, and daemons that hold an address there give it up with it",
         absent: None,
-        survey: &["C24", "C25"],
+        survey: &["C24"],
     },
     Rule {
         name: "address-loss-loses-routes",
