@@ -31,7 +31,7 @@ use mrt::MrtDecoder;
 use netlink::NetlinkDecoder;
 use packets::Packets;
 
-use crate::event::frame::Frame;
+use crate::event::frame::{Checksum, Frame};
 use crate::event::loss::{GapKind, Malformed, Protocol};
 use crate::event::source::Unit;
 use crate::event::{Event, EventKind, Locator, SourceId, SourceInfo, Timestamp, WireText};
@@ -72,6 +72,8 @@ pub struct UdpContext {
     pub fragmented: bool,
     /// Whether the checksum is right; `None` when that cannot be judged (absent, cut frame, unfinished offload).
     pub checksum: Option<bool>,
+    /// The same with what an unfinished one looks like.
+    pub sum: Checksum,
     /// The UDP length field disagrees with the IP payload.
     pub length_mismatch: bool,
     /// The capture's snap length cut the payload.

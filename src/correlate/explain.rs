@@ -223,9 +223,28 @@ pub fn headline(finding: &Finding) -> String {
         Kind::DhcpRelaySpoofed => {
             format!("{subject} is no relay but sends relayed requests{times}")
         }
+        Kind::DhcpPoolExhausted if finding.reason == Some(Reason::NoPrefix) => {
+            format!("DHCP server {subject} has no prefix left to delegate")
+        }
         Kind::DhcpPoolExhausted => format!("DHCP server {subject} has no address left"),
+        Kind::DhcpOfferIgnored => {
+            format!("{subject} is offered addresses and takes none{why}: it asked again{times}")
+        }
+        Kind::DhcpNoServer => format!("no DHCP server answers {subject}"),
+        Kind::DhcpClientRefused => {
+            format!("DHCP leaves {subject} without an answer while others are served{why}")
+        }
+        Kind::DhcpRenewalUnanswered => {
+            format!("renewals to {subject} are not answered{times}{why}")
+        }
+        Kind::DhcpRelayDeaf => {
+            format!("clients behind relay {subject} never get the answers sent to it{why}")
+        }
         Kind::DhcpRequestStorm => format!("{subject} asks for a lease again and again{times}"),
         Kind::DhcpDuplicateLease => format!("{subject} is leased to two clients at once"),
+        Kind::DhcpIdentityConflict if finding.reason == Some(Reason::ManyIdentities) => {
+            format!("several DHCP clients on {subject} hold a lease each")
+        }
         Kind::DhcpIdentityConflict if finding.severity == Severity::Info => {
             format!("{subject} shares a name or link-layer address with others")
         }
@@ -325,6 +344,15 @@ pub fn reason_words(reason: Reason) -> &'static str {
         Reason::Admin => "set down",
         Reason::DetectionExpired => "detection time expired",
         Reason::PeerSignaled => "signalled by the other end",
+        Reason::Checksum => "wrong UDP checksum",
+        Reason::Destination => "sent to somebody else",
+        Reason::Vlan => "in another VLAN",
+        Reason::Identity => "not who it says",
+        Reason::NoAddress => "NoAddrsAvail",
+        Reason::NoPrefix => "NoPrefixAvail",
+        Reason::NoBinding => "NoBinding",
+        Reason::NotOnLink => "NotOnLink",
+        Reason::ManyIdentities => "one machine under many identities",
     }
 }
 

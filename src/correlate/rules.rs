@@ -11,7 +11,7 @@ pub use super::rule::{Condition, Grade, Join, Rule, Window};
 use crate::detect::Kind;
 use crate::detect::Kind::*;
 use crate::detect::finding::{Finding, Reason};
-use crate::detect::subject::Touch;
+use crate::detect::subject::{Subject, Touch};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -122,6 +122,14 @@ const OTHER_KIND: Condition = Condition {
     name: "other-kind",
     says: "two different things are seen",
     holds: |cause, effect| cause.kind != effect.kind,
+};
+const SAME_MACHINE: Condition = Condition {
+    name: "same-machine",
+    says: "the leases are one machine's, under many identities",
+    holds: |cause, effect| {
+        let its = |s: &Subject| matches!(s, Subject::Client(_)) && effect.subjects.contains(s);
+        effect.reason == Some(Reason::ManyIdentities) && cause.subjects.iter().any(its)
+    },
 };
 const STILL_AWAY: Condition = Condition {
     name: "still-away",
@@ -347,6 +355,8 @@ pub const RULES: &[Rule] = &[
             DhcpClientChurn,
             DhcpLeaseExpired,
             DhcpServerUnresponsive,
+            DhcpRenewalUnanswered,
+            DhcpNoServer,
         ],
         join: Join::Interface,
         window: Window::After(secs(30)),
@@ -545,6 +555,35 @@ pub const RULES: &[Rule] = &[
         survey: &[],
     },
     Rule {
+        name: "new-identities-empty-pool",
+        causes: &[DhcpClientChurn],
+        effects: &[DhcpPoolExhausted, DhcpIdentityConflict],
+        join: Join::Host,
+        window: Window::After(secs(120)),
+        grade: Grade::Certain,
+        when: &[SAME_MACHINE],
+        because: "each time it starts the machine takes another lease under a new identity, and the old ones stay taken until they end",
+        absent: "",
+        survey: &["C29"],
+    },
+    Rule {
+        name: "unserved-client-insists",
+        causes: &[
+            DhcpNoServer,
+            DhcpClientRefused,
+            DhcpOfferIgnored,
+            DhcpRelayDeaf,
+        ],
+        effects: &[DhcpRequestStorm],
+        join: Join::Host,
+        window: Window::After(secs(130)),
+        grade: Grade::Certain,
+        when: &[],
+        because: "a client that is not served asks again and again",
+        absent: "",
+        survey: &[],
+    },
+    Rule {
         name: "pool-exhausted-silences-server",
         causes: &[DhcpPoolExhausted],
         effects: &[DhcpServerUnresponsive, DhcpRequestStorm, DhcpNakStorm],
@@ -589,7 +628,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "unanswered-renewal-expires-lease",
-        causes: &[DhcpServerUnresponsive],
+        causes: &[DhcpServerUnresponsive, DhcpRenewalUnanswered],
         effects: &[DhcpLeaseExpired, DhcpRequestStorm],
         join: Join::Host,
         window: Window::Reach {
@@ -604,7 +643,12 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "lease-end-removes-address",
-        causes: &[DhcpLeaseExpired, DhcpNakStorm, DhcpServerUnresponsive],
+        causes: &[
+            DhcpLeaseExpired,
+            DhcpNakStorm,
+            DhcpServerUnresponsive,
+            DhcpRenewalUnanswered,
+        ],
         effects: &[AddressRemoved, AddressFlap],
         join: Join::Host,
         window: Window::Reach {

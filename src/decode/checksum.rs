@@ -6,17 +6,7 @@
 use std::net::IpAddr;
 
 use super::frame::ip::protocol;
-
-/// What a checksum field says.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Checksum {
-    Right,
-    Wrong,
-    /// Holds the sum over the pseudo header alone: left to the hardware.
-    Unfinished,
-    /// Not used (0 in UDP over IPv4), or the datagram is too short to hold one.
-    Absent,
-}
+use crate::event::frame::Checksum;
 
 /// Judges the checksum of a whole transport datagram (header and payload) that is carried by `protocol`.
 pub fn check(src: IpAddr, dst: IpAddr, protocol: u8, datagram: &[u8]) -> Checksum {
@@ -47,7 +37,22 @@ pub fn check(src: IpAddr, dst: IpAddr, protocol: u8, datagram: &[u8]) -> Checksu
     }
 }
 
-/// The verdict for a decoder: `None` where nothing can be said. `outgoing`: the host sent it itself. `whole`: nothing is missing.
+/// What can be said of a datagram's checksum. `outgoing`: the host sent it itself. `whole`: nothing is missing.
+pub fn judged(
+    src: IpAddr,
+    dst: IpAddr,
+    protocol: u8,
+    datagram: &[u8],
+    outgoing: Option<bool>,
+    whole: bool,
+) -> Checksum {
+    if !whole || outgoing == Some(true) {
+        return Checksum::Absent;
+    }
+    check(src, dst, protocol, datagram)
+}
+
+/// The verdict for a decoder: `None` where nothing can be said.
 pub fn verdict(
     src: IpAddr,
     dst: IpAddr,
@@ -56,10 +61,12 @@ pub fn verdict(
     outgoing: Option<bool>,
     whole: bool,
 ) -> Option<bool> {
-    if !whole || outgoing == Some(true) {
-        return None;
-    }
-    match check(src, dst, protocol, datagram) {
+    sound(judged(src, dst, protocol, datagram, outgoing, whole))
+}
+
+/// Whether a checksum is right; `None` where that cannot be said.
+pub fn sound(sum: Checksum) -> Option<bool> {
+    match sum {
         Checksum::Right => Some(true),
         Checksum::Wrong => Some(false),
         Checksum::Unfinished | Checksum::Absent => None,

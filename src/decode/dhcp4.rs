@@ -123,6 +123,7 @@ fn header(fixed: &[u8], context: &UdpContext) -> Dhcp4 {
         frame: context.frame,
         src_port: context.src_port,
         dst_port: context.dst_port,
+        checksum: context.sum,
         op,
         htype,
         hlen,

@@ -108,6 +108,7 @@ fn empty(message_type: u8, context: &UdpContext) -> Dhcp6 {
         frame: context.frame,
         src_port: context.src_port,
         dst_port: context.dst_port,
+        checksum: context.sum,
         relays: Vec::new(),
         message_type,
         xid: 0,

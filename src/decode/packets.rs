@@ -282,19 +282,21 @@ fn udp(
     let whole = datagram.len() >= said;
     let datagram = datagram.get(..said).unwrap_or(datagram);
     let payload = datagram.get(UDP_HEADER..).unwrap_or_default();
+    let sum = checksum::judged(
+        packet.src,
+        packet.dst,
+        protocol::UDP,
+        datagram,
+        around.frame.outgoing,
+        whole && length == said,
+    );
     let context = UdpContext {
         frame: around.frame,
         src_port: header.source_port(),
         dst_port: header.destination_port(),
         fragmented: around.fragmented,
-        checksum: checksum::verdict(
-            packet.src,
-            packet.dst,
-            protocol::UDP,
-            datagram,
-            around.frame.outgoing,
-            whole && length == said,
-        ),
+        checksum: checksum::sound(sum),
+        sum,
         length_mismatch: length != wire,
         truncated: !whole,
     };

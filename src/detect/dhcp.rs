@@ -17,6 +17,7 @@ mod lease_query;
 mod malformed;
 mod nak_storm;
 mod names;
+mod offers;
 mod pool;
 mod relay_spoofed;
 mod release_spoofed;
@@ -28,6 +29,7 @@ mod starvation;
 mod surge;
 #[cfg(test)]
 mod tests;
+mod unserved;
 mod watch;
 
 use std::net::IpAddr;
@@ -49,6 +51,7 @@ pub fn register(settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::<starvation::Starvation>::default());
     detectors.push(Box::<pool::Pool>::default());
     detectors.push(Box::<server_unresponsive::ServerUnresponsive>::default());
+    detectors.push(Box::<unserved::Unserved>::default());
     detectors.push(Box::<lease_expired::LeaseExpired>::default());
     detectors.push(Box::<nak_storm::NakStorm>::default());
     detectors.push(Box::<decline_loop::DeclineLoop>::default());
@@ -85,6 +88,23 @@ fn heard_once<'a>(seen: &Observation<'_>, net: &'a NetState) -> Option<&'a Seen>
 fn unseen(heard: &Seen, net: &NetState) -> bool {
     let client = net.leases.clients.get(heard.scope, &heard.message.client);
     client.is_some_and(|client| client.counts.offers + client.counts.acks + client.counts.naks == 0)
+}
+
+/// The client speaks from a port of the analysed host: whatever is sent to it is seen.
+fn own(heard: &Seen, net: &NetState) -> bool {
+    let m = &heard.message;
+    let here = |mac| m.is_direct() && net.links.is_own(mac);
+    m.frame.outgoing == Some(true) || m.frame.eth_src.is_some_and(here)
+}
+
+/// Answers to this client would be seen: it is here, it wants them broadcast, they go to a relay that is watched, or the capture shows
+/// what servers send to single stations.
+fn sees_answers(heard: &Seen, net: &NetState) -> bool {
+    let mut servers = net.leases.servers.of_scope(heard.scope);
+    own(heard, net)
+        || heard.message.broadcast
+        || !heard.message.is_direct()
+        || servers.any(|server| server.unicasts > 0)
 }
 
 /// The interface on which an event was captured.

@@ -80,6 +80,24 @@ pub enum Reason {
     DetectionExpired,
     /// bfd.*: the other end signalled down.
     PeerSignaled,
+    /// dhcp.*: the answers' UDP checksum is wrong.
+    Checksum,
+    /// dhcp.*: the answers go to another address or port than they must.
+    Destination,
+    /// dhcp.*: the answers come in another VLAN than the questions.
+    Vlan,
+    /// dhcp.*: who asks or answers is not who it says.
+    Identity,
+    /// dhcp.*: the server has no address left (NoAddrsAvail).
+    NoAddress,
+    /// dhcp.*: the server has no prefix to delegate (NoPrefixAvail).
+    NoPrefix,
+    /// dhcp.*: the server knows no such lease (NoBinding).
+    NoBinding,
+    /// dhcp.*: the address is of another network (NotOnLink).
+    NotOnLink,
+    /// dhcp.*: one machine under many identities.
+    ManyIdentities,
 }
 
 /// First, last and telling frames.

@@ -104,6 +104,16 @@ kinds! {
     DhcpHostileText = "dhcp.hostile-text",
     /// Many clients booted at once, and were served.
     DhcpBootStorm = "dhcp.boot-storm",
+    /// A client is offered addresses and takes none.
+    DhcpOfferIgnored = "dhcp.offer-ignored",
+    /// A client asks and nobody ever answers.
+    DhcpNoServer = "dhcp.no-server",
+    /// A server leaves one client without an answer while it serves others.
+    DhcpClientRefused = "dhcp.client-refused",
+    /// A client's unicast renewals are not answered although its server lives.
+    DhcpRenewalUnanswered = "dhcp.renewal-unanswered",
+    /// A relay passes questions on and its clients never get the answers.
+    DhcpRelayDeaf = "dhcp.relay-deaf",
 
     /// A router advertises that nobody expected.
     RaRogueRouter = "ra.rogue-router",

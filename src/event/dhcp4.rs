@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use super::frame::{Frame, Mac};
+use super::frame::{Checksum, Frame, Mac};
 use super::{Prefix, WireText};
 
 /// A DHCPv4 message with the options that matter, in typed form.
@@ -14,6 +14,9 @@ pub struct Dhcp4 {
     pub frame: Frame,
     pub src_port: u16,
     pub dst_port: u16,
+    /// Of the UDP datagram.
+    #[serde(skip)]
+    pub checksum: Checksum,
     /// 1 request, 2 reply.
     pub op: u8,
     pub htype: u8,

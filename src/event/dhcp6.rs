@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use serde::Serialize;
 
-use super::frame::Frame;
+use super::frame::{Checksum, Frame};
 use super::{Prefix, WireText};
 
 /// A DHCP unique identifier, raw. Prints as colon-separated hex.
@@ -39,6 +39,9 @@ pub struct Dhcp6 {
     pub frame: Frame,
     pub src_port: u16,
     pub dst_port: u16,
+    /// Of the UDP datagram.
+    #[serde(skip)]
+    pub checksum: Checksum,
     pub relays: Vec<Relay>,
     /// Message type code of the innermost message (1 SOLICIT … 13 RELAY-REPL where no inner message could be read).
     pub message_type: u8,

@@ -79,6 +79,18 @@ impl Serialize for Mac {
     }
 }
 
+/// What a transport checksum field says.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+pub enum Checksum {
+    Right,
+    Wrong,
+    /// Holds the sum over the pseudo header alone: left to the hardware.
+    Unfinished,
+    /// Not used (0 in UDP over IPv4), the datagram is cut, or the host sent it itself: nothing can be said.
+    #[default]
+    Absent,
+}
+
 /// The frame that carried a message.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default, Serialize)]
 pub struct Frame {

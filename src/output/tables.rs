@@ -144,7 +144,10 @@ pub const SERVER_HEAD: [&str; 10] = [
 pub fn server_cells(server: &ServerRow) -> Vec<String> {
     let named = server.address.as_ref().map(ToString::to_string);
     vec![
-        cell(named.unwrap_or_else(|| server.id.clone())),
+        cell(in_vlan(
+            named.unwrap_or_else(|| server.id.clone()),
+            &server.vlans,
+        )),
         cell(server.mac.map(|mac| mac.to_string()).unwrap_or_default()),
         server.offers.to_string(),
         server.acks.to_string(),
@@ -212,15 +215,26 @@ fn clients(engine: &Engine, selection: &Selection) -> Table {
     table("DHCP CLIENTS", &CLIENT_HEAD, rows, selection.top)
 }
 
-/// The relays on the way, the one next to the client first, and the port that the first one names.
-/// The relays and the port that a client's messages passed.
+/// "192.0.2.1 vlan 10": where one wire carries several networks.
+fn in_vlan(name: String, vlans: &[u16]) -> String {
+    let tags: Vec<String> = vlans.iter().map(u16::to_string).collect();
+    if tags.is_empty() {
+        return name;
+    }
+    format!("{name} vlan {}", tags.join("."))
+}
+
+/// The VLAN a client's messages came in, the relays they passed, the one next to the client first, and the port that one names.
 pub fn via(client: &ClientRow) -> String {
     let port = client.circuit_id.as_ref().or(client.remote_id.as_ref());
-    match (joined(&client.relays), port) {
-        (relays, None) => relays,
-        (relays, Some(port)) if relays.is_empty() => port.to_string(),
-        (relays, Some(port)) => format!("{relays} {port}"),
-    }
+    let vlan = in_vlan(String::new(), &client.vlans);
+    let parts = [
+        vlan.trim().to_owned(),
+        joined(&client.relays),
+        port.cloned().unwrap_or_default(),
+    ];
+    let told = parts.into_iter().filter(|part| !part.is_empty());
+    told.collect::<Vec<_>>().join(" ")
 }
 
 /// Who made its interface, what runs there, and (DHCPv6, where clients have no address yet) what its DUID is.

@@ -6,9 +6,11 @@
 pub mod client;
 pub mod identity;
 pub mod message;
+pub mod quest;
 pub mod rows;
 pub mod scope;
 pub mod server;
+mod talks;
 #[cfg(test)]
 pub mod tests;
 
@@ -23,8 +25,10 @@ use hashbrown::HashMap;
 use crate::event::{Event, Prefix, Timestamp};
 use client::Clients;
 use message::{ClientId, Config, Grant, Message, ServerId, Verb};
+use quest::{GIVEN_UP, Quest};
 use scope::{Placed, ScopeId, Scopes};
 use server::Servers;
+use talks::Talks;
 
 /// Leases held. A /16 of clients; beyond it the lease that ends first makes room.
 const MAX_LEASES: usize = 65_536;
@@ -164,10 +168,20 @@ pub struct Seen {
     pub twin: bool,
 }
 
+/// Where a message belongs.
+struct Way {
+    scope: ScopeId,
+    /// Its question was asked in another VLAN.
+    elsewhere: bool,
+    /// An answer on its way from a server to a relay: the clients' side was not heard.
+    from_server: bool,
+}
+
 /// The tables.
 #[derive(Clone, Default)]
 pub struct Leases {
-    scopes: Scopes,
+    pub scopes: Scopes,
+    talks: Talks,
     pub servers: Servers,
     pub clients: Clients,
     leases: HashMap<(ScopeId, Prefix), Lease, RandomState>,
@@ -183,15 +197,27 @@ impl Leases {
     /// Applies an event.
     pub fn apply(&mut self, event: &Event, out: &mut Vec<LeaseDelta>) {
         self.seen = None;
-        let Some(message) = Message::of(event) else {
+        let Some(mut message) = Message::of(event) else {
             return;
         };
         let Placed { scope, copy, twin } = self.scopes.place(event, &message);
+        let heard_in = scope;
+        self.identify(scope, event, &mut message);
+        let Way {
+            scope,
+            elsewhere,
+            from_server,
+        } = self.way(scope, event, &message);
         let scope = self.home(&message).unwrap_or(scope);
+        if message.verb.is_question() {
+            self.talks.ask(&message, scope, event.at);
+        }
         if copy {
             out.push(LeaseDelta::Duplicate);
         } else {
-            self.count(scope, event, &message, out);
+            let serves = if elsewhere { heard_in } else { scope };
+            self.count(scope, serves, event, &message, out);
+            self.seek(scope, event, &message, elsewhere, from_server);
         }
         self.seen = Some(Box::new(Seen {
             scope,
@@ -199,6 +225,117 @@ impl Leases {
             copy,
             twin,
         }));
+    }
+
+    /// Under which identity a message belongs to its client, where it does not repeat the identifier itself.
+    fn identify(&self, scope: ScopeId, event: &Event, m: &mut Message) {
+        if m.v6 || m.client.is_identified() || m.client.octets().is_empty() {
+            return;
+        }
+        if let Some(talk) = self.talks.of(m, event.at) {
+            m.client = talk.client.clone();
+            return;
+        }
+        let named = m.grants.first().map(|grant| grant.prefix);
+        if let Some(prefix) = named.or(m.wanted.map(Prefix::host))
+            && let Some(lease) = self.leases.get(&(scope, prefix))
+            && lease.client.machine() == m.client
+        {
+            m.client = lease.client.clone();
+        } else if m.verb.is_answer()
+            && let Some(known) = self.clients.newest_of(&m.client)
+        {
+            m.client = known.clone();
+        }
+    }
+
+    /// Where an answer belongs: to the scope of its question, though it came in another VLAN or from a relay that left its own address in it.
+    fn way(&self, scope: ScopeId, event: &Event, m: &Message) -> Way {
+        let mut way = Way {
+            scope,
+            elsewhere: false,
+            from_server: false,
+        };
+        if !m.verb.is_answer() {
+            return way;
+        }
+        let Some(talk) = self.talks.of(m, event.at) else {
+            return way;
+        };
+        let vlan = |asked: &&ScopeId| self.scopes.differ_by_vlan(**asked, scope);
+        if talk.scopes.contains(&scope) {
+            // A port and its VLAN interface: the place that heard it first is the client's.
+            way.scope = talk
+                .scopes
+                .iter()
+                .find(vlan)
+                .copied()
+                .unwrap_or(scope)
+                .min(scope);
+        } else if let Some(asked) = talk.scopes.iter().find(vlan) {
+            way.scope = *asked;
+            way.elsewhere = true;
+        } else if m.to_client
+            && let Some(asked) = talk.scopes.first()
+            && self.scopes.differ_by_relay(*asked, scope)
+            && self.scopes.relay(*asked).is_none()
+        {
+            way.scope = *asked;
+        }
+        let relayed = |asked: &ScopeId| self.scopes.relay(*asked).is_some();
+        way.from_server = talk.scopes.iter().all(relayed);
+        way
+    }
+
+    /// What a message means for what its client is after.
+    fn seek(
+        &mut self,
+        scope: ScopeId,
+        event: &Event,
+        m: &Message,
+        elsewhere: bool,
+        from_server: bool,
+    ) {
+        let Some(client) = self.clients.get_mut(scope, &m.client) else {
+            return;
+        };
+        if m.verb == Verb::Select
+            && let Some(quest) = &client.quest
+            && quest.offers.unfinished > 0
+            && let Some(server) = &quest.offers.server
+            && let Some(server) = self.servers.get_mut(scope, server)
+        {
+            server.unfinished_taken += 1;
+        }
+        match m.verb {
+            verb if verb.is_question() => {
+                let over = |quest: &mut Box<Quest>| event.at.since(quest.last) > GIVEN_UP;
+                client.quest.take_if(over);
+                client
+                    .quest
+                    .get_or_insert_with(|| Box::new(Quest::new(event, m)))
+                    .asks(event, m);
+            }
+            Verb::Offer if !m.proxy => {
+                if let Some(quest) = &mut client.quest {
+                    quest.offered(event, m, elsewhere, from_server);
+                }
+            }
+            Verb::Nak => {
+                if let Some(quest) = &mut client.quest {
+                    quest.refused(event, m);
+                }
+            }
+            Verb::Ack => {
+                client.quest = None;
+                client.gave_back = None;
+            }
+            Verb::Release => {
+                client.quest = None;
+                client.gave_back = m.wanted.map(|addr| (event.at, addr));
+            }
+            _ => {}
+        }
     }
 
     /// The terms of leases granted so far, each with the first address or prefix that had it.
@@ -245,15 +382,26 @@ impl Leases {
         self.home(m).is_some()
     }
 
-    fn count(&mut self, scope: ScopeId, event: &Event, m: &Message, out: &mut Vec<LeaseDelta>) {
+    /// Counts a message of a client's scope; `serves` is the network in which its server, if it is one's, was heard.
+    fn count(
+        &mut self,
+        scope: ScopeId,
+        serves: ScopeId,
+        event: &Event,
+        m: &Message,
+        out: &mut Vec<LeaseDelta>,
+    ) {
         if m.verb == Verb::Other {
             return;
         }
         if m.verb.is_answer()
-            && self.servers.learn(scope, event, m) == Some(true)
+            && self.servers.learn(serves, event, m) == Some(true)
             && let Some(server) = m.server.clone()
         {
-            out.push(LeaseDelta::ServerSeen { scope, server });
+            out.push(LeaseDelta::ServerSeen {
+                scope: serves,
+                server,
+            });
         }
         let Some((client, new)) = self.clients.learn(scope, event, m) else {
             return;

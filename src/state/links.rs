@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::event::frame::Mac;
 use crate::event::netlink::{
     Action, Dumped, IFF_LOOPBACK, IFF_LOWER_UP, IFF_RUNNING, IFF_UP, LinkEvent,
 };
@@ -50,6 +51,8 @@ pub struct Link {
     /// Lower device or peer.
     pub lower: Option<u32>,
     pub mtu: Option<u32>,
+    /// Its link-layer address.
+    pub mac: Option<Mac>,
     /// `IFLA_CARRIER_DOWN_COUNT`, or half of `IFLA_CARRIER_CHANGES` on older kernels.
     pub losses: Option<u32>,
     /// When `state` became what it is; [`Timestamp::MIN`] while it is as the first dump found it.
@@ -108,6 +111,8 @@ impl LinkDelta {
 #[derive(Clone, Default)]
 pub struct Links {
     links: BTreeMap<u32, Link>,
+    /// Link-layer addresses of interfaces, and how many have each (a bridge takes that of a port).
+    macs: BTreeMap<Mac, u32>,
     /// Names of removed interfaces, for sentences about what went with them.
     former: BTreeMap<u32, Box<str>>,
     /// Counts dumps, to tell what a finished dump did not repeat.
@@ -184,6 +189,7 @@ impl Links {
                 kind: seen.link_kind.clone(),
                 lower: seen.lower,
                 mtu: seen.mtu,
+                mac: seen.mac,
                 losses,
                 since: if seen.meta.dump {
                     Timestamp::MIN
@@ -192,6 +198,7 @@ impl Links {
                 },
                 generation: self.generation,
             };
+            self.own(None, seen.mac);
             self.links.insert(seen.ifindex, link);
             self.former.remove(&seen.ifindex);
             if !seen.meta.dump {
@@ -214,17 +221,44 @@ impl Links {
         link.losses = losses.or(link.losses);
         link.lower = seen.lower.or(link.lower);
         link.mtu = seen.mtu.or(link.mtu);
+        let macs = (link.mac, seen.mac.or(link.mac));
+        link.mac = macs.1;
         if seen.link_kind.is_some() {
             link.kind.clone_from(&seen.link_kind);
         }
         link.generation = self.generation;
-        if link.state != state {
+        let changed = link.state != state;
+        if changed {
             link.state = state;
             link.since = event.at;
-        } else if delta.missed == 0 && !renamed {
+        }
+        if changed || delta.missed > 0 || renamed {
+            out.push(delta);
+        }
+        self.own(macs.0, macs.1);
+    }
+
+    /// Whether a link-layer address is that of an interface of the analysed host.
+    pub fn is_own(&self, mac: Mac) -> bool {
+        self.macs.contains_key(&mac)
+    }
+
+    /// An interface's link-layer address, before and now.
+    fn own(&mut self, before: Option<Mac>, now: Option<Mac>) {
+        if before == now {
             return;
         }
-        out.push(delta);
+        if let Some(before) = before
+            && let Some(count) = self.macs.get_mut(&before)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.macs.remove(&before);
+            }
+        }
+        if let Some(now) = now.filter(|mac| !mac.is_zero()) {
+            *self.macs.entry(now).or_default() += 1;
+        }
     }
 
     fn remove(
@@ -238,6 +272,7 @@ impl Links {
         let Some(link) = self.links.remove(&ifindex) else {
             return;
         };
+        self.own(link.mac, None);
         if self.former.len() >= MAX_LINKS {
             self.former.pop_first();
         }

@@ -209,4 +209,61 @@ pub(super) const ROWS: &[Row] = &[
         ],
         WIRE,
     ),
+    detected(
+        Kind::DhcpOfferIgnored,
+        &[Packets],
+        [
+            "A client asks again 3 times although an offer (ADVERTISE) was at hand each time, over 4 s or more, and takes none; 6 times for a boot ROM. The \
+             reason is what all the offers have in common: a wrong UDP checksum, another VLAN than the question's, another destination than the relay, \
+             no server named.",
+            "RFC 2131 §4.4.1: a client takes an offer within seconds; survey D9, D35.",
+            "A boot ROM leaves offers without boot options alone 4 times. An unfinished checksum is what offloading leaves on the sending host: it counts \
+             only in DHCPv4, where clients read raw frames, at offers that came in from elsewhere, and only if nobody took one like it.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpNoServer,
+        &[Packets],
+        [
+            "A client on one of this host's own ports asks 4 times over 30 s or more, nothing answers, and no server was ever heard on that network. A \
+             note where the port has an address, or where no router promises DHCPv6 (M flag).",
+            "RFC 2131 §4.1, RFC 8415 §15, RFC 4861 §4.2; 30 s is the forwarding delay of a bridge port that just came up (IEEE 802.1D).",
+            "A capture that may show one direction only says nothing: netlink must show that the asking port is this host's own.",
+        ],
+        CLIENT,
+    ),
+    detected(
+        Kind::DhcpClientRefused,
+        &[Packets],
+        [
+            "A client asks 4 times over 15 s or more without an answer while the server answers others; or its REQUESTs for an offer stay unanswered 3 \
+             times while its DISCOVERs are answered.",
+            "RFC 2131 §4.3.2: servers refuse in silence. Survey D8.",
+            "Only where the capture shows the server's answers to single stations, or the client asks for broadcast ones. Three and more new clients \
+             without an offer are dhcp.pool-exhausted, silence to everybody dhcp.server-unresponsive.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpRenewalUnanswered,
+        &[Packets],
+        [
+            "3 unicast renewals over 4 s or more get no answer, and the first thing that the client asks of everybody is answered at once; or renewals \
+             go to a server identifier from which no answer ever came.",
+            "RFC 2131 §4.4.5: renewals are unicast, past the relay; from T2 on the client asks everybody.",
+            "When what is asked of everybody stays unanswered too, it is dhcp.server-unresponsive.",
+        ],
+        WIRE,
+    ),
+    detected(
+        Kind::DhcpRelayDeaf,
+        &[Packets],
+        [
+            "Two or more clients behind one relay ask again 3 times although an offer for them was sent, and nobody behind that relay takes one.",
+            "RFC 2131 §4.1: answers go to giaddr, and the relay hands them on.",
+            "One such client is dhcp.offer-ignored; a relay whose clients never ask again is dhcp.relay-spoofed.",
+        ],
+        WIRE,
+    ),
 ];

@@ -9,11 +9,14 @@ use smallvec::SmallVec;
 
 use super::watch::{Hits, Quiet, Watched};
 use super::{DHCP, client_subject, heard, touch_all};
-use crate::detect::{Board, Detector, Finding, Kind, Severity, Subject, Touch};
+use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Reason, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::{Classes, Timestamp};
+use crate::state::leases::client::Client;
+use crate::state::leases::identity;
 use crate::state::leases::message::{ClientId, Verb};
 use crate::state::leases::scope::ScopeId;
+use crate::state::leases::{LeaseDelta, Seen};
 use crate::state::{NetState, Observation};
 
 /// Changes of hardware behind one identity: there, back, and there again.
@@ -36,6 +39,8 @@ struct Identity {
 #[derive(Clone)]
 pub struct IdentityConflict {
     identities: Watched<(ScopeId, ClientId), Identity>,
+    /// The note about a machine that holds several leases.
+    several: Watched<(ScopeId, ClientId), Option<FindingKey>>,
     quiet: Quiet,
 }
 
@@ -43,6 +48,7 @@ impl Default for IdentityConflict {
     fn default() -> IdentityConflict {
         IdentityConflict {
             identities: Watched::new(STALE),
+            several: Watched::new(STALE),
             quiet: Quiet::default(),
         }
     }
@@ -62,6 +68,7 @@ impl Detector for IdentityConflict {
             return;
         };
         let m = &heard.message;
+        self.several(seen, heard, net, board);
         // Only requests for a lease count: a DISCOVER costs nothing to forge, and boot ROMs share firmware identities.
         if m.flawed
             || m.boots
@@ -141,5 +148,92 @@ impl Detector for IdentityConflict {
 
     fn expire(&mut self, now: Timestamp, _net: &NetState, board: &mut Board) {
         self.quiet.expire(now, board);
+    }
+}
+
+impl IdentityConflict {
+    /// Several clients on one interface, each with a lease of its own (knowledge D16): two DHCP programs, containers on one address, or a
+    /// machine that invents an identifier at each boot. A note; boot ROMs leave such a lease behind as a matter of course.
+    fn several(&mut self, seen: &Observation<'_>, heard: &Seen, net: &NetState, board: &mut Board) {
+        let m = &heard.message;
+        let granted = |delta: &LeaseDelta| matches!(delta, LeaseDelta::Granted { .. });
+        if m.v6 || !seen.changes.leases.iter().any(granted) {
+            return;
+        }
+        let holders: SmallVec<[&Client; 4]> = net
+            .leases
+            .clients
+            .on_machine(heard.scope, &m.client)
+            .filter(|client| client.lease.is_some() && !boots(client))
+            .collect();
+        if holders.len() < 2 || m.client_mac.is_some_and(|mac| mac.is_virtual_router()) {
+            return;
+        }
+        let machine = m.client.machine();
+        let Some(slot) = self
+            .several
+            .at((heard.scope, machine.clone()), seen.event.at)
+        else {
+            return;
+        };
+        let key = match slot.filter(|key| board.get(*key).is_some_and(|f| f.ended.is_none())) {
+            Some(key) => {
+                board.update(key, |f| f.again(seen.event));
+                key
+            }
+            None => {
+                let kind = Kind::DhcpIdentityConflict;
+                let subject = client_subject(&machine);
+                let mut f = Finding::new(kind, Severity::Info, subject, seen.event);
+                f.reason = Some(Reason::ManyIdentities);
+                f.advice = vec![
+                    "ps -e | grep -E 'dhclient|dhcpcd|udhcpc|networkd|NetworkManager'".into(),
+                    "ip -d address show".into(),
+                ];
+                board.raise(f)
+            }
+        };
+        *slot = Some(key);
+        self.quiet.until(key, seen.event.at + WINDOW);
+        let leases: Vec<String> = holders
+            .iter()
+            .take(MAX_NAMED)
+            .filter_map(|client| Some(format!("{} ({})", client.lease?, identified(client))))
+            .collect();
+        let more = holders.len().saturating_sub(leases.len());
+        let more = if more == 0 {
+            String::new()
+        } else {
+            format!(" and {more} more")
+        };
+        board.update(key, |f| {
+            touch_all(f, seen.event, m, net);
+            for client in &holders {
+                if let Some(addr) = client.lease {
+                    f.touch(Touch::Address(addr));
+                }
+            }
+            f.explain = format!(
+                "{} DHCP clients on {machine} hold a lease each: {}{more}. The server keeps them apart by their client identifiers.",
+                holders.len(),
+                leases.join(", "),
+            );
+        });
+    }
+}
+
+/// Leases named in one sentence.
+const MAX_NAMED: usize = 4;
+
+fn boots(client: &Client) -> bool {
+    client.architecture.is_some() || client.user_class.is_some()
+}
+
+/// By what a client differs from the others on its interface.
+fn identified(client: &Client) -> String {
+    match (&client.identity, identity::class(client)) {
+        (None, _) => "without an identifier".into(),
+        (Some(identity), None) => format!("identifier {identity}"),
+        (Some(identity), Some((class, _))) => format!("identifier {identity}, {class}"),
     }
 }

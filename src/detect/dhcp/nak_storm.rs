@@ -1,16 +1,16 @@
 //! `dhcp.nak-storm`: a client is refused again and again.
 //!
 //! One NAK is how a roaming client learns that it moved (RFC 2131 §4.3.2); a server that comes back authoritative sends every client
-//! one. Only repetition at one client is a fault: its configuration and the server's do not fit, and it does not fall back to DISCOVER.
+//! one. Only repetition at one client is a fault: its configuration and the server's do not fit. "Nothing left" (NoAddrsAvail, NoPrefixAvail) is `dhcp.pool-exhausted`.
 
 use std::time::Duration;
 
 use super::watch::{Hit, Hits, Quiet, Watched};
 use super::{DHCP, client_subject, heard_once, server_subject, touch_all};
-use crate::detect::{Board, Detector, Finding, Kind, Severity};
+use crate::detect::{Board, Detector, Finding, Kind, Reason, Severity};
 use crate::event::{Classes, Timestamp};
 use crate::state::leases::LeaseDelta;
-use crate::state::leases::message::ClientId;
+use crate::state::leases::message::{ClientId, Verb};
 use crate::state::leases::scope::ScopeId;
 use crate::state::{NetState, Observation};
 
@@ -59,6 +59,9 @@ impl Detector for NakStorm {
         else {
             return;
         };
+        if m.v6 && matches!(m.status, Some(2 | 6)) {
+            return; // nothing left to give: `dhcp.pool-exhausted`
+        }
         let Some(hits) = self
             .clients
             .at((heard.scope, m.client.clone()), seen.event.at)
@@ -77,11 +80,10 @@ impl Detector for NakStorm {
             return;
         };
         self.quiet.until(key, seen.event.at + QUIET);
-        let wanted = net
-            .leases
-            .clients
-            .get(heard.scope, &m.client)
-            .and_then(|client| client.exchanges.last().map(|e| e.verb));
+        let client = net.leases.clients.get(heard.scope, &m.client);
+        let step = client
+            .and_then(|client| client.quest.as_ref())
+            .map(|quest| quest.verb);
         board.update(key, |finding| {
             touch_all(finding, seen.event, m, net);
             super::known::explain(finding, heard, seen.event, net);
@@ -92,20 +94,41 @@ impl Detector for NakStorm {
             }
             finding.affected.clients.insert(client_subject(&m.client));
             let seconds = finding.last.since(finding.first).as_secs_f64();
-            let step = match wanted {
-                Some(verb) => format!("{verb:?}").to_lowercase(),
-                None => "request".into(),
+            let who = m
+                .server_addr
+                .map_or("its server".to_owned(), |a| a.to_string());
+            let says = match (&m.says, m.status) {
+                (Some(text), Some(code)) => format!(" (status {code}: {text})"),
+                (Some(text), None) => format!(" ({text})"),
+                (None, Some(code)) => format!(" (status {code})"),
+                (None, None) => String::new(),
             };
-            let who = m.server_addr.map_or("its server".to_owned(), |a| a.to_string());
+            let asks = step.map_or(String::new(), |verb| {
+                format!("; it asks on ({})", verb.name(m.v6))
+            });
+            finding.reason = match m.status {
+                Some(3) => Some(Reason::NoBinding),
+                Some(4) => Some(Reason::NotOnLink),
+                _ => finding.reason,
+            };
             finding.explain = format!(
-                "{who} refused client {} {} times in {seconds:.1} s, and the client asks again for the same ({step}) instead of starting over.",
+                "{who} refused client {} {} times in {seconds:.1} s{says}{asks}.",
                 m.client, finding.count
             );
             if finding.advice.is_empty() {
-                finding.advice = vec![
-                    "look up the client's old lease file (an address of another network?)".into(),
-                    format!("journalctl on the DHCP server for {}", m.client),
-                ];
+                let port = if m.v6 { 547 } else { 67 };
+                // Only what it remembers from before can be of another network.
+                if matches!(step, Some(Verb::Reboot | Verb::Renew | Verb::Rebind)) {
+                    let old =
+                        "look up the client's old lease file (an address of another network?)";
+                    finding.advice.push(old.into());
+                }
+                finding
+                    .advice
+                    .push(format!("journalctl on the DHCP server for {}", m.client));
+                finding
+                    .advice
+                    .push(format!("tcpdump -nvi any 'udp port {port}'"));
             }
         });
     }

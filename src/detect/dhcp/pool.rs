@@ -4,15 +4,15 @@
 //! answers others meanwhile or because it fell silent right behind a run on its pool. Silence towards everybody is
 //! `dhcp.server-unresponsive`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::surge::{NO_OFFER, Surges};
 use super::watch::{Quiet, Watched};
 use super::{DHCP, client_subject, heard, interface, plural, server_subject, touch_server};
-use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity};
+use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Reason, Severity, Touch};
 use crate::event::{Classes, EventKind, Timestamp};
-use crate::state::leases::message::{ServerId, Verb};
+use crate::state::leases::message::{ClientId, ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
 use crate::state::{NetState, Observation};
 
@@ -22,6 +22,11 @@ const LEFT_OUT: usize = 3;
 const RUN: usize = 10;
 /// Newcomers that were served shortly before, to know that the server serves newcomers at all.
 const SERVED_BEFORE: usize = 3;
+/// Refusals of one client that insists: with the third back-off step (RFC 8415 §15) it needs what is not there.
+const INSISTS: u32 = 3;
+/// Leases of one machine under different identities that say why the pool is empty: boot ROM, boot loader, installer and system are four
+/// (knowledge D33); and it must be at least half of what the server has leased.
+const OF_ONE: usize = 5;
 /// No client was left out for this long: over (two rounds of RFC 2131 §4.1's longest back-off).
 const QUIET: Duration = Duration::from_secs(130);
 
@@ -170,6 +175,7 @@ impl Pool {
             f.touch(touch.clone());
         }
         f.broken.subject = true;
+        let one = hoarder(net, scope, &server.id);
         f.explain = format!(
             "{} offers nothing to {} in a row after {} were served{}: no address is left.",
             server.id,
@@ -181,6 +187,15 @@ impl Pool {
                 " within a minute"
             },
         );
+        if let Some((machine, its, all)) = one {
+            f.reason = Some(Reason::ManyIdentities);
+            f.also(client_subject(&machine));
+            f.touch(Touch::Client(machine.to_string().into()));
+            f.explain.push_str(&format!(
+                " {its} of its {} are held by one machine, {machine}, under as many client identifiers.",
+                plural(all as u64, "lease"),
+            ));
+        }
         f.advice = advice();
         let key = board.raise(f);
         self.quiet.until(key, now + QUIET);
@@ -198,48 +213,107 @@ impl Pool {
         net: &NetState,
         board: &mut Board,
     ) {
-        // A server that only gives options answers every SOLICIT like this, by design (knowledge V2).
+        // A server that only gives options answers every SOLICIT like this, by design (knowledge V2): a note, until somebody insists.
         let gave = net
             .leases
             .servers
             .get(scope, server)
             .is_some_and(|server| server.offers + server.acks > 0);
         let now = seen.event.at;
-        let Some(slot) = self.told.at(scope, now).filter(|_| gave) else {
+        let Some(heard) = net.leases.seen() else {
             return;
         };
-        let client = net
+        let m = &heard.message;
+        let Some(slot) = self.told.at(scope, now) else {
+            return;
+        };
+        let quest = net
             .leases
-            .seen()
-            .map(|heard| client_subject(&heard.message.client));
+            .clients
+            .get(scope, &m.client)
+            .and_then(|client| client.quest.as_ref());
+        let insists = quest.is_some_and(|quest| quest.refusals >= INSISTS);
+        if !gave && !insists {
+            return;
+        }
         let key = match *slot {
             Some(key) => {
-                board.update(key, |f| f.again(seen.event));
+                // One state, however often it is said: the times are the client's back-off.
+                board.update(key, |f| {
+                    f.support(seen.event);
+                    f.count += 1;
+                });
                 key
             }
             None => {
                 let subject = server_subject(net, scope, server);
                 let mut f =
                     Finding::new(Kind::DhcpPoolExhausted, Severity::Info, subject, seen.event);
+                if let Some(quest) = quest {
+                    for (at, locator) in &quest.frames {
+                        f.first = f.first.min(*at);
+                        f.evidence.add(*locator);
+                    }
+                    f.count = u64::from(quest.refusals);
+                }
                 touch_server(&mut f, net, scope, server);
                 f.advice = advice();
-                f.explain = format!("{server} says that it has no address or prefix left.");
                 board.raise(f)
             }
         };
         *slot = Some(key);
         self.quiet.until(key, now + QUIET);
+        let client = client_subject(&m.client);
+        let (status, what, reason) = if m.status == Some(6) {
+            ("NoPrefixAvail", "prefix to delegate", Reason::NoPrefix)
+        } else {
+            ("NoAddrsAvail", "address", Reason::NoAddress)
+        };
+        let name = m
+            .server_addr
+            .map_or_else(|| server.to_string(), |addr| addr.to_string());
         board.update(key, |f| {
-            f.affected.clients.extend(client);
+            f.affected.clients.insert(client.clone());
+            f.also(client);
+            f.reason = Some(reason);
+            super::touch_client(f, m);
             if f.affected.clients.len() >= LEFT_OUT {
                 f.severity = Severity::Critical;
-                f.broken.subject = true;
+            } else if insists {
+                f.severity = f.severity.max(Severity::Warning);
             }
+            f.broken.subject = f.severity > Severity::Info;
+            f.explain = format!(
+                "Server {name} says that it has no {what} ({status}{}): {} in {:.1} s to {}.",
+                m.says
+                    .as_ref()
+                    .filter(|text| !text.octets().is_empty())
+                    .map_or_else(String::new, |text| format!(": {text}")),
+                plural(f.count, "refusal"),
+                f.last.since(f.first).as_secs_f64(),
+                plural(f.affected.clients.len() as u64, "client"),
+            );
             if let Some(touch) = interface(seen.event, net) {
                 f.touch(touch);
             }
         });
     }
+}
+
+/// The machine that holds most of a server's leases under ever other identities, how many, and of how many. Walks the leases: asked once for
+/// each finding.
+fn hoarder(net: &NetState, scope: ScopeId, server: &ServerId) -> Option<(ClientId, usize, usize)> {
+    let mut by_machine: BTreeMap<ClientId, usize> = BTreeMap::new();
+    let its = net
+        .leases
+        .held()
+        .filter(|(at, _, lease)| *at == scope && lease.server == *server);
+    for (_, _, lease) in its {
+        *by_machine.entry(lease.client.machine()).or_default() += 1;
+    }
+    let all = by_machine.values().sum();
+    let (machine, most) = by_machine.into_iter().max_by_key(|(_, n)| *n)?;
+    (most >= OF_ONE && most * 2 >= all).then_some((machine, most, all))
 }
 
 fn advice() -> Vec<String> {

@@ -1,9 +1,8 @@
 //! `dhcp.relay-spoofed`: a relayed request from something that is no relay.
 //!
 //! A relay's source address need not be its giaddr, and a router on the link may well relay for a network behind it, so neither is a
-//! sign. What gives a forger away is that nobody stands behind it: the server offers to one invented client after another, and not one
-//! of them ever takes its offer, although a real client does so within a second; or no server offers anything, because none serves that
-//! network, and not one of the clients asks again, although a real one does so after four seconds. A crowd that shares no vendor, asks
+//! sign. What gives a forger away is that nobody stands behind it: of one invented client after another not one ever takes an offer,
+//! although a real client does so within a second, and not one asks again, although a real one that got nothing does so within seconds. A crowd that shares no vendor, asks
 //! exactly alike and tells no name is no real network behind a relay, and need not be waited for.
 
 use std::collections::btree_map::Entry;
@@ -30,8 +29,9 @@ const CROWD: usize = 16;
 const TAKES: Duration = Duration::from_secs(2);
 /// … and by when nearly all have taken one.
 const TAKES_SOON: Duration = Duration::from_millis(1200);
-/// By when a client that got no answer asks again: after 4 s, give or take one (RFC 2131 §4.1), and a second for a slow relay.
-const ASKS_AGAIN: Duration = Duration::from_secs(6);
+/// By when a real client that has not got an address asks again: after 4 s, give or take one (RFC 2131 §4.1), dhclient after 10 s, give or
+/// take a half (`initial-interval`), and a second for a slow relay.
+const ASKS_AGAIN: Duration = Duration::from_secs(16);
 /// Silent for this long: over.
 const QUIET: Duration = Duration::from_secs(120);
 /// Clients watched of one relay.
@@ -142,16 +142,9 @@ impl Detector for RelaySpoofed {
                 if relay.asked.contains_key(&m.client) {
                     relay.offered.insert(m.client.clone());
                 }
-                if relay.offered.len() >= ENOUGH && relay.key.is_none() {
-                    // Sooner than a look that waits for repetitions.
-                    if let Some(later) = relay.check.filter(|check| *check > now + TAKES) {
-                        self.checks.remove(&(later, at.0, at.1));
-                        relay.check = None;
-                    }
-                    if relay.check.is_none() {
-                        relay.check = Some(now + TAKES);
-                        self.checks.insert((now + TAKES, at.0, at.1));
-                    }
+                if relay.offered.len() >= ENOUGH && relay.key.is_none() && relay.check.is_none() {
+                    relay.check = Some(now + ASKS_AGAIN);
+                    self.checks.insert((now + ASKS_AGAIN, at.0, at.1));
                 }
             }
             Verb::Select
@@ -176,7 +169,7 @@ impl Detector for RelaySpoofed {
             && at <= now
         {
             self.checks.remove(&(at, scope, giaddr));
-            self.check(at, scope, giaddr, net, board);
+            self.check(at, scope, giaddr, ASKS_AGAIN, net, board);
         }
         self.quiet.expire(now, board);
     }
@@ -189,14 +182,19 @@ impl Detector for RelaySpoofed {
                 continue;
             };
             if relay.invented() {
-                self.check(now, scope, giaddr, net, board);
+                self.check(now, scope, giaddr, TAKES_SOON, net, board);
                 continue;
             }
             let had_time = relay.asked.iter().filter(|(client, (at, _))| {
-                now.since(*at) >= TAKES_SOON && relay.offered.contains(*client)
+                now.since(*at) >= TAKES_SOON
+                    && relay.offered.contains(*client)
+                    && !relay.insisted.contains(*client)
             });
-            if relay.offered.len() >= 2 * ENOUGH && had_time.count() >= ENOUGH {
-                self.check(now, scope, giaddr, net, board);
+            if relay.offered.len() >= 2 * ENOUGH
+                && relay.insisted.is_empty()
+                && had_time.count() >= ENOUGH
+            {
+                self.check(now, scope, giaddr, TAKES_SOON, net, board);
                 let told = self
                     .relays
                     .get_mut(&(scope, giaddr))
@@ -221,11 +219,13 @@ impl Relay {
 }
 
 impl RelaySpoofed {
+    /// Judges a relay of which enough clients have been silent for so long.
     fn check(
         &mut self,
         now: Timestamp,
         scope: ScopeId,
         giaddr: IpAddr,
+        waits: Duration,
         net: &NetState,
         board: &mut Board,
     ) {
@@ -238,13 +238,22 @@ impl RelaySpoofed {
         if relay.real || relay.key.is_some() {
             return;
         }
-        let left = relay.offered.len() >= ENOUGH;
+        // Whoever asks again is there, answered or not: a relay whose way back is broken has real clients (`dhcp.relay-deaf`).
         let once = |(client, (at, _)): &(&ClientId, &(Timestamp, Locator))| {
-            now.since(*at) >= ASKS_AGAIN
-                && !relay.insisted.contains(*client)
-                && !relay.offered.contains(*client)
+            now.since(*at) >= waits && !relay.insisted.contains(*client)
         };
-        if !left && !relay.invented() && relay.asked.iter().filter(once).count() < ENOUGH {
+        let silent = relay.insisted.is_empty() && relay.asked.iter().filter(once).count() >= ENOUGH;
+        if !silent && !relay.invented() {
+            // Those who came just now have not had their time: another look.
+            let newest = relay.asked.values().map(|(at, _)| *at).max();
+            if let Some(newest) = newest.filter(|_| relay.insisted.is_empty())
+                && now.since(newest) < ASKS_AGAIN
+                && relay.check.is_none()
+                && relay.asked.len() >= ENOUGH
+            {
+                relay.check = Some(newest + ASKS_AGAIN);
+                self.checks.insert((newest + ASKS_AGAIN, scope, giaddr));
+            }
             return;
         }
         let mut asked: Vec<(Timestamp, Locator)> = relay.asked.values().copied().collect();

@@ -15,9 +15,6 @@ use crate::state::{NetState, Observation};
 
 /// Requests for an address within [`WINDOW`] (knowledge D4).
 const ENOUGH: usize = 16;
-/// … of a client that is offered an address each time and never takes one: no back-off explains that (knowledge D9: from 3 on; a boot
-/// ROM that waits for boot options asks 4 times).
-const ENOUGH_REFUSED: usize = 8;
 /// Requests for options only: Windows repeats INFORM for WPAD, up to 20 a minute are its habit (knowledge D30).
 const ENOUGH_INFORM: usize = 21;
 const WINDOW: Duration = Duration::from_secs(60);
@@ -72,20 +69,19 @@ impl Detector for RequestStorm {
             }
             _ => return,
         }
+        let client = net.leases.clients.get(heard.scope, &m.client);
+        let quest = client.and_then(|client| client.quest.as_ref());
+        if !inform && quest.is_some_and(|quest| quest.offers.heard > 0) {
+            return; // offered and not taken is a state of its own: `dhcp.offer-ignored`
+        }
         let Some(hits) = self
             .clients
             .at((heard.scope, m.client.clone(), inform), seen.event.at)
         else {
             return;
         };
-        let client = net.leases.clients.get(heard.scope, &m.client);
-        let refuses = client.is_some_and(|client| {
-            client.counts.requests == 0 && client.counts.offers + 1 >= ENOUGH_REFUSED as u64
-        });
         let (enough, severity) = if inform {
             (ENOUGH_INFORM, Severity::Info)
-        } else if refuses && !m.boots {
-            (ENOUGH_REFUSED, Severity::Warning)
         } else {
             (ENOUGH, Severity::Warning)
         };
@@ -97,11 +93,6 @@ impl Detector for RequestStorm {
             return;
         };
         self.quiet.until(key, seen.event.at + QUIET);
-        let offers = net
-            .leases
-            .clients
-            .get(heard.scope, &m.client)
-            .map_or(0, |client| client.counts.offers);
         board.update(key, |f| {
             touch_all(f, seen.event, m, net);
             super::known::explain(f, heard, seen.event, net);
@@ -110,11 +101,6 @@ impl Detector for RequestStorm {
             f.explain = if inform {
                 format!(
                     "Client {} asked for options {} times in {seconds:.0} s.",
-                    m.client, f.count
-                )
-            } else if offers > 0 {
-                format!(
-                    "Client {} asked for an address {} times in {seconds:.0} s; it was offered one {offers} times and took none.",
                     m.client, f.count
                 )
             } else {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::watch::Watched;
 use super::{DHCP, client_subject, heard, plural, server_addr, server_subject, touch_all};
-use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity};
+use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Reason, Severity};
 use crate::event::loss::GapKind;
-use crate::event::{Classes, Event, EventKind, Locator, Timestamp};
+use crate::event::{Classes, EventKind, Locator, Timestamp};
 use crate::state::leases::message::{ClientId, Message, ServerId, Verb};
 use crate::state::leases::scope::ScopeId;
 use crate::state::leases::{LeaseDelta, Seen};
@@ -33,6 +33,11 @@ const STRANGER_TRIES: u32 = 5;
 /// takes (Kea's conflict checks: half a second).
 const TO_ALL: u32 = 2;
 const TO_ALL_SPAN: Duration = Duration::from_secs(1);
+/// An answer to a repeated question that comes so late is none that a busy server gives: dnsmasq's conflict check takes 3 s, Kea's half a
+/// second; REN_TIMEOUT and REB_TIMEOUT are 10 s (RFC 8415 §7.6).
+const LATE: Duration = Duration::from_secs(8);
+/// A server that is there answers a renewal within this time: there is no conflict check in it.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// A client that is silent for longer than RFC 2131 §4.1's longest back-off (64 s) and once more has given up.
 const GIVEN_UP: Duration = Duration::from_secs(130);
 /// Outages of one server that are closer than this are one finding with several occurrences.
@@ -46,6 +51,8 @@ struct Waiting {
     since: Timestamp,
     last: Timestamp,
     tries: u32,
+    discovers: u32,
+    xid: u32,
     /// What it asked last.
     verb: Option<Verb>,
     /// Those of them that were not unicast, and the first of these.
@@ -54,6 +61,15 @@ struct Waiting {
     /// The server it asks by name.
     server: Option<ServerId>,
     first: Option<Locator>,
+}
+
+/// How a server answers.
+#[derive(Clone, Default)]
+struct Heard {
+    /// It answered a unicast renewal: the way to it is open.
+    open: bool,
+    /// Its last answer to anybody.
+    last: Option<Timestamp>,
 }
 
 /// Behind relays one server serves many scopes, and its outage is one; on the link an address is the scope's own (tenants reuse them).
@@ -72,8 +88,8 @@ struct Outage {
 #[derive(Clone)]
 pub struct ServerUnresponsive {
     waiting: Watched<(ScopeId, ClientId), Waiting>,
-    /// Servers that answered a unicast renewal: the way to them is open.
-    open: Watched<(ScopeId, ServerId), bool>,
+    /// What is known of each server's way of answering.
+    heard: Watched<(ScopeId, ServerId), Heard>,
     outages: BTreeMap<(Option<ScopeId>, ServerId), Outage>,
     /// End of the last loss: what was asked before it may have been answered in it.
     lossy_until: Timestamp,
@@ -83,7 +99,7 @@ impl Default for ServerUnresponsive {
     fn default() -> ServerUnresponsive {
         ServerUnresponsive {
             waiting: Watched::new(GIVEN_UP),
-            open: Watched::new(LATELY),
+            heard: Watched::new(LATELY),
             outages: BTreeMap::new(),
             lossy_until: Timestamp::MIN,
         }
@@ -117,34 +133,50 @@ impl Detector for ServerUnresponsive {
         if m.verb.is_answer() {
             let asked = self.waiting.remove(&who);
             if let Some(server) = &m.server {
-                if asked.is_some_and(|asked| asked.tries > 0 && asked.to_all == 0)
-                    && let Some(open) = self.open.at((heard.scope, server.clone()), seen.event.at)
-                {
-                    *open = true;
+                if let Some(asked) = &asked {
+                    self.late(seen, heard, server, asked, net, board);
                 }
-                self.answers(seen, outage_key(heard.scope, m, server), board);
+                if let Some(known) = self.heard.at((heard.scope, server.clone()), seen.event.at) {
+                    known.open |= asked
+                        .as_ref()
+                        .is_some_and(|asked| asked.tries > 0 && asked.to_all == 0);
+                    known.last = Some(seen.event.at);
+                }
+                let key = outage_key(heard.scope, m, server);
+                self.answers(seen, m, asked.as_ref(), key, board);
             }
             return;
         }
         if m.flawed || !m.verb.is_question() {
             return; // a server drops a broken message in silence, as it should
         }
+        let client = net.leases.clients.get(heard.scope, &m.client);
+        let renews = matches!(m.verb, Verb::Renew | Verb::Rebind);
+        let gave_back = client.and_then(|client| client.gave_back);
+        if renews && gave_back.is_some_and(|(_, addr)| Some(addr) == m.wanted) {
+            return; // the server has no such lease any more, and need not answer: `dhcp.release-spoofed`
+        }
         let Some(waiting) = self.waiting.at(who, seen.event.at) else {
             return;
         };
         // Since when it asks without an answer, whatever the transaction: some clients begin a new one each few tries.
-        if waiting.tries == 0 || seen.event.at.since(waiting.last) > GIVEN_UP {
+        let again = waiting.xid == m.xid || m.waits || super::sees_answers(heard, net);
+        if waiting.tries == 0 || seen.event.at.since(waiting.last) > GIVEN_UP || !again {
             *waiting = Waiting {
                 since: seen.event.at,
                 first: Some(seen.event.locator),
                 ..Waiting::default()
             };
         }
-        // Where no server was ever heard, perhaps none can be (a mirror of one direction).
-        let visible = net.leases.servers.of_scope(heard.scope).next().is_some();
+        // Where no server (or not the one it names) was ever heard, perhaps none can be (a mirror of one direction), unless it asks from here.
+        let visible = super::own(heard, net)
+            || match &m.server {
+                Some(named) => net.leases.servers.get(heard.scope, named).is_some(),
+                None => net.leases.servers.of_scope(heard.scope).next().is_some(),
+            };
         // There a client's own steps tell what it was answered: an offer before it takes one, a lease before it begins to renew it.
         let progress = match m.verb {
-            Verb::Renew => !waits_already(seen.event),
+            Verb::Renew => !m.waits,
             Verb::Select => waiting.verb != Some(Verb::Select),
             _ => false,
         };
@@ -156,6 +188,8 @@ impl Detector for ServerUnresponsive {
                 ..Waiting::default()
             };
         }
+        waiting.xid = m.xid;
+        waiting.discovers += u32::from(m.verb == Verb::Discover);
         waiting.verb = Some(m.verb);
         waiting.tries = waiting.tries.saturating_add(1);
         waiting.last = seen.event.at;
@@ -196,15 +230,6 @@ impl Detector for ServerUnresponsive {
         } else if self.joins(seen, heard, net, board) {
             // counted as one more client of an outage that is already known
         }
-    }
-}
-
-/// Whether the client says itself that it waits: seconds since it began (RFC 2131 table 1), elapsed time (RFC 8415 §21.9).
-fn waits_already(event: &Event) -> bool {
-    match &event.kind {
-        EventKind::Dhcp4(m) => m.secs > 0,
-        EventKind::Dhcp6(m) => m.elapsed_ms.is_some_and(|elapsed| elapsed > 0),
-        _ => false,
     }
 }
 
@@ -268,9 +293,9 @@ impl ServerUnresponsive {
                 || here
                 || crowd
                 || self
-                    .open
+                    .heard
                     .get_mut(&(scope, server.clone()))
-                    .is_some_and(|open| *open);
+                    .is_some_and(|known| known.open);
             self.silent(seen, scope, &server, &heard.message, sure, net, board);
         }
     }
@@ -319,6 +344,10 @@ impl ServerUnresponsive {
         board: &mut Board,
     ) {
         let at = seen.event.at;
+        let discovers = self
+            .waiting
+            .get_mut(&(scope, m.client.clone()))
+            .map_or(0, |waiting| waiting.discovers);
         // All that wait for it, oldest first.
         let mut begin = at;
         let mut first = seen.event.locator;
@@ -383,6 +412,11 @@ impl ServerUnresponsive {
         }
         let name = server_addr(net, scope, server)
             .map_or_else(|| server.to_string(), |addr| addr.to_string());
+        // What answers under this identifier speaks from another address: that unicast to the identifier fails says nothing of the server.
+        let known = net.leases.servers.get(scope, server);
+        let elsewhere = known
+            .and_then(|server| server.source)
+            .filter(|_| discovers < TRIES);
         board.update(finding, |f| {
             touch_all(f, seen.event, m, net);
             f.affected.clients.extend(clients);
@@ -393,6 +427,17 @@ impl ServerUnresponsive {
             if let Some(addr) = m.wanted {
                 f.touch(crate::detect::Touch::Address(addr));
             }
+            if let Some(source) = elsewhere {
+                f.kind = Kind::DhcpRenewalUnanswered;
+                f.reason = Some(Reason::Identity);
+                f.touch(crate::detect::Touch::Server(source));
+                f.explain = format!(
+                    "Renewals to server identifier {name} were not answered for {:.1} s. The server that named itself so speaks from {source}.",
+                    at.since(begin).as_secs_f64(),
+                );
+                return;
+            }
+            f.kind = Kind::DhcpServerUnresponsive;
             f.explain = format!(
                 "DHCP server {name} has not answered for {:.1} s; requests of {} are repeated.",
                 at.since(begin).as_secs_f64(),
@@ -445,10 +490,12 @@ impl ServerUnresponsive {
         joined
     }
 
-    /// The server is heard again: its outage is over.
+    /// The server is heard again: its outage is over, or there was none.
     fn answers(
         &mut self,
         seen: &Observation<'_>,
+        m: &Message,
+        asked: Option<&Waiting>,
         key: (Option<ScopeId>, ServerId),
         board: &mut Board,
     ) {
@@ -458,20 +505,91 @@ impl ServerUnresponsive {
         if !outage.open {
             return;
         }
+        let at = seen.event.at;
         outage.open = false;
-        outage.last = seen.event.at;
+        outage.last = at;
+        // Unicast failed for long, and the first thing it asked of everybody was answered at once: the server was there all the time.
+        let unicast = asked.filter(|asked| {
+            asked.to_all == 1
+                && asked.tries > TRIES
+                && at.since(asked.last) <= AT_ONCE
+                && asked.verb.is_some()
+        });
+        let one = client_subject(&m.client);
         board.update(outage.key, |f| {
             f.support(seen.event);
-            f.recovered(seen.event.at);
+            f.recovered(at);
             f.broken.subject = false;
-            f.ended = Some(seen.event.at);
+            f.ended = Some(at);
+            let alone = f.affected.clients.iter().all(|client| *client == one);
+            if let Some(asked) = unicast.filter(|_| alone) {
+                let server = f.subjects.first().map(server_name).unwrap_or_default();
+                f.kind = Kind::DhcpRenewalUnanswered;
+                f.explain = format!(
+                    "{} of client {} to {server} went unanswered for {:.1} s; the first thing it asked of everybody ({}) was answered after {:.0} ms.",
+                    plural(u64::from(asked.tries - 1), "unicast renewal"),
+                    m.client,
+                    asked.last.since(asked.since).as_secs_f64(),
+                    asked.verb.map(|verb| verb.name(m.v6)).unwrap_or_default(),
+                    at.since(asked.last).as_secs_f64() * 1000.0,
+                );
+                return;
+            }
             let began = f.occurrences.last().map_or(f.first, |o| o.at);
-            f.explain.push_str(&format!(
-                " It answered again after {:.1} s.",
-                seen.event.at.since(began).as_secs_f64()
-            ));
+            let after = at.since(began).as_secs_f64();
+            let last = asked.and_then(|asked| Some((asked.last, asked.verb?)));
+            let told = match last.filter(|_| f.kind == Kind::DhcpRenewalUnanswered) {
+                Some((last, verb)) => format!(
+                    " A {} was answered within {:.0} ms.",
+                    verb.name(m.v6),
+                    (at.since(last).as_secs_f64() * 1000.0).ceil()
+                ),
+                None => format!(" It answered again after {after:.1} s."),
+            };
+            f.explain.push_str(&told);
         });
     }
+
+    /// An answer that comes so late, to a question that was repeated meanwhile, shows a silence that too few tries had shown before.
+    fn late(
+        &mut self,
+        seen: &Observation<'_>,
+        heard: &Seen,
+        server: &ServerId,
+        asked: &Waiting,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let at = seen.event.at;
+        let m = &heard.message;
+        let key = outage_key(heard.scope, m, server);
+        let open = self.outages.get(&key).is_some_and(|outage| outage.open);
+        let last = self
+            .heard
+            .get_mut(&(heard.scope, server.clone()))
+            .and_then(|known| known.last);
+        // It answered before, and nobody since: a server that comes up for the first time was not silent.
+        let silent = last.is_some_and(|last| last < asked.since);
+        let named = asked.server.as_ref().is_none_or(|named| named == server);
+        if open || !silent || !named || asked.tries < 2 || asked.since <= self.lossy_until {
+            return;
+        }
+        if at.since(asked.since) < LATE {
+            return;
+        }
+        if let Some(waiting) = self.waiting.at((heard.scope, m.client.clone()), at) {
+            *waiting = asked.clone();
+        }
+        self.silent(seen, heard.scope, server, m, true, net, board);
+        self.waiting.remove(&(heard.scope, m.client.clone()));
+    }
+}
+
+/// A server's name without its type.
+fn server_name(subject: &crate::detect::Subject) -> String {
+    let text = subject.to_string();
+    text.split_once(':')
+        .map_or(text.clone(), |(_, name)| name.to_owned())
 }
 
 /// Whether a server was heard since then, here or (as the same machine) in another scope.

@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::message::{ClientId, Config, Message, ServerId, Verb};
+use super::quest::Quest;
 use super::scope::ScopeId;
 use crate::event::dhcp4::Dhcp4;
 use crate::event::frame::Mac;
@@ -26,6 +27,10 @@ const MAX_PER_SOURCE: u32 = 64;
 const MAX_EXCHANGES: usize = 4;
 /// Servers whose configuration is remembered of one client.
 const MAX_CONFIGS: usize = 4;
+
+/// Clients remembered of one interface: containers on one address are some, a machine that invents an identity at each boot has more than
+/// any pool it empties needs to be told by.
+const MAX_ON_MACHINE: usize = 64;
 
 /// RFC 8415 §7.6: HOP_COUNT_LIMIT.
 const MAX_RELAYS: usize = 8;
@@ -97,6 +102,10 @@ pub struct Client {
     pub lease: Option<IpAddr>,
     /// The last refusal: what it held before, it must not use any more (RFC 2131 §3.1).
     pub refused: Option<Timestamp>,
+    /// What it is after and has not got.
+    pub quest: Option<Box<Quest>>,
+    /// A RELEASE in its name, not followed by a lease yet: when, and of which address.
+    pub gave_back: Option<(Timestamp, IpAddr)>,
     /// Configuration it was offered or given, by server, newest last.
     pub configs: SmallVec<[(ServerId, Config, Timestamp); 1]>,
     /// It asked for IPv6-only operation (option 108, RFC 8925) and was told to wait.
@@ -112,6 +121,8 @@ pub struct Clients {
     tentative: VecDeque<(ScopeId, ClientId)>,
     confirmed: VecDeque<(ScopeId, ClientId)>,
     by_source: BTreeMap<Mac, u32>,
+    /// The clients on one interface, newest last.
+    machines: HashMap<ClientId, SmallVec<[(ScopeId, ClientId); 1]>, RandomState>,
     /// Clients that found no room.
     pub refused: u64,
 }
@@ -141,6 +152,13 @@ impl Clients {
                 self.drop_tentative();
             }
             self.tentative.push_back(key.clone());
+            if !message.v6 {
+                let on = self.machines.entry(message.client.machine()).or_default();
+                if on.len() == MAX_ON_MACHINE {
+                    on.remove(0);
+                }
+                on.push(key.clone());
+            }
             self.known
                 .insert(key.clone(), Client::new(scope, message, event.at, source));
         }
@@ -165,7 +183,7 @@ impl Clients {
         if self.confirmed.len() > MAX_CONFIRMED
             && let Some(oldest) = self.confirmed.pop_front()
         {
-            self.known.remove(&oldest);
+            self.forget(&oldest);
         }
     }
 
@@ -178,11 +196,37 @@ impl Clients {
                 continue; // it moved to the other room
             }
             let source = client.source;
-            self.known.remove(&key);
+            self.forget(&key);
             self.release_source(source);
             self.refused += 1;
             return;
         }
+    }
+
+    fn forget(&mut self, key: &(ScopeId, ClientId)) {
+        self.known.remove(key);
+        let machine = key.1.machine();
+        if let Some(on) = self.machines.get_mut(&machine) {
+            on.retain(|known| known != key);
+            if on.is_empty() {
+                self.machines.remove(&machine);
+            }
+        }
+    }
+
+    /// The client that spoke from this interface first heard last, under whatever identity.
+    pub(super) fn newest_of(&self, machine: &ClientId) -> Option<&ClientId> {
+        self.machines.get(machine)?.last().map(|(_, id)| id)
+    }
+
+    /// The clients of a scope on the same interface as this one, itself included, oldest first.
+    pub fn on_machine(&self, scope: ScopeId, id: &ClientId) -> impl Iterator<Item = &Client> {
+        self.machines
+            .get(&id.machine())
+            .into_iter()
+            .flatten()
+            .filter(move |(at, _)| *at == scope)
+            .filter_map(|key| self.known.get(key))
     }
 
     fn release_source(&mut self, source: Option<Mac>) {
@@ -254,6 +298,8 @@ impl Client {
             exchanges: SmallVec::new(),
             lease: None,
             refused: None,
+            quest: None,
+            gave_back: None,
             configs: SmallVec::new(),
             v6_only: false,
             confirmed: false,

@@ -9,36 +9,63 @@ use smallvec::SmallVec;
 
 use crate::event::dhcp4::{Dhcp4, MessageType};
 use crate::event::dhcp6::Dhcp6;
-use crate::event::frame::{Frame, Mac};
-use crate::event::{Event, EventKind, Prefix};
+use crate::event::frame::{Checksum, Frame, Mac};
+use crate::event::{Event, EventKind, Prefix, WireText};
 
 /// Octets of an identity that are kept: a DUID's maximum (RFC 8415 §11.1), which is longer than any chaddr.
 const MAX_ID: usize = 130;
 /// Addresses and prefixes read from one message: 64 options of one association are far beyond any honest one.
 const MAX_GRANTS: usize = 64;
 
-/// A client: its hardware address (DHCPv4) or its DUID (DHCPv6). Prints as the `client:` subject's value.
+/// A client as its server keeps it: a hardware address with the client identifier it speaks under (DHCPv4, RFC 2131 §2), or a DUID
+/// (DHCPv6). Two clients on one interface are two. Prints as the `client:` subject's value: the hardware address or the DUID.
 #[derive(Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
-pub struct ClientId(SmallVec<[u8; 20]>);
+pub struct ClientId {
+    octets: SmallVec<[u8; 20]>,
+    /// Hash of option 61; 0 where there is none, and for DHCPv6.
+    identity: u64,
+}
 
 impl ClientId {
     /// From the octets of a hardware address or DUID.
     pub fn new(octets: &[u8]) -> ClientId {
-        ClientId(octets.iter().copied().take(MAX_ID).collect())
+        ClientId {
+            octets: octets.iter().copied().take(MAX_ID).collect(),
+            identity: 0,
+        }
+    }
+
+    /// The same hardware under this client identifier.
+    pub fn under(mut self, identifier: &[u8]) -> ClientId {
+        self.identity = super::fixed_hash(&identifier).max(1);
+        self
     }
 
     /// The octets.
     pub fn octets(&self) -> &[u8] {
-        &self.0
+        &self.octets
+    }
+
+    /// Whether it speaks under a client identifier.
+    pub fn is_identified(&self) -> bool {
+        self.identity != 0
+    }
+
+    /// The hardware alone: what all clients on one interface have in common.
+    pub fn machine(&self) -> ClientId {
+        ClientId {
+            octets: self.octets.clone(),
+            identity: 0,
+        }
     }
 }
 
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, octet) in self.0.iter().enumerate() {
+        for (at, octet) in self.octets.iter().enumerate() {
             write!(f, "{}{octet:02x}", if at == 0 { "" } else { ":" })?;
         }
-        if self.0.is_empty() {
+        if self.octets.is_empty() {
             f.write_str("unknown")?;
         }
         Ok(())
@@ -195,6 +222,18 @@ pub struct Message {
     pub config: Config,
     /// Options the client asked for, hashed with the vendor class: who it is.
     pub fingerprint: u64,
+    /// Why a server refuses: DHCPv6's status code (RFC 8415 §21.13), and its words (or a NAK's option 56).
+    pub status: Option<u16>,
+    pub says: Option<WireText>,
+    /// An answer that names its server as it must (option 54, option 2).
+    pub names_server: bool,
+    /// It is sent to a client's port: an answer on its last leg.
+    pub to_client: bool,
+    /// The client says itself for how long it has been waiting (RFC 2131 table 1 `secs`, RFC 8415 §21.9).
+    pub waits: bool,
+    /// The client wants answers broadcast (RFC 2131 §4.1).
+    pub broadcast: bool,
+    pub checksum: Checksum,
     /// It tells a host name or FQDN.
     pub named: bool,
     /// It is a boot ROM or boot loader (PXE, HTTP boot, iPXE).
@@ -286,10 +325,13 @@ impl Message {
         }
         let class = m.vendor_class.as_ref().map_or(&[][..], |t| t.octets());
         let user = m.user_class.as_ref().map_or(&[][..], |t| t.octets());
+        let identity = m.client_id.as_deref().filter(|id| id.len() >= 2);
         let mut client = ClientId::new(&m.chaddr);
-        if client.0.is_empty() {
+        if client.octets.is_empty() {
             // InfiniBand sends hlen 0 (RFC 4390): option 61 is all there is.
             client = ClientId::new(m.client_id.as_deref().unwrap_or_default());
+        } else if let Some(identity) = identity {
+            client = client.under(identity);
         }
         let wanted = m
             .requested_ip
@@ -300,11 +342,7 @@ impl Message {
             verb,
             client,
             client_mac: m.client_mac(),
-            identity: m
-                .client_id
-                .as_deref()
-                .filter(|id| id.len() >= 2)
-                .map(ClientId::new),
+            identity: identity.map(ClientId::new),
             xid: m.xid,
             server: server_addr.map(ServerId::V4),
             server_addr,
@@ -314,6 +352,13 @@ impl Message {
             named_prefixes: wanted.map(Prefix::host).into_iter().collect(),
             config,
             fingerprint: super::fixed_hash(&(&m.parameters, class)),
+            status: None,
+            says: m.message.clone(),
+            names_server: m.server_id.is_some(),
+            to_client: m.dst_port == 68,
+            waits: m.secs > 0,
+            broadcast: m.broadcast,
+            checksum: m.checksum,
             named: m.host_name.is_some() || m.fqdn.is_some(),
             boots: class.starts_with(b"PXEClient")
                 || class.starts_with(b"HTTPClient")
@@ -331,7 +376,8 @@ impl Message {
 
     fn v6(m: &Dhcp6) -> Message {
         // Success (0) is no refusal; UseMulticast (5) is an instruction (RFC 8415 §21.13).
-        let refused = m.status.iter().any(|(code, _)| !matches!(code, 0 | 5));
+        let refusal = m.status.iter().find(|(code, _)| !matches!(code, 0 | 5));
+        let refused = refusal.is_some();
         let given =
             m.addresses.iter().any(|a| a.valid > 0) || m.prefixes.iter().any(|p| p.valid > 0);
         let verb = match m.message_type {
@@ -422,6 +468,13 @@ impl Message {
             named_prefixes,
             config,
             fingerprint: super::fixed_hash(&(&m.requested, class)),
+            status: refusal.map(|(code, _)| *code),
+            says: refusal.map(|(_, text)| text.clone()),
+            names_server: m.server.is_some(),
+            to_client: m.relays.is_empty(),
+            waits: m.elapsed_ms.is_some_and(|elapsed| elapsed > 0),
+            broadcast: false,
+            checksum: m.checksum,
             named: m.fqdn.is_some(),
             boots: m.options.contains(&61), // OPTION_CLIENT_ARCH_TYPE (RFC 5970)
             proxy: false,

@@ -30,6 +30,8 @@ pub struct ServerRow {
     pub lease_time: Option<u32>,
     pub routers: Vec<IpAddr>,
     pub dns: Vec<IpAddr>,
+    /// VLANs of the network it serves, from the outermost.
+    pub vlans: Vec<u16>,
 }
 
 /// The lease a client holds.
@@ -102,6 +104,8 @@ pub struct ClientRow {
     pub remote_id: Option<String>,
     /// Relays on the way, the one next to it first.
     pub relays: Vec<IpAddr>,
+    /// VLANs in which it was heard, from the outermost.
+    pub vlans: Vec<u16>,
     /// What it asked last, for which address, and what it got.
     pub asked: Option<&'static str>,
     pub wanted: Option<IpAddr>,
@@ -145,7 +149,11 @@ fn given(server: &message::ServerId, config: &message::Config) -> GivenRow {
 impl Leases {
     /// All servers, by scope and id.
     pub fn server_rows(&self) -> Vec<ServerRow> {
-        self.servers.iter().map(ServerRow::of).collect()
+        let row = |server: &Server| ServerRow {
+            vlans: self.scopes.vlans(server.scope).collect(),
+            ..ServerRow::of(server)
+        };
+        self.servers.iter().map(row).collect()
     }
 
     /// All clients, by id and scope.
@@ -227,6 +235,7 @@ impl Leases {
             circuit_id: client.circuit_id.as_ref().map(port),
             remote_id: client.remote_id.as_ref().map(port),
             relays: client.relays.to_vec(),
+            vlans: self.scopes.vlans(client.scope).collect(),
             asked: asked.map(|verb| verb.name(client.v6)),
             wanted: wanted.flatten(),
             got: client.got.map(|verb| verb.name(client.v6)),
@@ -263,6 +272,7 @@ impl ServerRow {
             lease_time: server.lease_time,
             routers: server.config.routers.to_vec(),
             dns: server.config.dns.to_vec(),
+            vlans: Vec::new(),
         }
     }
 }

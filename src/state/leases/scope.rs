@@ -59,6 +59,8 @@ pub struct Scopes {
     /// Segment → the segment it was joined to (itself at first).
     joined: Vec<u32>,
     scopes: BTreeMap<ScopeKey, ScopeId>,
+    /// The same by id.
+    keys: Vec<ScopeKey>,
     recent: HashMap<u64, (Timestamp, Place), RandomState>,
     order: VecDeque<u64>,
 }
@@ -106,13 +108,52 @@ impl Scopes {
         let id = match self.scopes.get(&key) {
             Some(id) => *id,
             None if next >= MAX_SCOPES => ScopeId(MAX_SCOPES as u32),
-            None => *self.scopes.entry(key).or_insert(ScopeId(next as u32)),
+            None => {
+                let id = ScopeId(next as u32);
+                self.keys.push(key.clone());
+                self.scopes.insert(key, id);
+                id
+            }
         };
         Placed {
             scope: id,
             copy,
             twin,
         }
+    }
+
+    /// The VLANs of a scope, from the outermost.
+    pub fn vlans(&self, id: ScopeId) -> impl Iterator<Item = u16> {
+        let key = self.keys.get(id.0 as usize);
+        key.into_iter().flat_map(|key| key.vlans).flatten()
+    }
+
+    /// The relay in front of a scope.
+    pub fn relay(&self, id: ScopeId) -> Option<IpAddr> {
+        self.keys.get(id.0 as usize)?.relay
+    }
+
+    /// Whether two scopes are one wire and differ in nothing but their VLANs.
+    pub(super) fn differ_by_vlan(&self, a: ScopeId, b: ScopeId) -> bool {
+        let pair = (self.keys.get(a.0 as usize), self.keys.get(b.0 as usize));
+        let (Some(a), Some(b)) = pair else {
+            return false;
+        };
+        (a.v6, a.relay) == (b.v6, b.relay)
+            && self.root(a.segment) == self.root(b.segment)
+            && a.vlans != b.vlans
+    }
+
+    /// Whether two scopes are the clients' and the servers' side of one relay on one wire.
+    pub(super) fn differ_by_relay(&self, a: ScopeId, b: ScopeId) -> bool {
+        let pair = (self.keys.get(a.0 as usize), self.keys.get(b.0 as usize));
+        let (Some(a), Some(b)) = pair else {
+            return false;
+        };
+        a.v6 == b.v6
+            && a.relay.is_none() != b.relay.is_none()
+            && a.vlans == b.vlans
+            && self.root(a.segment) == self.root(b.segment)
     }
 
     /// Whether a host that sees both sides of a relay heard this message on the other side. The clients' side is the one that counts; in

@@ -33,6 +33,13 @@ pub struct Server {
     pub first_locator: Locator,
     /// Its last answer.
     pub last: Timestamp,
+    /// Its last offer, and the IP source of an answer on the link that was not the identifier it names.
+    pub last_offer: Option<Timestamp>,
+    pub source: Option<IpAddr>,
+    /// Answers to single stations: whoever sees those sees what it sends to one client.
+    pub unicasts: u64,
+    /// Offers with an unfinished checksum that were taken all the same.
+    pub unfinished_taken: u64,
     pub offers: u64,
     pub acks: u64,
     pub naks: u64,
@@ -79,6 +86,10 @@ impl Servers {
             first: event.at,
             first_locator: event.locator,
             last: event.at,
+            last_offer: None,
+            source: None,
+            unicasts: 0,
+            unfinished_taken: 0,
             offers: 0,
             acks: 0,
             naks: 0,
@@ -92,6 +103,16 @@ impl Servers {
         });
         server.last = server.last.max(event.at);
         server.addr = message.server_addr.or(server.addr);
+        if message.verb == Verb::Offer {
+            server.last_offer = Some(event.at);
+        }
+        // DHCPv6 names servers by DUID, and answers through a relay come from the relay.
+        if !message.v6 && message.is_direct() {
+            let other = |ip: &IpAddr| message.server_addr.is_some_and(|named| named != *ip);
+            server.source = message.frame.ip_src.filter(other);
+        }
+        let single = |mac: Mac| !mac.is_group();
+        server.unicasts += u64::from(message.frame.eth_dst.is_some_and(single));
         server.proxy &= message.proxy;
         // Only offers tell the server's own port: answers to unicast renewals may come through a router, or through two by turns.
         let own = message.verb == Verb::Offer || server.macs.is_empty();

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::event::dhcp4::{Dhcp4, MessageType};
-use crate::event::frame::{Frame, Mac};
+use crate::event::frame::{Checksum, Frame, Mac};
 use crate::event::source::Unit;
 use crate::event::{EventKind, InputId, Locator, SourceId};
 
@@ -39,6 +39,7 @@ pub fn message(kind: MessageType, client: Mac, xid: u32) -> Dhcp4 {
         },
         src_port: if answer { 67 } else { 68 },
         dst_port: if answer { 68 } else { 67 },
+        checksum: Checksum::default(),
         op: if answer { 2 } else { 1 },
         htype: 1,
         hlen: 6,
@@ -327,6 +328,7 @@ pub fn v6(kind: u8, xid: u32, valid: u32) -> crate::event::dhcp6::Dhcp6 {
         },
         src_port: 546,
         dst_port: 547,
+        checksum: Checksum::default(),
         relays: Vec::new(),
         message_type: kind,
         xid,
