@@ -8,10 +8,10 @@ mod facts;
 pub mod query;
 pub mod rooms;
 pub mod snapshot;
-
-use std::collections::BTreeMap;
+mod unfollowed;
 
 use self::snapshot::feed::{Feed, Feeds};
+use self::unfollowed::Unfollowed;
 use crate::correlate::changes::Changes as ChangesTold;
 use crate::correlate::explain::{Surroundings, Visibility};
 use crate::correlate::incident::Incident;
@@ -22,7 +22,7 @@ use crate::detect::baseline::Baseline;
 use crate::detect::session::perspective::Perspective;
 use crate::detect::{self, Board, Detector, FindingKey, Settings};
 use crate::event::annotation::Annotation;
-use crate::event::bgp::{BgpMessage, Family, Update};
+use crate::event::bgp::BgpMessage;
 use crate::event::bmp::BmpMessage;
 use crate::event::loss::Gap;
 use crate::event::{Classes, Event, EventKind, OwnFeed, SourceId, SourceKind, Timestamp};
@@ -33,9 +33,6 @@ const MAX_GAPS: usize = 1024;
 
 /// Deadlines fired between two events at most: a host that is quiet for a day fires a few hundred.
 const MAX_FIRED: u32 = 20_000;
-
-/// Families that are not followed and are counted apart; IANA has assigned some thirty.
-const MAX_KEYLESS: usize = 32;
 
 /// What was handled so far.
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
@@ -94,8 +91,8 @@ pub struct Engine {
     changes_told: ChangesTold,
     counts: Counts,
     feeds: Feeds,
-    /// UPDATEs with routes of families that are not followed.
-    keyless: BTreeMap<Family, u64>,
+    /// What UPDATEs held that nothing is said about.
+    unfollowed: Unfollowed,
     /// Which end of a session is the host's own.
     perspective: Perspective,
 }
@@ -132,7 +129,7 @@ impl Engine {
             changes_told: ChangesTold::default(),
             counts: Counts::default(),
             feeds: Feeds::default(),
-            keyless: BTreeMap::new(),
+            unfollowed: Unfollowed::default(),
             perspective: Perspective::default(),
         }
     }
@@ -323,14 +320,14 @@ impl Engine {
                 seen.bgp_packets = true;
                 self.counts.bgp += 1;
                 if let BgpMessage::Update(update) | BgpMessage::TableEntry(update) = &bgp.message {
-                    self.note_keyless(update);
+                    self.unfollowed.note(update);
                 }
             }
             EventKind::Bmp(bmp) => {
                 seen.bmp = true;
                 self.counts.bmp += 1;
                 if let BmpMessage::RouteMonitoring(update) = &bmp.message {
-                    self.note_keyless(update);
+                    self.unfollowed.note(update);
                 }
             }
             EventKind::Bfd(_) => {
@@ -367,20 +364,6 @@ impl Engine {
                 self.correlator.change_told(event.at);
             }
             EventKind::DumpDone(_) | EventKind::Actor(_) | EventKind::Deadline => {}
-        }
-    }
-
-    /// Routes of families that have no keys here (FlowSpec, EVPN's segments …) are counted: nothing is said about them.
-    fn note_keyless(&mut self, update: &Update) {
-        for (family, _) in &update.other_families {
-            let room = self.keyless.len() < MAX_KEYLESS;
-            match self.keyless.get_mut(family) {
-                Some(count) => *count += 1,
-                None if room => {
-                    self.keyless.insert(*family, 1);
-                }
-                None => {}
-            }
         }
     }
 
@@ -510,20 +493,7 @@ impl Engine {
         if seen.bgp_packets && !seen.bfd {
             blind.push(blind::NO_BFD.to_owned());
         }
-        for (family, count) in &self.keyless {
-            // Of EVPN the MAC/IP, multicast and prefix routes are followed.
-            let what = match (family.afi, family.safi) {
-                (25, 70) => "other EVPN routes (Ethernet segments and their kin)".to_owned(),
-                _ => format!("{family} routes"),
-            };
-            let (updates, carry) = match count {
-                1 => ("UPDATE", "carries"),
-                _ => ("UPDATEs", "carry"),
-            };
-            blind.push(format!(
-                "{count} {updates} {carry} {what}, which are counted and not followed"
-            ));
-        }
+        blind.extend(self.unfollowed.sentences());
         if self.board.refused > 0 {
             blind.push(format!(
                 "{} findings were not kept: too many at once",

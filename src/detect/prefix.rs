@@ -18,7 +18,6 @@ mod twice;
 pub(super) mod weather;
 mod zombie;
 
-use crate::event::bgp::Safi;
 use crate::event::{Classes, Event, EventKind, Timestamp};
 use crate::state::rib::attributes::What;
 use crate::state::rib::hot::{Alternation, Hot, STATES};
@@ -145,7 +144,16 @@ impl Detector for Prefixes {
         // What a daemon passes on to our listener falls with what others said to it, where that is seen.
         let copied = session.feed.is_some() && others_are_seen(net);
         if !copied {
-            self.peer.updates(&scene, &changes.routes, board);
+            let is_prefix = |delta: &&RouteDelta| {
+                delta.slot.is_unicast() || rib.nlri(delta.slot).is_some_and(|n| n.is_prefix())
+            };
+            if changes.routes.iter().all(|delta| is_prefix(&delta)) {
+                self.peer.updates(&scene, &changes.routes, board);
+            } else {
+                let prefixes: Vec<RouteDelta> =
+                    changes.routes.iter().filter(is_prefix).copied().collect();
+                self.peer.updates(&scene, &prefixes, board);
+            }
         }
         let mass = self.peer.in_mass(id, seen.event.at);
         let role = leak::sender_role(session, rib);
@@ -156,7 +164,7 @@ impl Detector for Prefixes {
             } else {
                 match rib.nlri(delta.slot) {
                     // MACs and VTEPs are `evpn.*`.
-                    Some(nlri) if matches!(nlri.safi, Safi::Evpn2 | Safi::Evpn3) => continue,
+                    Some(nlri) if !nlri.is_prefix() => continue,
                     Some(nlri) => Instance::of(session.vrf, &nlri),
                     None => continue,
                 }

@@ -179,6 +179,11 @@ pub struct Nlri {
 }
 
 impl Nlri {
+    /// Whether `prefix` is one that packets can be sent to; of EVPN's types 2 and 3 it is a host's MAC or address, or a VTEP.
+    pub const fn is_prefix(&self) -> bool {
+        !matches!(self.safi, Safi::Evpn2 | Safi::Evpn3)
+    }
+
     /// The MAC of an EVPN MAC/IP route.
     pub fn mac(&self) -> Option<Mac> {
         let [a, b, c, d, e, f, _, _] = self.extra.to_be_bytes();

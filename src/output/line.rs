@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 
 use super::alert::tag;
-use crate::event::bgp::{Attributes, BgpMessage, Notification, Open, Rd, Update};
+use crate::event::bgp::{Attributes, BgpMessage, Notification, Open, Rd, Safi, Update};
 use crate::event::bmp::BmpMessage;
 use crate::event::lan::NdMessage;
 use crate::event::netlink::{Action, Group, Hop, Meta, NetconfOf};
@@ -569,6 +569,12 @@ fn update(line: &mut String, u: &Update) -> fmt::Result {
             write!(line, " {}", nlri.prefix)?;
             if nlri.path_id != 0 {
                 write!(line, "#{}", nlri.path_id)?;
+            }
+            match nlri.safi {
+                Safi::Evpn2 => line.push_str(" (EVPN MAC/IP)"),
+                Safi::Evpn3 => line.push_str(" (EVPN multicast)"),
+                Safi::Evpn5 => line.push_str(" (EVPN prefix)"),
+                _ => {}
             }
             if let Some(mac) = nlri.mac() {
                 write!(line, " mac {mac}")?;

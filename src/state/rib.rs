@@ -347,8 +347,11 @@ impl Ribs {
         rib.into_iter().flat_map(move |rib| {
             rib.table
                 .iter()
-                .filter(move |(_, _, cold)| {
-                    cold.attrs.is_some() && cold.epoch >= since_epoch && cold.epoch < rib.valid_from
+                .filter(move |(_, nlri, cold)| {
+                    cold.attrs.is_some()
+                        && cold.epoch >= since_epoch
+                        && cold.epoch < rib.valid_from
+                        && nlri.is_prefix()
                 })
                 .map(|(_, nlri, _)| nlri.prefix)
         })

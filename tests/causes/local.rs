@@ -237,6 +237,14 @@ pub fn all() -> Vec<Scene> {
             speaks("192.0.2.10", 1.4).why(Reason::PeerDeconfigured),
         ],
     ));
+    let rule = f(RouteRuleLost, "prefix:0.0.0.0/0", 1.0).touches(&["peer:192.0.2.10"]);
+    all.extend(pair(
+        "rule-loss-drops-session",
+        rule,
+        speaks("192.0.2.10", 2.0),
+        speaks("192.0.2.11", 2.0),
+        60.0,
+    ));
     let withdrawn =
         |link: &str, seconds| f(RouteWithdrawn, "prefix:203.0.113.0/24", seconds).touches(&[link]);
     all.extend(pair(

@@ -61,7 +61,7 @@ pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
             continue;
         };
         // MACs and VTEPs are no prefixes.
-        if matches!(nlri.safi, Safi::Evpn2 | Safi::Evpn3) {
+        if !nlri.is_prefix() {
             continue;
         }
         let peer = session.ends[rib.sender].addr;

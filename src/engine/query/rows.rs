@@ -187,6 +187,10 @@ fn prefixes(
             if !copies.is_empty() && is_copy(engine, &copies, rib, slot) {
                 continue;
             }
+            // MACs and VTEPs of EVPN are no prefixes.
+            if !slot.is_unicast() && rib.nlri(slot).is_none_or(|nlri| !nlri.is_prefix()) {
+                continue;
+            }
             let by = match order {
                 Order::Worst => match cold.hot.checked_sub(1).and_then(|at| store.get(at)) {
                     // Whole numbers order alike: nobody could tell ranks apart that differ by less than a millionth.
