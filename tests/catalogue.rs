@@ -644,6 +644,24 @@ const FIGURES: &[(Kind, &str, &str, &[&str])] = &[
             "REASSERT_WINDOW: Duration = Duration::from_secs(60)",
         ],
     ),
+    (
+        Kind::RouteRuleLost,
+        "1 s later; another table in which routes still stand, 5 s later",
+        "route/rules.rs",
+        &[
+            "REWRITE: Duration = Duration::from_secs(1)",
+            "TEARDOWN: Duration = Duration::from_secs(5)",
+        ],
+    ),
+    (
+        Kind::EvpnDuplicateMac,
+        "5 moves of one MAC between VTEPs within 180 s",
+        "evpn.rs",
+        &[
+            "DUPLICATE_MOVES: usize = 5",
+            "DUPLICATE_WINDOW: Duration = Duration::from_secs(180)",
+        ],
+    ),
 ];
 
 #[test]

@@ -631,6 +631,7 @@ pub(in crate::detect) fn present(ribs: &Ribs, rib: crate::state::rib::RibId) -> 
     ribs.get(rib)
         .into_iter()
         .flat_map(|of| of.iter().filter(|(_, _, cold)| of.current(cold).is_some()))
+        .filter(|(_, nlri, _)| nlri.is_prefix())
         .map(|(_, nlri, _)| nlri.prefix)
         .take(super::finding::MAX_PREFIXES)
         .collect()
