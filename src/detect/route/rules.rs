@@ -102,11 +102,17 @@ struct Deleted {
     by: u32,
 }
 
-/// A table into which no rule leads any more.
+/// A table into which no rule leads any more, or did not for a while.
 #[derive(Clone)]
 struct Lost {
     key: FindingKey,
     since: Timestamp,
+    /// A rule leads there again.
+    is_back: bool,
+    /// Who deleted what.
+    what: String,
+    /// What the host does not do meanwhile.
+    meanwhile: String,
 }
 
 #[derive(Clone, Default)]
@@ -165,16 +171,22 @@ impl RuleDetector {
         let (at, table) = (seen.event.at, (rule.ipv6, rule.table));
         if event.action == Action::New {
             self.waiting.retain(|(_, waits), _| *waits != rule);
-            if let Some(lost) = self.lost.get(&table)
+            if let Some(lost) = self.lost.get_mut(&table)
+                && !lost.is_back
                 && (rule.is_for_all() || !is_basic(rule.table))
             {
-                let key = lost.key;
-                self.lost.remove(&table);
-                board.update(key, |finding| {
+                lost.is_back = true;
+                board.update(lost.key, |finding| {
                     finding.support(seen.event);
                     finding.recovered(at);
                     finding.ended = Some(at);
                     finding.broken.subject = false;
+                    finding.explain = format!(
+                        "{}; {:.1} s later a rule led there again; meanwhile {}",
+                        lost.what,
+                        at.since(lost.since).as_secs_f64(),
+                        lost.meanwhile
+                    );
                 });
             }
             if self.rules.len() < MAX_RULES {
@@ -219,17 +231,6 @@ impl RuleDetector {
         if !basic && !has_routes(net, rule) {
             return;
         }
-        if let Some(lost) = self.lost.get(&table) {
-            let again = placed(deleted.at, deleted.locator);
-            let (key, since) = (lost.key, lost.since);
-            if deleted.at > since {
-                board.update(key, |finding| finding.again(&again));
-            }
-            return;
-        }
-        if self.lost.len() >= MAX_WAITING {
-            return;
-        }
         let family = if rule.ipv6 { "IPv6" } else { "IPv4" };
         let everything = Prefix::new(
             if rule.ipv6 {
@@ -244,6 +245,42 @@ impl RuleDetector {
         } else {
             Severity::Warning
         };
+        let by = actor(net, deleted.by, None);
+        let known = if self.dumped[usize::from(rule.ipv6)] {
+            "no other rule leads into that table"
+        } else {
+            "no other rule was seen that leads into that table"
+        };
+        let meanwhile = match rule.table {
+            TABLE_LOCAL => {
+                format!("the host takes no {family} packets to its own addresses, and answers none")
+            }
+            TABLE_MAIN => format!("the {family} routes of the main table lead nowhere"),
+            other => format!(
+                "the {family} routes of table {other} are not looked at, and packets that took them take those of the tables behind"
+            ),
+        };
+        let what = format!(
+            "{by} deleted the {family} rule \"{}\" (priority {})",
+            rule.words(),
+            rule.priority
+        );
+        let explain = format!("{what}, and it is not back; {known}: {meanwhile}");
+        if let Some(lost) = self.lost.get_mut(&table) {
+            if lost.is_back {
+                board.update(lost.key, |finding| {
+                    finding.again(&placed(deleted.at, deleted.locator));
+                    finding.broken.subject = true;
+                    finding.explain = explain;
+                });
+                (lost.is_back, lost.since) = (false, deleted.at);
+                (lost.what, lost.meanwhile) = (what, meanwhile);
+            }
+            return;
+        }
+        if self.lost.len() >= MAX_WAITING {
+            return;
+        }
         let mut finding = Finding::new(
             Kind::RouteRuleLost,
             severity,
@@ -252,26 +289,7 @@ impl RuleDetector {
         );
         finding.broken.subject = true;
         finding.table = Some(format!("the {family} table {}", table_name(rule.table)).into());
-        let by = actor(net, deleted.by, None);
-        let known = if self.dumped[usize::from(rule.ipv6)] {
-            "no other rule leads into that table"
-        } else {
-            "no other rule was seen that leads into that table"
-        };
-        let therefore = match rule.table {
-            TABLE_LOCAL => format!(
-                "the host takes no {family} packets to its own addresses any more, and answers none"
-            ),
-            TABLE_MAIN => format!("the {family} routes of the main table lead nowhere"),
-            other => format!(
-                "the {family} routes of table {other} are not looked at any more, and packets that took them take those of the tables behind"
-            ),
-        };
-        finding.explain = format!(
-            "{by} deleted the {family} rule \"{}\" (priority {}), and it is not back; {known}: {therefore}",
-            rule.words(),
-            rule.priority
-        );
+        finding.explain = explain;
         finding.actor = Some(by);
         finding.advice = vec![
             format!("ip -{} rule show", if rule.ipv6 { 6 } else { 4 }),
@@ -291,13 +309,14 @@ impl RuleDetector {
             finding.touch(Touch::Address(addr));
         }
         let key = board.raise(finding);
-        self.lost.insert(
-            table,
-            Lost {
-                key,
-                since: deleted.at,
-            },
-        );
+        let lost = Lost {
+            key,
+            since: deleted.at,
+            is_back: false,
+            what,
+            meanwhile,
+        };
+        self.lost.insert(table, lost);
     }
 }
 

@@ -74,8 +74,16 @@ fn the_rule_into_the_local_table_is_missed_unless_another_leads_there() {
         assert!(found[0].touches.contains(&Touch::Peer(own)));
         // It is put back.
         lab.at(20_000, rule(ipv6, Action::New, TABLE_LOCAL, 0, None));
-        let ended = lab.findings(Kind::RouteRuleLost)[0].ended;
-        assert_eq!(ended, Some(Timestamp(20_000_000_000)));
+        let back = lab.findings(Kind::RouteRuleLost)[0];
+        assert_eq!(back.ended, Some(Timestamp(20_000_000_000)));
+        assert!(!back.explain.contains("not back"), "{}", back.explain);
+        assert!(!back.broken.subject);
+        // And deleted again: one finding, two times.
+        lab.at(30_000, rule(ipv6, Action::Del, TABLE_LOCAL, 0, None));
+        lab.advance(Timestamp(32_000_000_000));
+        let again = lab.findings(Kind::RouteRuleLost);
+        assert_eq!((again.len(), again[0].count), (1, 2));
+        assert!(again[0].broken.subject && again[0].ended.is_none());
 
         // Behind the rule of the VRFs, as the kernel's documentation has it.
         let mut moved = booted(ipv6);
