@@ -120,6 +120,14 @@ pub fn headline(finding: &Finding) -> String {
         subject.push_str(" in ");
         subject.push_str(table);
     }
+    let vrf = finding
+        .session
+        .as_ref()
+        .and_then(|ends| ends.vrf.as_deref());
+    if let (Some(vrf), Some(Subject::Peer(..))) = (vrf, finding.subjects.first()) {
+        subject.push_str(" in VRF ");
+        subject.push_str(vrf);
+    }
     let n = finding.count;
     let times = if n == 1 {
         String::new()

@@ -57,6 +57,8 @@ struct Watch {
     key: Option<FindingKey>,
     /// Sequence number before the first move that was seen.
     from: u32,
+    /// An IP address was told with the MAC.
+    has_address: bool,
 }
 
 /// `evpn.mac-move`, `evpn.duplicate-mac`.
@@ -133,6 +135,7 @@ impl Macs {
                     holder,
                     moves: SmallVec::new(),
                     key: None,
+                    has_address: false,
                 };
                 self.watched.insert(nlri.extra, watch);
             }
@@ -156,9 +159,16 @@ impl Macs {
                 watch.holder = holder.clone();
             }
         }
+        let addr = nlri.prefix.is_host().then(|| nlri.prefix.addr());
         if !moved {
+            // A VTEP announces the MAC alone and with its address: one move, and the second route names the host.
+            if let (Some(key), Some(addr), false) = (watch.key, addr, watch.has_address) {
+                watch.has_address = true;
+                board.update(key, |finding| name(finding, addr));
+            }
             return;
         }
+        watch.has_address |= addr.is_some();
         let now = event.at;
         if watch.moves.len() == DUPLICATE_MOVES {
             watch.moves.remove(0);
@@ -200,6 +210,12 @@ impl Macs {
     }
 }
 
+/// The host behind the MAC.
+fn name(finding: &mut Finding, addr: IpAddr) {
+    finding.also(Subject::Address(addr));
+    finding.touch(Touch::Address(addr));
+}
+
 fn holder(attributes: &Attributes) -> Option<Holder> {
     Some(Holder {
         vtep: attributes.next_hop?,
@@ -228,8 +244,7 @@ impl Told<'_> {
         let mac = self.mac;
         let addr = self.nlri.prefix.is_host().then(|| self.nlri.prefix.addr());
         if let Some(addr) = addr {
-            finding.also(Subject::Address(addr));
-            finding.touch(Touch::Address(addr));
+            name(finding, addr);
         }
         for vtep in [self.old, self.new.vtep] {
             if finding.subjects.len() < MAX_NAMED {

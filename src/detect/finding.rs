@@ -338,6 +338,8 @@ impl Finding {
         if self.table.is_none() {
             return;
         }
+        // Registries know nothing of customers' tables.
+        self.advice.retain(|command| !command.starts_with("whois "));
         for command in &mut self.advice {
             if command.contains("'show bgp ipv") {
                 *command = command.replace("'show bgp ipv", "'show bgp vrf all ipv");

@@ -107,7 +107,10 @@ pub const SESSION_HEAD: [&str; 10] = [
 pub fn session_cells(row: &SessionRow) -> Vec<String> {
     let named = |asn: Option<u32>| asn.map(|asn| format!("AS{asn}")).unwrap_or_default();
     vec![
-        row.remote.to_string(),
+        match &row.vrf {
+            Some(vrf) => format!("{} ({vrf})", row.remote),
+            None => row.remote.to_string(),
+        },
         cell(named(row.remote_as)),
         row.local.to_string(),
         row.state.to_owned(),
