@@ -14,6 +14,7 @@ pub mod dhcp4;
 pub mod dhcp6;
 pub mod frame;
 pub mod framing;
+pub mod icmp;
 pub mod mrt;
 pub mod nd;
 pub mod netlink;

@@ -627,6 +627,15 @@ const FIGURES: &[(Kind, &str, &str, &[&str])] = &[
         ],
     ),
     (
+        Kind::SessionUnestablished,
+        "6 times (SYN) and for 15 s",
+        "session/trouble.rs",
+        &[
+            "IN_VAIN: u32 = 6",
+            "IN_VAIN_FOR: Duration = Duration::from_secs(15)",
+        ],
+    ),
+    (
         Kind::RouteOwnershipWar,
         "3 times within 60 s",
         "route/prefixes.rs",

@@ -153,6 +153,20 @@ pub fn headline(finding: &Finding) -> String {
         Kind::AddressConflict => format!("two hosts claim {subject}"),
         Kind::NeighborUnreachable => format!("{subject} does not answer any more"),
         Kind::NeighborMacFlip => format!("the link-layer address of {subject} flips{times}"),
+        Kind::SessionDown if finding.reason == Some(Reason::SpeakerGone) => {
+            let sessions = finding.affected.sessions.len();
+            format!("the BGP speaker here ({subject}) is gone: {sessions} sessions closed at once")
+        }
+        Kind::SessionUnestablished => format!("session to {subject} does not come up{why}"),
+        Kind::RoutePeerPath => format!("packets to peer {subject} take another way"),
+        Kind::RouteForeignDelete => match finding.affected.routes.len() {
+            0 | 1 => {
+                format!("route {subject} was deleted by a process that does not own it{times}")
+            }
+            many => format!(
+                "{many} routes, first {subject}, were deleted by a process that does not own them{times}"
+            ),
+        },
         Kind::SessionDown | Kind::SessionFlap => {
             format!("session to {subject} went down{times}{why}")
         }
@@ -286,7 +300,10 @@ pub fn headline(finding: &Finding) -> String {
             let table = finding.table.as_deref().unwrap_or("a table");
             format!("the policy rule into {table} was deleted{times}")
         }
-        Kind::RouteFibStale => format!("the kernel keeps {subject}, which BGP lost{times}"),
+        Kind::RouteFibStale => match finding.affected.routes.len() {
+            0 | 1 => format!("the kernel keeps {subject}, which BGP lost{times}"),
+            many => format!("the kernel keeps {many} routes, first {subject}, which BGP lost"),
+        },
         Kind::PrefixZombie => format!("{subject} stays although it was withdrawn{times}"),
         Kind::PrefixPathHunting => {
             format!("the network hunted for paths to {subject} before it was withdrawn")
@@ -347,6 +364,11 @@ pub fn reason_words(reason: Reason) -> &'static str {
         Reason::TcpReset => "TCP connection reset",
         Reason::GracefulRestart => "graceful restart",
         Reason::Auth => "authentication failure",
+        Reason::ProcessHung => "the BGP process hung",
+        Reason::ProcessLate => "the BGP process was late",
+        Reason::SpeakerGone => "the BGP speaker is gone",
+        Reason::Unanswered => "nobody answers",
+        Reason::Refused => "nobody listens",
         Reason::Unknown => "reason unknown",
         Reason::Carrier => "loss of carrier",
         Reason::Admin => "set down",
@@ -361,6 +383,7 @@ pub fn reason_words(reason: Reason) -> &'static str {
         Reason::NoBinding => "NoBinding",
         Reason::NotOnLink => "NotOnLink",
         Reason::ManyIdentities => "one machine under many identities",
+        Reason::Recreated => "created anew by one end",
     }
 }
 
@@ -531,6 +554,14 @@ fn rejected(incident: &Incident, net: &NetState, witnesses: &mut Vec<String>) ->
 /// Whether seeing such a cause could have changed the verdict: a NOTIFICATION that says why a session ended leaves nothing open below it,
 /// unless it names BFD itself or only says that a timer ran out, which a dead link does too.
 fn would_matter(cause: Kind, root: &Finding) -> bool {
+    // A process that hung while its kernel acknowledged, or is gone, was no matter of the path.
+    let of_a_process = matches!(
+        root.reason,
+        Some(Reason::ProcessHung | Reason::ProcessLate | Reason::SpeakerGone)
+    );
+    if of_a_process && cause.layer() == "bfd" {
+        return false;
+    }
     let Some((notification, _)) = &root.notification else {
         return true;
     };

@@ -55,7 +55,7 @@ impl PathLosses {
                 let Some(loss) = path_loss(a, b, visibility) else {
                     continue;
                 };
-                if link_explains(board, &loss) || tight_bfd_explains(board, a, b) {
+                if link_explains(board, &loss) {
                     continue;
                 }
                 match self.raised.get(&pair) {
@@ -70,12 +70,12 @@ impl PathLosses {
     }
 }
 
-/// A session that ended because nothing arrived any more.
+/// A session that ended because nothing arrived any more. One that BFD ended did not expire: its own segments may have arrived to the last.
 fn expired(finding: &Finding) -> bool {
     matches!(finding.kind, Kind::SessionDown | Kind::SessionFlap)
         && matches!(
             finding.reason,
-            Some(Reason::HoldTimerExpired | Reason::BfdDown | Reason::SendHoldExpired)
+            Some(Reason::HoldTimerExpired | Reason::SendHoldExpired)
         )
 }
 
@@ -171,16 +171,6 @@ fn beyond(visibility: &Visibility) -> &'static str {
             "BFD and ARP were silent; they, BMP or a capture of the neighbor, or its interface counters would show where"
         }
     }
-}
-
-/// Whether BFD alone said so, with settings that a living path does not survive: then nothing is known about the path.
-fn tight_bfd_explains(board: &Board, a: &Finding, b: &Finding) -> bool {
-    [a, b].iter().all(|session| {
-        session.reason == Some(Reason::BfdDown)
-            && board
-                .of_kind(Kind::BfdMismatch)
-                .any(|(_, settings)| join::meets(Join::Neighbor, settings, session))
-    })
 }
 
 /// Whether a link finding covers the loss: then the link is the cause, and nothing lies beyond it.

@@ -112,6 +112,27 @@ const SAME_REASON: Condition = Condition {
     says: "both ended for the same reason",
     holds: same_reason,
 };
+/// The address is one end of the session; of a session whose own end nobody saw, any address of the peer's network may be.
+const OWN_ADDRESS: Condition = Condition {
+    name: "own-address",
+    says: "the address is one end of the session",
+    holds: |cause, effect| {
+        let Some(ends) = &effect.session else {
+            return true;
+        };
+        let unknown = ends.local.is_unspecified() || ends.remote.is_unspecified();
+        let own = |touch: &Touch| matches!(touch, Touch::Address(addr) | Touch::Peer(addr) if *addr == ends.local || *addr == ends.remote);
+        unknown || cause.touches.iter().any(own)
+    },
+};
+/// All sessions of this host were closed at once, and this is one of them (or what remained of them).
+const SPEAKER_IS_GONE: Condition = Condition {
+    name: "speaker-is-gone",
+    says: "the speaker of this host closed all its sessions and is not back",
+    holds: |cause, effect| {
+        cause.reason == Some(Reason::SpeakerGone) && effect.reason != Some(Reason::SpeakerGone)
+    },
+};
 /// See [`brief`].
 const BRIEF: Condition = Condition {
     name: "brief",
@@ -235,7 +256,6 @@ const KERNEL_ROUTES: &[Kind] = &[
     RouteEcmpShrunk,
     RouteFlap,
     RouteShadowed,
-    RouteForeignDelete,
     RouteReassertStorm,
 ];
 /// Two writers of one table, and what one of them does to the other's entries.
@@ -904,6 +924,49 @@ pub const RULES: &[Rule] = &[
         absent: None,
         survey: &["L9"],
     },
+    // --- the way to a peer ---
+    Rule {
+        name: "route-change-moves-peer-path",
+        causes: &[
+            RouteForeignDelete,
+            RouteShadowed,
+            RouteOwnershipWar,
+            RouteWithdrawn,
+            RouteFlap,
+            PrefixMoreSpecific,
+            PrefixLeak,
+        ],
+        effects: &[RoutePeerPath],
+        join: Join::Gateway,
+        window: Window::After(secs(5)),
+        grade: Grade::Certain,
+        when: &[],
+        because: "packets follow the most specific route: without the connected one, or under a more specific one, they leave by another way",
+        absent: None,
+        survey: &[],
+    },
+    Rule {
+        name: "peer-path-drops-session",
+        causes: &[RoutePeerPath],
+        effects: &[
+            SessionDown,
+            SessionFlap,
+            SessionRestarted,
+            SessionUnestablished,
+            BfdDown,
+            BfdFlap,
+        ],
+        join: Join::Peer,
+        window: Window::Reach {
+            least: secs(5),
+            plus: secs(10),
+        },
+        grade: Grade::Certain,
+        when: &[NOT_ON_PURPOSE],
+        because: "a session whose packets take another way than the link to the peer does not reach it, and its hold time runs out",
+        absent: None,
+        survey: &[],
+    },
     // --- addresses ---
     Rule {
         name: "address-loss-drops-session",
@@ -927,7 +990,7 @@ pub const RULES: &[Rule] = &[
             plus: secs(5),
         },
         grade: Grade::Certain,
-        when: &[NOT_ON_PURPOSE],
+        when: &[NOT_ON_PURPOSE, OWN_ADDRESS],
         because: "a session whose local address is gone ends at once or when its hold time runs out",
         absent: Some(Look::LocalAddress),
         survey: &["L11", "L15"],
@@ -1208,6 +1271,18 @@ pub const RULES: &[Rule] = &[
         because: "BFD sessions to one neighbor show one failure",
         absent: None,
         survey: &[],
+    },
+    Rule {
+        name: "speaker-gone-drops-sessions",
+        causes: &[SessionDown],
+        effects: &[SessionDown, SessionFlap, SessionRestarted, RouteFibStale],
+        join: Join::Peer,
+        window: Window::After(secs(5)),
+        grade: Grade::Certain,
+        when: &[SPEAKER_IS_GONE],
+        because: "a process that ends takes all its sessions along, and leaves behind in the kernel what nobody cleans up",
+        absent: None,
+        survey: &["C15", "C18"],
     },
     Rule {
         name: "speaker-restart-drops-sessions",

@@ -328,7 +328,7 @@ fn may_repeat(kind: Kind) -> bool {
 /// The period of a finding, with the timer that it equals.
 pub fn period(finding: &Finding, net: &NetState) -> Option<Period> {
     let gaps = gaps(&finding.occurrences);
-    if let Some(period) = back_off(finding, &gaps) {
+    if let Some(period) = back_off(finding, net, &gaps) {
         return Some(period);
     }
     let mut period = Period::of_gaps(gaps)?;
@@ -348,7 +348,7 @@ fn gaps(occurrences: &[Occurrence]) -> Vec<f64> {
 }
 
 /// Waits that double: no period, but a signature of its own.
-fn back_off(finding: &Finding, gaps: &[f64]) -> Option<Period> {
+fn back_off(finding: &Finding, net: &NetState, gaps: &[f64]) -> Option<Period> {
     let first = *gaps.first()?;
     let doubling = gaps
         .windows(2)
@@ -360,6 +360,7 @@ fn back_off(finding: &Finding, gaps: &[f64]) -> Option<Period> {
     let known: Vec<&str> = BACK_OFFS
         .iter()
         .filter(|b| b.of.fits(finding) && first >= b.first * 0.75 && first <= b.first * 1.25)
+        .filter(|b| is_here(b.name, net))
         .map(|b| b.name)
         .collect();
     let whose = if known.is_empty() {
@@ -378,7 +379,7 @@ fn back_off(finding: &Finding, gaps: &[f64]) -> Option<Period> {
 /// The timer that the whole period equals.
 fn whole(finding: &Finding, net: &NetState, period: &Period) -> Option<String> {
     // What the input shows is no coincidence of defaults: it stands alone.
-    one_of(shown(finding, net, period)).or_else(|| one_of(known(finding, period)))
+    one_of(shown(finding, net, period)).or_else(|| one_of(known(finding, net, period)))
 }
 
 /// Timers that the input shows.
@@ -390,14 +391,14 @@ fn shown(finding: &Finding, net: &NetState, period: &Period) -> Vec<String> {
 }
 
 /// Timers that are known by their defaults.
-fn known(finding: &Finding, period: &Period) -> Vec<String> {
+fn known(finding: &Finding, net: &NetState, period: &Period) -> Vec<String> {
     if period.spread > STEADY {
         return Vec::new();
     }
     let clock = on_the_minute(finding, period.seconds);
     clock
         .into_iter()
-        .chain(fixed(finding, period.seconds))
+        .chain(fixed(finding, net, period.seconds))
         .collect()
 }
 
@@ -421,7 +422,7 @@ fn phases(finding: &Finding, net: &NetState) -> Option<String> {
         })
         .collect();
     let down = Period::of_gaps(down).and_then(|phase| {
-        let fits = fixed(finding, phase.seconds).collect();
+        let fits = fixed(finding, net, phase.seconds).collect();
         let timer = one_of(fits).filter(|_| phase.spread <= STEADY)?;
         Some(format!(
             "down for {:.1} s each time: {timer}",
@@ -450,10 +451,21 @@ fn equal(period: f64, timer: f64) -> bool {
     period >= timer * (1.0 - TOLERANCE) && period <= timer * (1.0 + TOLERANCE) + WORK
 }
 
-fn fixed(finding: &Finding, seconds: f64) -> impl Iterator<Item = String> {
+/// Whether what a timer belongs to was seen here. Calico and Felix are a node's: their devices are there, or they are not. Routing daemons
+/// may run at the other end, whose default is the same.
+fn is_here(timer: &str, net: &NetState) -> bool {
+    const OF_CALICO: [&str; 2] = ["Calico's", "Felix's"];
+    /// Calico's interfaces: pods, its VXLAN devices, and `tunl0` of IPIP mode.
+    const DEVICES: [&str; 4] = ["cali", "vxlan.calico", "vxlan-v6.calico", "tunl0"];
+    let starts = |text: &str, with: &[&str]| with.iter().any(|start| text.starts_with(start));
+    !starts(timer, &OF_CALICO) || net.links.names().any(|name| starts(name, &DEVICES))
+}
+
+fn fixed(finding: &Finding, net: &NetState, seconds: f64) -> impl Iterator<Item = String> {
     TIMERS
         .iter()
         .filter(move |timer| equal(seconds, timer.seconds) && timer.of.fits(finding))
+        .filter(|timer| is_here(timer.name, net))
         .map(|timer| format!("{} ({} s)", timer.name, timer.seconds))
 }
 

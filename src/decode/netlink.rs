@@ -314,10 +314,13 @@ fn actor(payload: &[u8]) -> Option<Actor> {
     let (pid, name) = payload
         .strip_prefix(ACTOR_MAGIC)?
         .split_first_chunk::<4>()?;
+    let mut parts = name.split(|octet| *octet == 0);
+    let (name, number) = (parts.next().unwrap_or_default(), parts.next());
     let name = String::from_utf8_lossy(name.get(..MAX_NAME).unwrap_or(name));
     Some(Actor {
         pid: u32::from_ne_bytes(*pid),
         name: sanitized(&name).into(),
+        process: number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()),
     })
 }
 

@@ -1,7 +1,7 @@
 //! From a captured frame to the decoder of the message it carries: prefilter, link layer, IP, fragments, transport.
 //!
 //! Owns the state that packets need (fragments, TCP connections), nothing of what messages mean. ICMP errors quote the packets
-//! they are about; quotes are not traffic, so ICMP is never looked into beyond neighbor discovery.
+//! they are about; quotes are not traffic: beyond neighbor discovery, ICMP is only asked whose BGP segment did not arrive.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use super::frame::{Link, ethertype, link};
 use super::stats::PacketCounters;
 use super::tcp::{Segment, TcpStreams};
 use super::{
-    Emit, NdContext, Stamp, UdpContext, annotation, arp, bfd, dhcp4, dhcp6, malformed, nd,
+    Emit, NdContext, Stamp, UdpContext, annotation, arp, bfd, dhcp4, dhcp6, icmp, malformed, nd,
 };
 use crate::event::EventKind;
 use crate::event::annotation::LINK_TYPE;
@@ -213,6 +213,12 @@ impl Packets {
                 icmpv6(packet, &transport, around, stamp, stats, emit);
             }
             protocol::TCP => self.tcp(packet, transport.payload, around, stamp, stats, emit),
+            protocol::ICMP if packet.src.is_ipv4() => {
+                match icmp::quoted(transport.payload, false, &around.frame) {
+                    Some(error) => emit(&stamp.event(EventKind::Tcp(Box::new(error)))),
+                    None => stats.unwanted += 1,
+                }
+            }
             _ => stats.unwanted += 1,
         }
     }
@@ -250,6 +256,10 @@ impl Packets {
             payload: tcp.payload(),
             missing: u32::try_from(around.missing).unwrap_or(u32::MAX),
             ip_id: around.ip_id,
+            auth: tcp
+                .syn()
+                .then(|| super::tcp::authentication(tcp.options()))
+                .flatten(),
         };
         self.tcp.segment(&segment, stamp, emit);
         stats.tcp_segments = self.tcp.segments;
@@ -347,7 +357,10 @@ fn icmpv6(
         .first()
         .is_some_and(|kind| prefilter::ND_TYPES.contains(kind))
     {
-        stats.unwanted += 1;
+        match icmp::quoted(message, true, &around.frame) {
+            Some(error) => emit(&stamp.event(EventKind::Tcp(Box::new(error)))),
+            None => stats.unwanted += 1,
+        }
         return;
     }
     let truncated = around.missing > 0;

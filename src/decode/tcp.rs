@@ -22,7 +22,7 @@ use super::{Emit, Stamp};
 use crate::event::frame::Frame;
 use crate::event::loss::{Gap, GapKind};
 use crate::event::ports;
-use crate::event::tcp::{TcpEvent, TcpFact};
+use crate::event::tcp::{TcpAuth, TcpEvent, TcpFact};
 use crate::event::{Event, EventKind, InputId, OwnFeed, SourceId, Timestamp, WireText};
 
 /// Connections followed at once: a large route server has some 1,000 peers in two families. Beyond, closed ones make room first, then those that never
@@ -55,6 +55,24 @@ pub struct Segment<'a> {
     pub missing: u32,
     /// IPv4 identification, else 0.
     pub ip_id: u16,
+    /// What a SYN is authenticated with.
+    pub auth: Option<TcpAuth>,
+}
+
+/// The authentication option among a header's options (kinds: IANA TCP parameters; 0 ends, 1 pads, others carry their length).
+pub fn authentication(mut options: &[u8]) -> Option<TcpAuth> {
+    const MD5: u8 = 19;
+    const AO: u8 = 29;
+    loop {
+        let (kind, rest) = options.split_first()?;
+        match *kind {
+            0 => return None,
+            1 => options = rest,
+            MD5 => return Some(TcpAuth::Md5),
+            AO => return Some(TcpAuth::Ao),
+            _ => options = options.get(usize::from(*rest.first()?).max(2)..)?,
+        }
+    }
 }
 
 impl Segment<'_> {
@@ -67,6 +85,7 @@ impl Segment<'_> {
             frame: *self.frame,
             src: self.src,
             dst: self.dst,
+            auth: self.auth,
             what,
         }))
     }

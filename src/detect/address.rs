@@ -1,7 +1,7 @@
 //! `address.removed`, `address.flap`, `address.dad-failed`: the kernel's view of the host's own addresses.
 //!
 //! A removal waits [`SETTLE`], because promotion of a secondary address deletes and adds it. Addresses that go with their link are
-//! the link's business, link-local ones too; what an operator or program removes is information, unless it repeats. An address that is back
+//! the link's business, and link-local ones are nobody's unless BGP uses them; what an operator or program removes is information, unless it repeats. An address that is back
 //! within [`SETTLE`] is told where routes went with it and did not return: Linux removes an interface's IPv4 routes with its last address
 //! silently (measured, `knowledge/routing.md`), and a DHCP client's hook that flushes and adds at each renewal costs every static route.
 
@@ -73,7 +73,8 @@ impl Detector for AddressDetector {
                 AddressChange::Added => self.added(delta, seen.event, board),
                 AddressChange::Removed => {
                     // With its link down or gone the address is an effect; the link's finding names it.
-                    let own = delta.scope < SCOPE_LINK
+                    // Link-local ones come and go with links, bridges and MAC addresses: they matter where BGP uses them (unnumbered sessions).
+                    let own = (delta.scope < SCOPE_LINK || carries_a_session(delta.addr, net))
                         && !delta.addr.is_loopback()
                         && net.links.usable(delta.ifindex)
                         // The kernel replaces temporary addresses by the day; another one is there already.
@@ -254,6 +255,13 @@ fn released(finding: &mut Finding, net: &NetState, delta: &AddressDelta) {
             finding.explanations.push(known);
         }
     }
+}
+
+/// Whether a BGP session was seen that ends at this address. Asked when an address goes, which is rare.
+fn carries_a_session(addr: IpAddr, net: &NetState) -> bool {
+    net.sessions
+        .iter()
+        .any(|(_, session)| session.end_of(addr).is_some() && session.feed.is_none())
 }
 
 /// Whether a process took the address away, not the kernel.

@@ -50,6 +50,8 @@ struct Track {
 struct BfdLosses {
     perspective: Perspective,
     tracks: BTreeMap<BfdPair, Track>,
+    /// The loss at hand is one of a session that its end created anew.
+    recreated: bool,
 }
 
 impl Detector for BfdLosses {
@@ -87,14 +89,18 @@ impl Detector for BfdLosses {
                     from,
                     diag,
                     last_heard,
-                } => self.down(
-                    seen,
-                    net,
-                    board,
-                    *pair,
-                    session,
-                    (at, from, diag, last_heard),
-                ),
+                    recreated,
+                } => {
+                    self.recreated = recreated;
+                    self.down(
+                        seen,
+                        net,
+                        board,
+                        *pair,
+                        session,
+                        (at, from, diag, last_heard),
+                    )
+                }
                 BfdChange::Up { .. } => self.up(seen, board, *pair),
                 BfdChange::Known => self.settings(seen, net, board, *pair, session),
                 BfdChange::Confirmed { .. } => {
@@ -214,6 +220,21 @@ impl BfdLosses {
         let ends = [pair.0, pair.1];
         let detection = session.slowest_detection().unwrap_or_default();
         let because = match (from, diag) {
+            (Some(from), _) if self.recreated => {
+                let quiet = last_heard.map(|last| {
+                    format!(
+                        "; {} had been heard {} ms before",
+                        ends[1 - from],
+                        at.since(last).as_millis()
+                    )
+                });
+                format!(
+                    "{} created its BFD session anew (it says Down under another discriminator): it was restarted or configured, nothing was lost on the \
+                     way{}",
+                    ends[from],
+                    quiet.unwrap_or_default()
+                )
+            }
             (Some(from), DIAG_DETECTION_EXPIRED) => {
                 let quiet = last_heard.map(|last| at.since(last));
                 let quiet = quiet
@@ -247,7 +268,9 @@ impl BfdLosses {
                 detection.as_millis()
             ),
         };
-        let reason = if diag == DIAG_NEIGHBOR_DOWN && from.is_some() {
+        let reason = if self.recreated {
+            Reason::Recreated
+        } else if diag == DIAG_NEIGHBOR_DOWN && from.is_some() {
             Reason::PeerSignaled
         } else {
             Reason::DetectionExpired
@@ -381,3 +404,6 @@ impl BfdLosses {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,18 @@ pub enum Reason {
     TcpClosed,
     TcpReset,
     GracefulRestart,
+    /// The ends' TCP MD5 or TCP-AO keys do not fit.
     Auth,
+    /// A kernel acknowledged, and its BGP process said nothing for the hold time.
+    ProcessHung,
+    /// A message had arrived, and the hold timer ran out all the same: the process did not come to read it.
+    ProcessLate,
+    /// The BGP speaker here closed all its sessions and is not back.
+    SpeakerGone,
+    /// session.unestablished: nobody answers.
+    Unanswered,
+    /// session.unestablished: nobody listens.
+    Refused,
     Unknown,
     /// link.*: loss of carrier.
     Carrier,
@@ -98,6 +109,8 @@ pub enum Reason {
     NotOnLink,
     /// dhcp.*: one machine under many identities.
     ManyIdentities,
+    /// bfd.*: one end created its session anew.
+    Recreated,
 }
 
 /// First, last and telling frames.

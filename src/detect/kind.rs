@@ -145,6 +145,8 @@ kinds! {
     SessionFlap = "session.flap",
     /// A BGP session is refused again and again while opening.
     SessionOpenRejected = "session.open-rejected",
+    /// A BGP session that never was up is asked for again and again, in vain.
+    SessionUnestablished = "session.unestablished",
     /// A BGP session was closed because the peer sent too many prefixes.
     SessionMaxPrefix = "session.max-prefix",
     /// A BGP session came close to its hold time.
@@ -223,6 +225,8 @@ kinds! {
     RouteShadowed = "route.shadowed",
     /// Routes were deleted by somebody who does not own them.
     RouteForeignDelete = "route.foreign-delete",
+    /// Packets to a BGP peer take another way than the link that they share.
+    RoutePeerPath = "route.peer-path",
     /// Two programs fight over a route.
     RouteOwnershipWar = "route.ownership-war",
     /// A route is written again and again without change.

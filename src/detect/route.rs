@@ -4,6 +4,7 @@
 //! that take another's traffic, and processes that delete what is not theirs. Who owns a route is its `rtm_protocol`.
 
 mod churn;
+mod connected;
 mod default;
 mod foreign;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(churn::ChurnDetector::default()));
     detectors.push(Box::new(shadow::ShadowDetector::default()));
     detectors.push(Box::new(foreign::ForeignDetector::default()));
+    detectors.push(Box::new(connected::Connected::default()));
     detectors.push(Box::new(rules::RuleDetector::default()));
 }
 

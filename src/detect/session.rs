@@ -4,8 +4,12 @@
 //! (a NOTIFICATION that was stuck behind a dead path) corrects the reason in place. One finding per session, upgraded from
 //! `session.down` to `session.flap` when it happens again.
 
+mod after;
 pub(in crate::detect) mod drain;
+mod ends;
 mod full_size;
+mod gone;
+mod path;
 pub mod perspective;
 pub mod reason;
 mod speaker;
@@ -18,7 +22,7 @@ use std::time::Duration;
 use crate::event::{Classes, Event, EventKind, Locator, Prefix, Timestamp};
 use crate::state::rib::transfer::Why;
 use crate::state::rib::{RibEvent, Ribs};
-use crate::state::sessions::{DownCause, Observer, SessionDelta, SessionId};
+use crate::state::sessions::{DownCause, LastUpdate, Observer, SessionDelta, SessionId};
 use crate::state::{NetState, Observation};
 
 use super::finding::Broken;
@@ -54,6 +58,8 @@ pub fn register(_settings: &Settings, detectors: &mut Vec<Box<dyn Detector>>) {
     detectors.push(Box::new(SessionLosses::default()));
     detectors.push(Box::new(speaker::Speakers::default()));
     detectors.push(Box::new(trouble::Trouble::default()));
+    detectors.push(Box::new(path::PeerPaths::default()));
+    detectors.push(Box::new(gone::SpeakerGone::default()));
 }
 
 /// A loss that is being judged or was.
@@ -75,6 +81,16 @@ struct Loss {
     judged: Option<Judgement>,
     over: Option<Timestamp>,
     exact: bool,
+    /// The OPENs of both ends were known when it was lost, and with them what was agreed on.
+    agreed: bool,
+    /// What was known of the two ends when it was lost.
+    clocks: [ends::Clock; 2],
+    /// The UPDATE that provoked it.
+    trigger: Option<(LastUpdate, String)>,
+    /// Graceful restart was agreed on and kept nothing.
+    defeated: Option<String>,
+    /// Why it stays down, as far as the attempts since then tell.
+    stays: Option<(String, Option<Reason>)>,
 }
 
 #[derive(Clone, Default)]
@@ -140,6 +156,7 @@ impl Detector for SessionLosses {
                     cause,
                 } => self.told_again(*id, *observer, cause, seen.event, net, board),
                 SessionDelta::Up { id, .. } => self.up(*id, seen.event, net, board),
+                SessionDelta::Tried { id, .. } => self.tried(*id, seen.event, net, board),
                 _ => {}
             }
         }
@@ -268,10 +285,9 @@ impl SessionLosses {
         let relisted = observer == Observer::Bmp
             && !just_told
             && session.views.none_but(Observer::Bmp)
-            && net
-                .sessions
-                .current()
-                .is_some_and(|current| current.session == id && current.fresh_feed);
+            && net.sessions.current().is_some_and(|current| {
+                current.session == id && current.fresh_feed && current.whole_feed
+            });
         let mut loss = Loss {
             at,
             causes: vec![cause.clone()],
@@ -286,6 +302,14 @@ impl SessionLosses {
             judged: None,
             over: None,
             exact: !matches!(cause, DownCause::Silence { .. }),
+            agreed: session.ends.iter().all(|end| end.open.is_some()),
+            clocks: [
+                ends::Clock::of(&session.ends[0]),
+                ends::Clock::of(&session.ends[1]),
+            ],
+            trigger: None,
+            defeated: None,
+            stays: None,
         };
         // What proved a silence is some other packet of the input, unless the session itself was opened anew.
         let own = net.sessions.current().is_some_and(|c| c.session == id);
@@ -349,24 +373,6 @@ impl SessionLosses {
         }
     }
 
-    fn up(&mut self, id: SessionId, event: &Event, _net: &NetState, board: &mut Board) {
-        let Some(track) = self.tracks.get_mut(&id) else {
-            return;
-        };
-        let Some(loss) = &mut track.loss else { return };
-        if let (true, Some(at)) = (loss.relisted, loss.judge_at) {
-            self.judgements.remove(&(at, id));
-            track.loss = None;
-            return;
-        }
-        loss.over = Some(event.at);
-        if loss.judged.is_some()
-            && let Some(key) = track.finding
-        {
-            board.update(key, |finding| recovered(finding, event.at));
-        }
-    }
-
     fn rib_event(&mut self, event: &RibEvent, net: &NetState, board: &mut Board) {
         match event {
             RibEvent::Lost {
@@ -415,12 +421,16 @@ impl SessionLosses {
         let track = self.tracks.get_mut(&id)?;
         let loss = track.loss.as_mut()?;
         loss.judge_at = None;
-        let verdict = reason::judge(net, &self.perspective, session, far, loss.at, &loss.causes);
+        let verdict = verdict(net, &self.perspective, session, far, loss);
         loss.judged = Some(verdict.clone());
         if verdict.reason == Reason::Collision {
             return None;
         }
         let planned = is_planned(&verdict) || loss.drained;
+        let lost_routes = !loss.retained && !loss.drained && !loss.prefixes.is_empty();
+        loss.trigger = ends::trigger(session, &verdict, loss.at);
+        loss.defeated = ends::restart_defeated(session, &loss.causes).filter(|_| lost_routes);
+        loss.stays = ends::stays_down(net, session).filter(|_| loss.over.is_none());
         let again = track.finding.is_some()
             && track
                 .last_loss
@@ -457,8 +467,13 @@ impl SessionLosses {
         let rejected = rejections(&verdict);
         board.update(key, |finding| {
             finding.reason = Some(main);
-            finding.planned = planned_only;
-            for (at, locator) in &loss.evidence {
+            // A code of plain intent excuses one loss; routes that go again and again are lost whatever the code says.
+            finding.planned = planned_only && !(lost_routes && finding.count > 1);
+            let provoked = loss
+                .trigger
+                .as_ref()
+                .map(|(update, _)| (update.at, update.locator));
+            for (at, locator) in provoked.iter().chain(&loss.evidence) {
                 // The finding begins with the loss: an observer that was a moment ahead of the kernel's stamp widens it.
                 if *at < finding.first && finding.first.since(*at) > EVIDENCE_SLACK {
                     continue;
@@ -512,27 +527,6 @@ impl SessionLosses {
         Some(key)
     }
 
-    /// A restart that is not over within its time is a loss: the routes that were kept for it go (RFC 4724 §4.2).
-    fn give_up(&mut self, id: SessionId, net: &NetState, board: &mut Board) {
-        let Some(track) = self.tracks.get_mut(&id) else {
-            return;
-        };
-        let (Some(session), Some(key), Some(loss)) =
-            (net.sessions.get(id), track.finding, track.loss.as_mut())
-        else {
-            return;
-        };
-        let Some(judged) = loss.judged.clone().filter(|_| loss.over.is_none()) else {
-            return;
-        };
-        loss.gave_up = true;
-        let far = self.perspective.far_end(&net.sessions, session);
-        let interfaces = self.perspective.interfaces(net, session);
-        board.update(key, |finding| {
-            describe(finding, session, far, &interfaces, loss, &judged)
-        });
-    }
-
     /// Judges a loss again after late evidence; only a better reason replaces the first one.
     fn revise(&mut self, id: SessionId, event: &Event, net: &NetState, board: &mut Board) {
         let Some(session) = net.sessions.get(id) else {
@@ -553,7 +547,7 @@ impl SessionLosses {
             old.reason,
             Reason::Unknown | Reason::TcpClosed | Reason::TcpReset
         );
-        let verdict = reason::judge(net, &self.perspective, session, far, loss.at, &loss.causes);
+        let verdict = verdict(net, &self.perspective, session, far, loss);
         if weak && verdict.reason != Reason::Unknown && verdict.reason != Reason::Collision {
             if let Some(count) = track.reasons.get_mut(&old.reason) {
                 *count = count.saturating_sub(1);
@@ -580,6 +574,26 @@ impl SessionLosses {
             describe(finding, session, far, &interfaces, loss, &judged);
         });
     }
+}
+
+/// A loss's reason, from everything that was told so far.
+fn verdict(
+    net: &NetState,
+    perspective: &Perspective,
+    session: &crate::state::sessions::Session,
+    far: usize,
+    loss: &Loss,
+) -> Judgement {
+    let mut verdict = reason::judge(net, perspective, session, far, loss.at, &loss.causes);
+    ends::refine(
+        &mut verdict,
+        session,
+        1 - far,
+        loss.at,
+        &loss.clocks,
+        &loss.causes,
+    );
+    verdict
 }
 
 /// Evidence may precede the finding by this: clocks of kernel and packets differ by up to 100 ms.

@@ -142,6 +142,8 @@ pub struct Update {
     pub end_of_rib: Option<Family>,
     /// What RFC 7606 makes of errors in it; the worst one decides.
     pub errors: Vec<UpdateError>,
+    /// One of the routes that its errors took away: what it was about.
+    pub lost: Option<Nlri>,
     /// Families that were present but are not decoded to keys (FlowSpec, …), with their NLRI's octets.
     pub other_families: Vec<(Family, u32)>,
     /// Octets of the whole message.
@@ -158,6 +160,7 @@ impl Update {
         self.attributes.clear();
         self.end_of_rib = None;
         self.errors.clear();
+        self.lost = None;
         self.other_families.clear();
         self.size = 0;
         self.inferred = false;

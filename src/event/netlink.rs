@@ -346,10 +346,13 @@ pub struct Actor {
     pub pid: u32,
     /// The process's name (`/proc/PID/comm`), sanitised.
     pub name: Box<str>,
+    /// Its id, where the port is another number: of a second socket, or a process in a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<u32>,
 }
 
 /// Message type of an [`Actor`]: below `NLMSG_MIN_TYPE` (16) are control messages, of which the kernel uses 1 to 4 and rtmon 15.
-/// Payload: [`ACTOR_MAGIC`], the port in host byte order, the name up to the end.
+/// Payload: [`ACTOR_MAGIC`], the port in host byte order, the name; where the process has another number, a NUL and that in decimal digits.
 pub const NLMSG_ACTOR: u16 = 14;
 /// Tells our message from whoever else may use its type.
 pub const ACTOR_MAGIC: &[u8; 8] = b"flapscop";

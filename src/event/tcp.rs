@@ -14,7 +14,30 @@ pub struct TcpEvent {
     pub src: SocketAddr,
     /// Receiver of the segment.
     pub dst: SocketAddr,
+    /// What the segment is authenticated with, of a SYN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<TcpAuth>,
     pub what: TcpFact,
+}
+
+/// A TCP option that authenticates each segment: a receiver whose key differs, or that has none, drops it without an answer.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TcpAuth {
+    /// The MD5 signature option, kind 19 (RFC 2385).
+    Md5,
+    /// The authentication option, kind 29 (RFC 5925).
+    Ao,
+}
+
+impl TcpAuth {
+    /// As people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TcpAuth::Md5 => "TCP MD5",
+            TcpAuth::Ao => "TCP-AO",
+        }
+    }
 }
 
 /// What happened.
@@ -37,4 +60,10 @@ pub enum TcpFact {
     Ack,
     /// A segment arrived while the octets in front of it are missing; the number of those.
     Hole(u32),
+    /// An ICMP error that quotes a segment of this sender: its type and code in the numbers of the sender's family. The frame is the
+    /// error's own; its source is who sent it.
+    Icmp {
+        kind: u8,
+        code: u8,
+    },
 }

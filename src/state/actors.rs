@@ -12,7 +12,7 @@ const MAX_ACTORS: usize = 4096;
 /// The table.
 #[derive(Clone, Default)]
 pub struct Actors {
-    names: BTreeMap<u32, Box<str>>,
+    names: BTreeMap<u32, (Box<str>, Option<u32>)>,
 }
 
 impl Actors {
@@ -21,11 +21,17 @@ impl Actors {
         if self.names.len() >= MAX_ACTORS && !self.names.contains_key(&actor.pid) {
             self.names.pop_first();
         }
-        self.names.insert(actor.pid, actor.name.clone());
+        self.names
+            .insert(actor.pid, (actor.name.clone(), actor.process));
     }
 
     /// The name behind a netlink port.
     pub fn name(&self, pid: u32) -> Option<&str> {
-        self.names.get(&pid).map(|name| &**name)
+        self.names.get(&pid).map(|(name, _)| &**name)
+    }
+
+    /// The process behind a port that is no process id, where the collector found it.
+    pub fn process(&self, port: u32) -> Option<u32> {
+        self.names.get(&port).and_then(|(_, process)| *process)
     }
 }

@@ -4,6 +4,7 @@
 //! once, with the evidence of everybody who saw it. Nothing is judged here; causes are raw facts in [`DownCause`].
 //! Correctness rests on [`Views`](view::Views): an observer that reports a loss late is matched to the loss that is already known.
 
+mod attempts;
 pub mod bfd;
 mod bmp;
 mod connection;
@@ -23,6 +24,7 @@ use crate::event::frame::Mac;
 use crate::event::loss::GapKind;
 use crate::event::{Event, EventKind, InputId, SourceId, Timestamp};
 
+pub use attempts::{LastUpdate, Opening, Undelivered, Via};
 use connection::Connection;
 pub use delta::{Current, DownCause, SessionDelta};
 use hold::SilentHold;
@@ -100,6 +102,17 @@ pub struct End {
     pub zero_window: Option<Timestamp>,
     /// Connection attempts (SYN) since the session was last up.
     pub attempts: u32,
+    /// What became of its attempts since the session was last up or lost.
+    pub opening: Opening,
+    /// When it last acknowledged octets without sending any: its kernel lives.
+    pub last_ack: Option<Timestamp>,
+    /// Where its segments were last seen, and where before.
+    pub via: Option<Via>,
+    pub via_before: Option<Via>,
+    /// The latest ICMP error about a segment of its.
+    pub undelivered: Option<Undelivered>,
+    /// Its last UPDATE seen in packets.
+    pub last_update: Option<LastUpdate>,
     /// This end runs on the analysed host, because a capture marked its packets as outgoing.
     pub outgoing: bool,
     /// BMP or MRT says that this end is the one that reports.
@@ -121,6 +134,12 @@ impl End {
             retransmissions: 0,
             zero_window: None,
             attempts: 0,
+            opening: Opening::default(),
+            last_ack: None,
+            via: None,
+            via_before: None,
+            undelivered: None,
+            last_update: None,
             outgoing: false,
             reports: false,
         }
@@ -168,6 +187,8 @@ pub struct Session {
     /// Sources that carried its packets, latest last.
     pub seen_on: SmallVec<[SeenOn; MAX_SOURCES]>,
     connections: SmallVec<[Connection; 2]>,
+    /// A FIN of a connection of which nothing was seen before, and its sender: what it ended, later frames may tell.
+    unseen_end: Option<(Timestamp, usize)>,
     /// Its next look at the hold timer is scheduled then.
     hold_check: Option<Timestamp>,
     /// Messages of each end after it was declared dead, for [`REVIVAL`].
@@ -392,6 +413,7 @@ impl Sessions {
                     feed: None,
                     seen_on: SmallVec::new(),
                     connections: SmallVec::new(),
+                    unseen_end: None,
                     hold_check: None,
                     after_death: 0,
                 });
@@ -424,6 +446,8 @@ impl Sessions {
         session.after_death = 0;
         for end in &mut session.ends {
             end.attempts = 0;
+            end.opening = Opening::default();
+            end.undelivered = None;
             end.unanswered = None;
             end.retransmissions = 0;
             end.zero_window = None;
@@ -471,6 +495,9 @@ impl Sessions {
         session.downs = session.downs.saturating_add(1);
         session.down_at = Some(at);
         session.after_death = 0;
+        for end in &mut session.ends {
+            end.opening = Opening::default();
+        }
         session.bury_connections();
         let feed = session.feed.map(|router| session.ends[router & 1].addr);
         out.push(SessionDelta::Down {

@@ -218,6 +218,30 @@ pub fn all() -> Vec<Scene> {
         90.0,
     ));
 
+    // --- the way to a peer ---
+    let way = |peer: &str, seconds| f(RoutePeerPath, &format!("peer:{peer}"), seconds);
+    all.extend(pair(
+        "route-change-moves-peer-path",
+        f(RouteForeignDelete, "prefix:192.0.2.0/24", 1.0),
+        way("192.0.2.1", 1.5),
+        way("198.51.100.1", 1.5),
+        30.0,
+    ));
+    all.extend(pair(
+        "peer-path-drops-session",
+        way("192.0.2.1", 1.0),
+        down("192.0.2.1", 5.0),
+        down("198.51.100.1", 5.0),
+        60.0,
+    ));
+    all.push(apart(
+        "a session that was reset by hand did not miss its way",
+        &[
+            way("192.0.2.1", 1.0),
+            session(SessionDown, "192.0.2.1", 5.0).why(Reason::AdminReset),
+        ],
+    ));
+
     // --- addresses ---
     let own =
         f(AddressRemoved, "address:192.0.2.10", 1.0).touches(&["link:wan0", "net:192.0.2.0/24"]);
@@ -229,6 +253,13 @@ pub fn all() -> Vec<Scene> {
         speaks("192.0.2.10", 1.4),
         speaks("192.0.2.11", 1.4),
         30.0,
+    ));
+    all.push(apart(
+        "an address that is no end of the session may go without harm to it",
+        &[
+            f(AddressRemoved, "address:192.0.2.100", 1.0).touches(&["gateway:192.0.2.1"]),
+            down("192.0.2.1", 5.4).ends("192.0.2.10", "192.0.2.1"),
+        ],
     ));
     all.push(apart(
         "a session that was closed on purpose did not miss its address",

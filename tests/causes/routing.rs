@@ -69,6 +69,26 @@ pub fn all() -> Vec<Scene> {
         known("192.0.2.2", "id:8", 1.5),
         30.0,
     ));
+    let speaker = f(SessionDown, "router:192.0.2.9", 1.0)
+        .why(Reason::SpeakerGone)
+        .touches(&["peer:192.0.2.1"]);
+    let closed = |peer: &str| session(SessionDown, peer, 1.2).why(Reason::TcpClosed);
+    all.extend(pair(
+        "speaker-gone-drops-sessions",
+        speaker,
+        closed("192.0.2.1"),
+        closed("192.0.2.2"),
+        30.0,
+    ));
+    all.push(apart(
+        "a session that is lost takes no other one along that names its peer",
+        &[
+            down("192.0.2.1", 1.0),
+            session(SessionDown, "192.0.2.2", 1.2)
+                .why(Reason::AdminReset)
+                .touches(&["peer:192.0.2.1"]),
+        ],
+    ));
     let carries = || down("192.0.2.1", 1.0).affects(TABLE);
     let gone = |prefixes: &[&str], seconds| {
         f(PrefixMassWithdrawal, "peer:192.0.2.1", seconds).affects(prefixes)

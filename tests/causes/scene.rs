@@ -122,6 +122,20 @@ impl F {
         self
     }
 
+    /// Both ends of its session.
+    pub fn ends(mut self, local: &str, remote: &str) -> F {
+        let addr = |text: &str| text.parse().expect("an address");
+        self.0.session = Some(flapscope::detect::finding::SessionEnds {
+            local: addr(local),
+            remote: addr(remote),
+            local_as: None,
+            remote_as: None,
+            vrf: None,
+            observers: vec!["packets"],
+        });
+        self
+    }
+
     pub fn actor(mut self, who: &str) -> F {
         self.0.actor = Some(who.to_owned());
         self

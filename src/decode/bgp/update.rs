@@ -93,6 +93,12 @@ fn reach(value: &[u8], reading: &Reading, sets_next_hop: bool, out: &mut Update)
                 attributes::MP_REACH,
                 "next hop has a wrong length",
             );
+            // What it would have announced is read for its name only.
+            let mut named = Vec::new();
+            let add_path = reading.add_path.contains(family);
+            if nlri::read(routes, layout, add_path, &mut named).is_ok() {
+                out.lost = named.first().copied();
+            }
             return;
         }
     }
@@ -173,6 +179,7 @@ fn judge(found: &Found<'_>, body_nlri: bool, reported: bool, out: &mut Update) {
     }
     match out.errors.iter().map(|error| error.action).max() {
         Some(ErrorAction::SessionReset) => {
+            out.lost = out.announced.first().or(out.lost.as_ref()).copied();
             out.announced.clear();
             out.withdrawn.clear();
             out.other_families.clear();

@@ -15,6 +15,7 @@ use super::ethertype;
 /// IP protocol numbers that are understood.
 pub mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
+    pub const ICMP: u8 = 1;
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
     pub const ROUTING: u8 = 43;

@@ -6,6 +6,7 @@
 use super::ip::protocol;
 use super::{be16, ethertype};
 use crate::decode::framing::looks_like_rtr;
+use crate::decode::icmp;
 use crate::event::ports;
 
 /// First octet of a BMP common header: version 3 (RFC 7854 §4.1).
@@ -61,6 +62,7 @@ fn v4(packet: &[u8], bmp: &Ports) -> Option<bool> {
             tcp(packet.get(header..end).or(packet.get(header..))?, bmp)
         }
         protocol::UDP => udp(packet.get(header..)?),
+        protocol::ICMP => Some(icmp::quotes_bgp(packet.get(header..)?, false)),
         protocol::AUTHENTICATION => Some(true),
         _ => Some(false),
     }
@@ -70,7 +72,10 @@ fn v6(packet: &[u8], bmp: &Ports) -> Option<bool> {
     match *packet.get(6)? {
         protocol::TCP => tcp(packet.get(40..)?, bmp),
         protocol::UDP => udp(packet.get(40..)?),
-        protocol::ICMPV6 => Some(ND_TYPES.contains(packet.get(40)?)),
+        protocol::ICMPV6 => {
+            let message = packet.get(40..)?;
+            Some(ND_TYPES.contains(message.first()?) || icmp::quotes_bgp(message, true))
+        }
         protocol::HOP_BY_HOP
         | protocol::ROUTING
         | protocol::FRAGMENT

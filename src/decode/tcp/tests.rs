@@ -61,6 +61,7 @@ impl Table {
             payload,
             missing: 0,
             ip_id: 0,
+            auth: None,
         };
         let events = &mut self.events;
         self.streams

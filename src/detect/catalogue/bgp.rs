@@ -106,6 +106,17 @@ pub(super) const ROWS: &[Row] = &[
         SESSION,
     ),
     detected(
+        Kind::SessionUnestablished,
+        &[Packets],
+        [
+            "A session that was never up is asked for 6 times (SYN) and for 15 s or longer in vain: nobody answers, nobody listens (RST), an ICMP error says \
+             why, or segments with the TCP MD5 or TCP-AO option are dropped without an answer. Of a session that was lost its own finding tells it.",
+            "RFC 2385 §2, RFC 5925 §7.3 (segments that do not verify are dropped silently); tcp(7) tcp_syn_retries.",
+            "A peer that starts later answers within seconds; a reset that ends an old connection answers no SYN.",
+        ],
+        SESSION,
+    ),
+    detected(
         Kind::SessionMaxPrefix,
         &[Packets, Bmp],
         [

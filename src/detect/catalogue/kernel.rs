@@ -106,14 +106,32 @@ pub(super) const ROWS: &[Row] = &[
         Kind::RouteForeignDelete,
         KERNEL,
         [
-            "A process deletes 5 routes of a routing daemon within 1 s that another process installed.",
-            "systemd-networkd's ManageForeignRoutes; measured with pids of netlink messages.",
-            "The installer must have been seen; a link that changed within 2 s explains deletions; one or two are an operator.",
+            "A process deletes 5 routes of a routing daemon within 1 s that another process installed or puts back, or three processes do; \
+             or two processes delete and write the same routes in 3 rounds; or a process deletes a connected route while the address \
+             that made it stays and no other connected route takes its place.",
+            "systemd-networkd's ManageForeignRoutes; two daemons on one table; measured with the ports (pids) of netlink messages.",
+            "The installer must have been seen, put the routes back, or the deleters be many; a link that changed within 2 s explains \
+             deletions; one or two are an operator; a network manager's own connected route replaces the kernel's.",
         ],
         &[
             "ip -t monitor route",
-            "networkctl status",
+            "ss -f netlink -ap",
             "systemd-analyze cat-config systemd/networkd.conf",
+        ],
+    ),
+    detected(
+        Kind::RoutePeerPath,
+        &[Netlink, Packets],
+        [
+            "A BGP session is lost without anybody's word, and within its hold time before that a process deleted the connected route to the peer, a more \
+             specific route came over the peer's address, its segments moved to another interface, or ICMP errors quoted them.",
+            "Longest-prefix match; RFC 4271 §5.1.3 and RFC 5082 (a peer on the link is one hop away); RFC 792, RFC 4443.",
+            "What the kernel does with a link or an address that goes has findings of its own; a way that changes while the session lives is none.",
+        ],
+        &[
+            "ip route get PEER",
+            "ip route show table all match PEER",
+            "tcpdump -ni any 'port 179 or icmp or icmp6'",
         ],
     ),
     detected(

@@ -350,6 +350,24 @@ pub const UNIT_TESTS: &[UnitTest] = &[
         test: "a_sweep_of_anothers_routes_is_told_and_a_daemon_deleting_its_own_is_not",
     },
     UnitTest {
+        kind: Kind::RoutePeerPath,
+        seen: Seen::Netlink,
+        family: Some(Family::Ipv4),
+        test: "a_connected_route_that_a_process_deletes_moves_the_peers_path",
+    },
+    UnitTest {
+        kind: Kind::RoutePeerPath,
+        seen: Seen::Packets,
+        family: Some(Family::Ipv4),
+        test: "icmp_errors_that_quote_the_sessions_segments_tell_where_its_way_ends",
+    },
+    UnitTest {
+        kind: Kind::SessionUnestablished,
+        seen: Seen::Packets,
+        family: Some(Family::Ipv4),
+        test: "a_session_that_never_comes_up_says_why_and_one_that_starts_late_is_quiet",
+    },
+    UnitTest {
         kind: Kind::RouteOwnershipWar,
         seen: Seen::Netlink,
         family: Some(Family::Ipv4),

@@ -38,7 +38,11 @@ pub(in crate::detect) fn actor(net: &NetState, pid: u32, protocol: Option<u8>) -
     let process = net
         .actors
         .name(pid)
-        .map(|name| format!("{name} (pid {pid})"));
+        .map(|name| match net.actors.process(pid) {
+            Some(process) => format!("{name} (pid {process})"),
+            None if pid <= PID_MAX => format!("{name} (pid {pid})"),
+            None => format!("{name} (netlink port {pid})"),
+        });
     match (pid, process, owner) {
         (0, _, _) => "the kernel".to_owned(),
         (_, Some(process), None) => process,
@@ -47,6 +51,17 @@ pub(in crate::detect) fn actor(net: &NetState, pid: u32, protocol: Option<u8>) -
         (pid, None, None) => format!("a process (netlink port {pid})"),
         (pid, None, Some(owner)) if pid <= PID_MAX => format!("pid {pid} ({owner} routes)"),
         (_, None, Some(owner)) => format!("the owner of the {owner} routes"),
+    }
+}
+
+/// A command that shows the process behind a netlink port. A process's first socket has its number; ports above the largest one are the
+/// kernel's choice and belong to whoever holds the socket.
+pub(in crate::detect) fn process_advice(net: &NetState, port: u32) -> String {
+    let process = net.actors.process(port);
+    if let Some(process) = process.or((port <= PID_MAX).then_some(port)) {
+        format!("ps -fp {process}")
+    } else {
+        format!("ss -f netlink -ap | grep -w {port} # who holds this socket")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole tables: mass withdrawals, duplicate storms, surges, and transfers.
 
 mod mass;
+mod repeats;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -55,6 +56,7 @@ struct Storm {
 #[derive(Clone, Default)]
 struct Table {
     storm: Storm,
+    repeats: repeats::Repeats,
     mass: mass::Window,
     surge_since: Option<Timestamp>,
     surge_new: u32,
@@ -144,6 +146,7 @@ impl Peers {
             // BMP repeats what it likes: only packets and MRT show what a speaker really sends.
             if scene.rib.kind.is_exact() {
                 table.storm.announced(scene, announced, duplicates, board);
+                table.repeats.update(scene, deltas, duplicates, board);
             }
             if new > 0 && scene.rib.complete {
                 table.surged(scene, new, board);

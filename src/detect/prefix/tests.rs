@@ -373,6 +373,34 @@ fn a_table_sent_again_and_again_is_a_storm_of_duplicates_and_once_is_not() {
 }
 
 #[test]
+fn one_prefix_that_is_announced_again_and_again_is_noted_and_now_and_then_is_not() {
+    for (every, expected) in [(5_000, 1), (300_000, 0)] {
+        let mut lab = Lab::new();
+        lab.update(
+            0,
+            1,
+            (&[64501], None, &["198.51.100.7/32", "203.0.113.0/24"]),
+            &[],
+        );
+        for n in 1..=8 {
+            lab.update(
+                60_000 + n * every,
+                1,
+                (&[64501], None, &["198.51.100.7/32"]),
+                &[],
+            );
+        }
+        lab.done();
+        let told: Vec<_> = lab.board.of_kind(Kind::PrefixDuplicateUpdates).collect();
+        assert_eq!(told.len(), expected, "{every}");
+        for (_, finding) in told {
+            assert_eq!((finding.severity, finding.count), (Severity::Info, 8));
+            assert_eq!(finding.subjects[0].to_string(), "prefix:198.51.100.7/32");
+        }
+    }
+}
+
+#[test]
 fn an_elastic_ip_that_changes_hosts_moved_and_does_not_flap() {
     let mut lab = Lab::new();
     lab.update(0, 1, (&[64501], None, &["203.0.113.7/32"]), &[]);

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::detect::finding::MAX_PREFIXES;
-use crate::detect::link::kernel::{PID_MAX, actor, interfaces, list, placed, seconds};
+use crate::detect::link::kernel::{actor, interfaces, list, placed, process_advice, seconds};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::netlink::{is_routing_daemon, protocol_name};
 use crate::event::{Classes, Prefix, Timestamp};
@@ -381,10 +381,7 @@ impl Sweep {
     fn advice(&self, net: &NetState, protocol: u8) -> Vec<String> {
         let mut advice = Vec::new();
         let one = self.strangers.first().filter(|_| self.strangers.len() == 1);
-        // A port above it is no process id: the kernel chose it for a second socket.
-        if let Some(pid) = one.filter(|pid| **pid <= PID_MAX) {
-            advice.push(format!("ps -fp {pid}"));
-        }
+        advice.extend(one.map(|port| process_advice(net, *port)));
         let manager = one.and_then(|pid| net.actors.name(*pid));
         if manager == Some("systemd-network") {
             advice.push("networkctl status --no-pager".to_owned());
@@ -392,10 +389,6 @@ impl Sweep {
                 "grep -r ManageForeignRoutes /etc/systemd/networkd.conf /etc/systemd/networkd.conf.d"
                     .to_owned(),
             );
-        }
-        if one.is_some_and(|pid| *pid > PID_MAX) {
-            // The sockets of rtnetlink with the processes behind them.
-            advice.push("ss -A netlink -a -p | grep rtnl".to_owned());
         }
         advice.push(format!("ip route show proto {protocol}"));
         advice.push("ip monitor route label".to_owned());

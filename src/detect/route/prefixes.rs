@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::detect::link::kernel::{actor, interfaces, placed, seconds, times, way};
+use crate::detect::link::kernel::{actor, interfaces, placed, process_advice, seconds, times, way};
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::netlink::{is_routing_daemon, protocol_name};
 use crate::event::{Event, Prefix, Timestamp};
@@ -497,7 +497,7 @@ fn describe(finding: &mut Finding, delta: &RouteDelta, route: &Route, net: &NetS
         format!("ip route show table all {prefix}"),
         "ip monitor route label".to_owned(),
     ];
-    if (1..=4_194_304).contains(&delta.by) {
-        finding.advice.push(format!("ps -fp {}", delta.by));
+    if delta.by != 0 {
+        finding.advice.push(process_advice(net, delta.by));
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::detect::link::kernel::{interfaces, is_container, list, placed, quoted, times};
+use crate::detect::link::kernel::{actor, interfaces, is_container, list, placed, quoted, times};
 use crate::detect::{
     Board, Detector, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch,
 };
@@ -41,6 +41,8 @@ struct Waiting {
     more: u64,
     touches: BTreeSet<Touch>,
     owners: BTreeSet<u8>,
+    /// Who deleted the nexthop object that they used.
+    by: u32,
 }
 
 #[derive(Clone)]
@@ -117,6 +119,7 @@ impl SilentDetector {
             more: 0,
             touches: BTreeSet::new(),
             owners: BTreeSet::new(),
+            by: delta.by,
         });
         if waiting.lost.len() < MAX_LOST {
             waiting.lost.insert(delta.key.prefix);
@@ -191,9 +194,14 @@ impl SilentDetector {
             }
             finding.broken.subject = !pod;
             finding.broken.last_path = unreachable && !pod;
-            finding.actor = Some("the kernel, without a notification".to_owned());
+            let deleter = (waiting.by != 0).then(|| actor(net, waiting.by, None));
+            finding.actor = Some(match &deleter {
+                Some(process) => process.clone(),
+                None => "the kernel, without a notification".to_owned(),
+            });
+            let who = deleter.map_or(String::new(), |process| format!(" by {process}"));
             finding.explain = format!(
-                "{total} {} of {} vanished without a notification {}: {} ({}).",
+                "{total} {} of {} vanished without a notification {}: {} ({}{who}).",
                 if total == 1 { "route" } else { "routes" },
                 list(waiting.owners.iter().map(|owner| protocol_name(*owner)), 3),
                 times(finding.count, finding.first, at),

@@ -585,6 +585,7 @@ fn swept(links: &[(u32, &str)], deleter: &str) -> Lab {
     let actor = crate::event::netlink::Actor {
         pid: 600,
         name: deleter.into(),
+        process: None,
     };
     lab.at(0, EventKind::Actor(Box::new(actor)));
     let routes: Vec<String> = (0..10).map(|n| format!("198.18.{n}.0/24")).collect();

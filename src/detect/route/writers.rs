@@ -259,6 +259,7 @@ mod tests {
             let actor = Actor {
                 pid: 500,
                 name: process.into(),
+                process: None,
             };
             net.apply(&event(0, EventKind::Actor(Box::new(actor))), &mut changes);
         }

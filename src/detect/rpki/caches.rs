@@ -18,10 +18,17 @@ struct Loss {
     judge_at: Option<Timestamp>,
 }
 
+/// Losses of one cache within this are one finding that counts: RFC 8210 §6 has a router refresh once an hour by default.
+const FLAP_WINDOW: Duration = Duration::from_secs(3600);
+/// So many in that time are no restart of a validator any more.
+const FLAPS: u64 = 4;
+
 /// The lost caches.
 #[derive(Clone, Default)]
 pub(super) struct Losses {
     lost: BTreeMap<CacheId, Loss>,
+    /// The finding of each cache that was lost, and when that was last.
+    told: BTreeMap<CacheId, (FindingKey, Timestamp)>,
 }
 
 /// A cache's name in subjects and joins.
@@ -77,6 +84,32 @@ impl Losses {
             });
             return;
         }
+        let at = seen.event.at;
+        let judge_at = Some(at + GRACE);
+        if let Some((key, last)) = self.told.get_mut(&id)
+            && at.since(*last) <= FLAP_WINDOW
+        {
+            *last = at;
+            board.update(*key, |finding| {
+                finding.again(seen.event);
+                finding.explain = format!(
+                    "{explain}; it was lost {} times in {:.0} s",
+                    finding.count,
+                    at.since(finding.first).as_secs_f64()
+                );
+                if finding.count >= FLAPS {
+                    finding.severity = Severity::Warning;
+                }
+            });
+            self.lost.insert(
+                id,
+                Loss {
+                    key: *key,
+                    judge_at,
+                },
+            );
+            return;
+        }
         let mut finding = Finding::new(
             Kind::RpkiCacheLost,
             Severity::Info,
@@ -90,7 +123,7 @@ impl Losses {
         finding.explain = explain;
         finding.advice = advice(cache);
         let key = board.raise(finding);
-        let judge_at = Some(seen.event.at + GRACE);
+        self.told.insert(id, (key, at));
         self.lost.insert(id, Loss { key, judge_at });
     }
 
@@ -109,7 +142,11 @@ impl Losses {
                 continue;
             };
             // Of a router that we only watch we do not know whether it has other caches.
-            let last = cache.router.is_none() && all_lost(net, cache);
+            // A router that is this host was seen with all its caches: they are in this very capture.
+            let ours = cache
+                .router
+                .is_none_or(|router| net.addresses.owner(router).is_some());
+            let last = ours && all_lost(net, cache);
             board.update(loss.key, |finding| {
                 finding.explain = sentence(cache);
                 if last {

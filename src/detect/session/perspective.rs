@@ -188,6 +188,17 @@ impl Perspective {
             .unwrap_or(1)
     }
 
+    /// The index of the end that certainly is the analysed host's: the one whose address it has, or whose packets were captured as they left.
+    pub fn own_end(&self, session: &Session) -> Option<usize> {
+        let only = |test: &dyn Fn(usize) -> bool| match (test(0), test(1)) {
+            (true, false) => Some(0),
+            (false, true) => Some(1),
+            _ => None,
+        };
+        only(&|end| self.own.contains_key(&session.ends[end].addr))
+            .or_else(|| only(&|end| session.ends[end].outgoing))
+    }
+
     /// The index of the end of an address pair that is not the analysed host, by its own addresses alone; else the higher one.
     pub fn far_of(&self, pair: (IpAddr, IpAddr)) -> usize {
         usize::from(!self.own.contains_key(&pair.1) || self.own.contains_key(&pair.0))

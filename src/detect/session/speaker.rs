@@ -44,6 +44,8 @@ struct Loss {
     observer: Observer,
     locator: Locator,
     retained: bool,
+    /// What both ends had agreed on was seen.
+    agreed: bool,
     back: Option<Timestamp>,
 }
 
@@ -138,6 +140,7 @@ impl Speakers {
             observer,
             locator,
             retained,
+            agreed: session.ends.iter().all(|end| end.open.is_some()),
             back: None,
         };
         self.losses.insert(id, loss);
@@ -287,7 +290,15 @@ impl Speakers {
         let planned = struck
             .iter()
             .all(|(_, _, l)| l.by.is_some_and(|(_, said)| said));
-        let retained = struck.iter().all(|(_, _, l)| l.retained);
+        let retained = struck.iter().all(|(id, _, l)| {
+            l.retained
+                || !l.agreed
+                    && l.back.is_some()
+                    && net
+                        .sessions
+                        .get(*id)
+                        .is_some_and(super::ends::returned_gracefully)
+        });
         let away = seen.event.at.since(first).as_secs_f64();
         let key = match self.found.get(&speaker) {
             // Another session of the same restart is back.

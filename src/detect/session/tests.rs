@@ -2,10 +2,13 @@ use super::*;
 use crate::event::bgp::{BgpEvent, BgpMessage, Direction, GRACEFUL_SHUTDOWN, Notification, Open};
 use crate::event::bmp::{BmpEvent, BmpMessage, PerPeer, Rib};
 use crate::event::frame::Frame;
+use crate::event::netlink::RouteEvent;
 use crate::event::netlink::{Action, AddressEvent, IFF_LOWER_UP, IFF_UP, LinkEvent, Meta};
 use crate::event::source::Unit;
+use crate::event::tcp::{TcpAuth, TcpEvent, TcpFact};
 use crate::event::{EventKind, InputId, SourceId, SourceInfo, SourceKind, WireText};
 use crate::state::Changes;
+use std::net::{IpAddr, SocketAddr};
 
 /// The analysed host 192.0.2.2 (AS64502) and its neighbor 192.0.2.1 (AS64501) on `eth9`.
 pub(super) struct Lab {
@@ -15,6 +18,10 @@ pub(super) struct Lab {
     trouble: trouble::Trouble,
     /// What `trouble` found.
     pub(super) troubles: Board,
+    paths: path::PeerPaths,
+    gone: gone::SpeakerGone,
+    /// What these two found.
+    pub(super) found: Board,
     changes: Changes,
     number: u64,
 }
@@ -27,6 +34,9 @@ impl Lab {
             board: Board::default(),
             trouble: trouble::Trouble::default(),
             troubles: Board::default(),
+            paths: path::PeerPaths::default(),
+            gone: gone::SpeakerGone::default(),
+            found: Board::default(),
             changes: Changes::default(),
             number: 0,
         };
@@ -76,7 +86,9 @@ impl Lab {
         };
         loop {
             let model = self.net.next_deadline().filter(|at| *at <= event.at);
-            let detector = self.detector.next_deadline().filter(|at| *at <= event.at);
+            let detector = [self.detector.next_deadline(), self.gone.next_deadline()];
+            let detector = detector.into_iter().flatten().min();
+            let detector = detector.filter(|at| *at <= event.at);
             let Some(now) = [model, detector].into_iter().flatten().min() else {
                 break;
             };
@@ -88,7 +100,10 @@ impl Lab {
                     changes: &self.changes,
                 };
                 self.detector.observe(&seen, &self.net, &mut self.board);
+                self.paths.observe(&seen, &self.net, &mut self.found);
+                self.gone.observe(&seen, &self.net, &mut self.found);
             }
+            self.gone.expire(now, &self.net, &mut self.found);
             self.detector.expire(now, &self.net, &mut self.board);
         }
         self.net.apply(&event, &mut self.changes);
@@ -98,9 +113,42 @@ impl Lab {
         };
         self.detector.observe(&seen, &self.net, &mut self.board);
         self.trouble.observe(&seen, &self.net, &mut self.troubles);
+        self.paths.observe(&seen, &self.net, &mut self.found);
+        self.gone.observe(&seen, &self.net, &mut self.found);
     }
 
-    fn link(&mut self, ms: i64, carrier: bool) {
+    /// A fact about a segment of the peer's or the host's.
+    pub(super) fn tcp(
+        &mut self,
+        ms: i64,
+        from_peer: bool,
+        port: u16,
+        what: TcpFact,
+        auth: Option<TcpAuth>,
+    ) {
+        let (peer, host) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let (peer, host) = (SocketAddr::new(peer, 179), SocketAddr::new(host, port));
+        let (src, dst) = if from_peer {
+            (peer, host)
+        } else {
+            (host, peer)
+        };
+        let event = TcpEvent {
+            frame: Frame::default(),
+            src,
+            dst,
+            auth,
+            what,
+        };
+        self.event(ms, EventKind::Tcp(Box::new(event)));
+    }
+
+    pub(super) fn route(&mut self, ms: i64, pid: u32, mut route: RouteEvent) {
+        route.meta.pid = pid;
+        self.event(ms, EventKind::Route(Box::new(route)));
+    }
+
+    pub(super) fn link(&mut self, ms: i64, carrier: bool) {
         let flags = IFF_UP | if carrier { IFF_LOWER_UP } else { 0 };
         self.event(
             ms,
@@ -175,21 +223,21 @@ impl Lab {
     }
 
     /// Established long enough to be no start-up.
-    fn settled() -> Lab {
+    pub(super) fn settled() -> Lab {
         let mut lab = Lab::new();
         lab.establish(0, 4000);
         lab.talk(1000, 8000, 4000);
         lab
     }
 
-    fn talk(&mut self, from: i64, to: i64, port: u16) {
+    pub(super) fn talk(&mut self, from: i64, to: i64, port: u16) {
         for ms in (from..=to).step_by(1000) {
             self.bgp(ms, true, port, BgpMessage::Keepalive);
             self.bgp(ms + 1, false, port, BgpMessage::Keepalive);
         }
     }
 
-    fn only(&self) -> &Finding {
+    pub(super) fn only(&self) -> &Finding {
         let mut all = self.board.iter();
         let (_, finding) = all.next().expect("a finding");
         assert!(all.next().is_none(), "only one finding");
@@ -238,6 +286,30 @@ fn bmp(message: BmpMessage) -> EventKind {
         }),
         message,
     }))
+}
+
+#[test]
+fn a_peer_down_in_a_feed_joined_in_its_middle_is_a_loss_and_of_a_peer_that_never_was_up_is_none() {
+    let mut lab = Lab::new();
+    lab.event(1000, peer_down());
+    lab.event(3000, peer_down());
+    lab.event(9000, peer_down());
+    assert_eq!((lab.only().kind, lab.only().count), (Kind::SessionDown, 1));
+    // The feed told from its beginning who is up.
+    let mut lab = Lab::new();
+    let EventKind::Bmp(mut initiation) = bmp(BmpMessage::Initiation {
+        sys_name: None,
+        sys_descr: None,
+        text: None,
+    }) else {
+        unreachable!()
+    };
+    initiation.peer = None;
+    lab.event(1000, EventKind::Bmp(initiation));
+    lab.event(1100, peer_down());
+    lab.event(9000, peer_down());
+    lab.event(20_000, peer_down());
+    assert!(lab.board.is_empty());
 }
 
 #[test]

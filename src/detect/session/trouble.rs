@@ -19,6 +19,10 @@ const REFUSAL_WINDOW: Duration = Duration::from_secs(600);
 /// An OPEN that is refused for what it says (RFC 4271 §6.2: AS number, identifier, hold time…) will be refused until somebody changes a
 /// configuration: fewer prove the loop. Twice happens at once, when both ends connect at the same moment.
 const OPEN_ERRORS: usize = 3;
+/// A peer that is not there yet when a daemon starts answers within some seconds; a session that was asked for so often and so long without
+/// ever coming up does not come up (a SYN is repeated after 1, 3, 7 and 15 s by Linux, daemons try again after 10 to 120 s).
+const IN_VAIN: u32 = 6;
+const IN_VAIN_FOR: Duration = Duration::from_secs(15);
 /// D27: a window closed this long is a stall.
 const STALL: Duration = Duration::from_secs(30);
 /// D30: a session is judged empty this long after it came up.
@@ -45,6 +49,8 @@ pub(super) struct Trouble {
     stalls: BTreeMap<(SessionId, usize), FindingKey>,
     questions: BTreeSet<(Timestamp, Question)>,
     full_size: FullSize,
+    /// Sessions that never came up, and how often that was told.
+    vain: BTreeMap<SessionId, FindingKey>,
     /// What a RIB held when its session was last lost.
     held: BTreeMap<RibId, u32>,
 }
@@ -76,6 +82,7 @@ impl Detector for Trouble {
         for delta in &seen.changes.sessions {
             if let SessionDelta::Refused { id, .. }
             | SessionDelta::Up { id, .. }
+            | SessionDelta::Tried { id, .. }
             | SessionDelta::ZeroWindow { id, .. }
             | SessionDelta::Late { id, .. } = delta
             {
@@ -87,9 +94,11 @@ impl Detector for Trouble {
             match delta {
                 SessionDelta::Refused { id, cause } => self.refused(*id, cause, seen, net, board),
                 SessionDelta::Down { id, .. } => self.died(*id, seen, net, board),
+                SessionDelta::Tried { id, .. } => self.tried(*id, seen, net, board),
                 SessionDelta::Up { id, .. } => {
                     self.full_size.up(*id);
-                    if let Some((_, Some(key))) = self.refusals.remove(id) {
+                    let refused = self.refusals.remove(id).and_then(|(_, key)| key);
+                    for key in refused.into_iter().chain(self.vain.remove(id)) {
                         board.update(key, |finding| {
                             finding.recovered(seen.event.at);
                             finding.ended = Some(seen.event.at);
@@ -190,6 +199,53 @@ impl Trouble {
             );
             self.full_size.raise(new, finding, board);
         }
+    }
+
+    /// A session that was never up is asked for once more.
+    fn tried(&mut self, id: SessionId, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        let Some(session) = net.sessions.get(id) else {
+            return;
+        };
+        let never = session.ups == 0 && session.downs == 0 && !session.mid_stream;
+        let asked = [&session.ends[0].opening, &session.ends[1].opening];
+        let attempts: u32 = asked.iter().map(|o| o.syns).sum();
+        let first = asked
+            .iter()
+            .filter_map(|o| o.first)
+            .min_by_key(|(at, _)| *at);
+        let Some((first, locator)) = first.filter(|_| never && attempts >= IN_VAIN) else {
+            return;
+        };
+        if seen.event.at.since(first) < IN_VAIN_FOR {
+            return;
+        }
+        let Some((text, Some(why))) = super::ends::stays_down(net, session) else {
+            return;
+        };
+        let key = match self.vain.get(&id) {
+            Some(key) => *key,
+            None if self.vain.len() >= MAX_WATCHED || elsewhere(net, id, session) => return,
+            None => {
+                let kind = Kind::SessionUnestablished;
+                let mut finding = self.finding(kind, Severity::Warning, session, net, first);
+                finding.evidence.add(locator);
+                let key = board.raise(finding);
+                self.vain.insert(id, key);
+                key
+            }
+        };
+        let far = self.perspective.far_end(&net.sessions, session);
+        let (remote, local) = (session.ends[far & 1].addr, session.ends[1 - (far & 1)].addr);
+        board.update(key, |finding| {
+            finding.support(seen.event);
+            finding.count = u64::from(attempts);
+            finding.reason = Some(why);
+            finding.broken.subject = true;
+            finding.explain = format!(
+                "The BGP session of {local} with {remote} was not up while this was watched; {}",
+                text.replace("since then ", "")
+            );
+        });
     }
 
     fn refused(
@@ -376,6 +432,19 @@ impl Trouble {
             return;
         }
     }
+}
+
+/// Whether the same neighbor has a session with another address that was lost: attempts by another way are that loss's.
+fn elsewhere(net: &NetState, id: SessionId, session: &Session) -> bool {
+    /// Sessions compared: a host has a handful.
+    const MOST: usize = 256;
+    net.sessions.iter().take(MOST).any(|(other, s)| {
+        other != id
+            && s.downs > 0
+            && s.ends
+                .iter()
+                .any(|end| session.ends.iter().any(|own| own.addr == end.addr))
+    })
 }
 
 /// What is wrong with a refused OPEN (RFC 4271 §6.2, RFC 5492 §5, RFC 9234 §4.2), as the end of a sentence.

@@ -109,16 +109,45 @@ pub(super) fn describe(
         ),
         None => String::new(),
     };
-    finding.explain = format!(
-        "The BGP session to {neighbor} {times}: {}{late}",
-        verdict.because
-    );
+    let mut clauses = format!("{}{late}", verdict.because);
+    if let Some((update, text)) = &loss.trigger {
+        clauses.push_str(&format!("; {text}"));
+        if let Some(route) = update.route {
+            finding.also(Subject::Prefix(route.prefix));
+        }
+    }
+    for clause in loss
+        .defeated
+        .iter()
+        .chain(loss.stays.iter().map(|(text, _)| text))
+    {
+        clauses.push_str(&format!("; {clause}"));
+    }
+    if let Some((_, Some(why))) = &loss.stays
+        && *why == Reason::Auth
+    {
+        // What ended it is over; what keeps it down is what to mend.
+        finding.reason = Some(*why);
+    }
+    finding.explain = format!("The BGP session to {neighbor} {times}: {clauses}");
     finding.advice = vec![
         format!("vtysh -c 'show bgp neighbors {}'", remote.addr),
         "birdc show protocols all".to_owned(),
     ];
-    if finding.reason == Some(Reason::HoldTimerExpired) {
-        finding.advice.push(format!("ping -c 3 {}", remote.addr));
+    match finding.reason {
+        Some(Reason::HoldTimerExpired) => {
+            finding.advice.push(format!("ping -c 3 {}", remote.addr));
+        }
+        Some(Reason::ProcessHung | Reason::ProcessLate) => {
+            finding.advice = vec![
+                "ps -eo pid,stat,wchan:20,etime,time,args | grep -E 'bgpd|bird|gobgpd|exabgp'".to_owned(),
+                "ss -tno '( sport = :179 or dport = :179 )' # Recv-Q: what the process has not read".to_owned(),
+            ];
+        }
+        Some(Reason::Auth) => finding.advice.push(
+            "nstat -az TcpExtTCPMD5NotFound TcpExtTCPMD5Unexpected TcpExtTCPMD5Failure # on both ends".to_owned(),
+        ),
+        _ => {}
     }
     if let Some((name, _)) = &verdict.link {
         finding.advice.push(format!("ip -s link show dev {name}"));

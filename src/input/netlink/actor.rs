@@ -1,7 +1,8 @@
 //! Who is behind a netlink port: looked up in /proc at once, since an `ip route add` is gone a millisecond later.
 //!
 //! A port is usually the process id of who opened the socket, but a second socket gets a number of the kernel's choice, and inside a
-//! container it is the id there. So a name is only told when that process holds that very socket.
+//! container it is the id there. So a name is only told when that process holds that very socket. Who holds a socket whose port is no
+//! process id is found the other way round: the table of sockets gives its inode, and the open files of all processes who has it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,17 +19,34 @@ const FRESH: Duration = Duration::from_secs(10);
 const MAX_PORTS: usize = 1024;
 /// Open files of a process that are looked through.
 const MAX_FILES: usize = 4096;
+/// Processes and open files that one search looks through: a hypervisor's, in some 100 ms; beyond it nobody is named.
+const MAX_PROCESSES: usize = 8192;
+const MAX_SEARCHED: usize = 200_000;
+/// Least time between two searches: a daemon keeps its socket, so the next message finds it as well.
+const SEARCHES: Duration = Duration::from_secs(2);
 
 /// Looks ports up, each once in a while.
 #[derive(Default)]
 pub struct Actors {
     looked: BTreeMap<u32, Timestamp>,
+    searched: Option<Timestamp>,
+}
+
+/// A process, and its id where the port says another number.
+struct Holder {
+    name: String,
+    process: Option<u32>,
 }
 
 impl Actors {
     /// The control message that names who is behind `port`, if that is not known yet and can be found.
     pub fn introduce(&mut self, port: u32, at: Timestamp) -> Option<Vec<u8>> {
-        if port == 0 || port > PID_MAX {
+        if port == 0 {
+            return None;
+        }
+        let is_process = port <= PID_MAX;
+        let too_soon = |searched: &Timestamp| at.since(*searched) < SEARCHES;
+        if !is_process && self.searched.as_ref().is_some_and(too_soon) {
             return None;
         }
         if self
@@ -45,7 +63,16 @@ impl Actors {
             }
         }
         self.looked.insert(port, at);
-        Some(message(port, &holder(port)?))
+        let found = if is_process {
+            holder(port).map(|name| Holder {
+                name,
+                process: None,
+            })
+        } else {
+            self.searched = Some(at);
+            search(port)
+        };
+        Some(message(port, &found?))
     }
 }
 
@@ -71,6 +98,41 @@ fn holder(port: u32) -> Option<String> {
     (held || files == 0).then_some(name)
 }
 
+/// The process that holds the rtnetlink socket of this port in the network namespace of this thread.
+fn search(port: u32) -> Option<Holder> {
+    let table = fs::read_to_string("/proc/thread-self/net/netlink").ok()?;
+    let wanted = format!("socket:[{}]", inode(&table, port)?);
+    let mut files = 0usize;
+    for entry in fs::read_dir("/proc").ok()?.take(MAX_PROCESSES).flatten() {
+        let Some(process) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        // Processes of others than ours need a privilege; without it nobody is named.
+        let Ok(open) = fs::read_dir(entry.path().join("fd")) else {
+            continue;
+        };
+        for file in open.take(MAX_FILES).flatten() {
+            files += 1;
+            if files > MAX_SEARCHED {
+                return None;
+            }
+            let held = fs::read_link(file.path());
+            if held.is_ok_and(|target| target.as_os_str() == wanted.as_str()) {
+                let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+                return Some(Holder {
+                    name: name.trim_end().to_owned(),
+                    process: Some(process),
+                });
+            }
+        }
+    }
+    None
+}
+
 /// The inode of the rtnetlink socket with this port in /proc/net/netlink (columns: sk, protocol, port, …, inode).
 fn inode(table: &str, port: u32) -> Option<&str> {
     let port = port.to_string();
@@ -83,9 +145,11 @@ fn inode(table: &str, port: u32) -> Option<&str> {
     })
 }
 
-fn message(port: u32, name: &str) -> Vec<u8> {
+fn message(port: u32, holder: &Holder) -> Vec<u8> {
+    let number = holder.process.map(|process| format!("\0{process}"));
+    let name = format!("{}{}", holder.name, number.unwrap_or_default());
     let payload = ACTOR_MAGIC.len() + 4 + name.len();
-    let length = u32::try_from(16 + payload).unwrap_or(0); // a name has at most 15 octets
+    let length = u32::try_from(16 + payload).unwrap_or(0); // a name has at most 15 octets, a number 10
     let mut out = Vec::with_capacity(64);
     out.extend_from_slice(&length.to_ne_bytes());
     out.extend_from_slice(&NLMSG_ACTOR.to_ne_bytes());
@@ -117,6 +181,24 @@ mod tests {
     }
 
     #[test]
+    fn a_second_socket_whose_port_is_no_process_id_is_found_by_its_inode() {
+        let mut sockets = Vec::new();
+        for _ in 0..2 {
+            let mut socket =
+                netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE).unwrap();
+            let port = socket.bind_auto().unwrap().port_number();
+            sockets.push((socket, port));
+        }
+        for (_, port) in &sockets {
+            if *port > PID_MAX {
+                let found = search(*port).expect("we hold it");
+                assert_eq!(found.process, Some(std::process::id()));
+            }
+        }
+        assert!(search(u32::MAX).is_none());
+    }
+
+    #[test]
     fn the_table_of_sockets_is_read_by_protocol_and_port() {
         let table = "sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode\n\
                      a 0 0 00000000 0 0 0 2 0 4\n\
@@ -135,13 +217,20 @@ mod tests {
             locator: locator(1),
         };
         let mut told = Vec::new();
-        NetlinkDecoder::new().messages(&message(4711, "ip"), &stamp, &mut |event| {
-            told.push(event.kind.clone());
-        });
-        let [EventKind::Actor(actor)] = told.as_slice() else {
+        for process in [None, Some(815)] {
+            let holder = Holder {
+                name: "ip".to_owned(),
+                process,
+            };
+            NetlinkDecoder::new().messages(&message(4711, &holder), &stamp, &mut |event| {
+                told.push(event.kind.clone());
+            });
+        }
+        let [EventKind::Actor(first), EventKind::Actor(second)] = told.as_slice() else {
             panic!("{told:?}");
         };
-        assert_eq!((actor.pid, &*actor.name), (4711, "ip"));
+        assert_eq!((first.pid, &*first.name, first.process), (4711, "ip", None));
+        assert_eq!((&*second.name, second.process), ("ip", Some(815)));
     }
 
     #[test]

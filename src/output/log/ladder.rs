@@ -51,6 +51,7 @@ pub fn of(kind: &EventKind) -> Option<Rung> {
                 TcpFact::Retransmission(octets) => ("again", format!("{octets} octets")),
                 TcpFact::ZeroWindow => ("window 0", String::new()),
                 TcpFact::Hole(octets) => ("not seen", format!("{octets} octets")),
+                TcpFact::Icmp { kind, code } => ("ICMP error", format!("{kind}/{code}")),
                 TcpFact::FullSize(_) | TcpFact::Ack => return None,
             };
             Some(between(tcp.src.ip(), tcp.dst.ip(), label.to_owned(), note))

@@ -34,6 +34,8 @@ pub struct BfdEnd {
     /// Its link-layer address, of a session over one hop.
     pub mac: Option<Mac>,
     pub diag: u8,
+    /// What it calls the session: a session that is created anew has another number (RFC 5880 §6.8.1).
+    pub discriminator: u32,
     pub last: Option<Timestamp>,
     pub desired_min_tx: Duration,
     pub required_min_rx: Duration,
@@ -93,6 +95,8 @@ pub enum BfdChange {
         from: Option<usize>,
         diag: u8,
         last_heard: Option<Timestamp>,
+        /// The end that told it had created its session anew: it forgot the old one, and no packet was lost.
+        recreated: bool,
     },
     /// An administrator switched it off: no failure (RFC 5880 §6.8.16).
     AdminDown { from: usize },
@@ -192,6 +196,11 @@ impl BfdTable {
             end.mac = bfd.frame.eth_src.or(end.mac);
         }
         end.diag = bfd.diag;
+        let recreated = end.discriminator != 0
+            && end.discriminator != bfd.my_discriminator
+            // An end that forgot does not know the other's number yet.
+            && bfd.your_discriminator == 0;
+        end.discriminator = bfd.my_discriminator;
         end.last = Some(event.at);
         end.desired_min_tx = Duration::from_micros(u64::from(bfd.desired_min_tx_us));
         end.required_min_rx = Duration::from_micros(u64::from(bfd.required_min_rx_us));
@@ -200,7 +209,11 @@ impl BfdTable {
         end.finals = end.finals.saturating_add(u32::from(bfd.is_final));
         let change = match (before, bfd.state) {
             (_, BfdState::Up) => {
-                let both = session.ends.iter().all(|e| e.state == Some(BfdState::Up));
+                // An end that was never heard is seen by nobody here: the other's word is all there is.
+                let both = session
+                    .ends
+                    .iter()
+                    .all(|e| e.state == Some(BfdState::Up) || e.last.is_none());
                 // Mid-stream one end's Up is enough: an end is up only when it hears the other.
                 if !session.up && (both || session.downs == 0 && before.is_none()) {
                     session.up = true;
@@ -230,6 +243,7 @@ impl BfdTable {
                     from: Some(from),
                     diag: bfd.diag,
                     last_heard,
+                    recreated,
                 })
             }
             (Some(BfdState::Up), BfdState::Down | BfdState::Init) => Some(BfdChange::Confirmed {
@@ -275,6 +289,7 @@ impl BfdTable {
             from: Some(from & 1),
             diag: DIAG_TOLD_BY_BGP,
             last_heard: session.ends[1 - (from & 1)].last,
+            recreated: false,
         };
         out.push(SessionDelta::Bfd { pair, change });
     }
@@ -328,6 +343,7 @@ impl BfdTable {
                 from: None,
                 diag: 0,
                 last_heard: Some(last),
+                recreated: false,
             };
             out.push(SessionDelta::Bfd { pair, change });
         }

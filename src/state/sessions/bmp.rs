@@ -38,6 +38,8 @@ struct Feed {
     connected: bool,
     /// When this connection began.
     since: Option<Timestamp>,
+    /// It was seen from its Initiation on (RFC 7854 §4.3: the first message): what it does not say is not there.
+    whole: bool,
 }
 
 /// A router lists its peers and sends their tables when it connects; what it says later is news. FRR and BIRD list at once.
@@ -90,10 +92,9 @@ impl Sessions {
             }
             _ => None,
         };
-        let listing = self
-            .feeds
-            .routers
-            .get(&feed_key)
+        let feed = self.feeds.routers.get(&feed_key).copied();
+        let whole = feed.is_some_and(|feed| feed.whole);
+        let listing = feed
             .and_then(|feed| feed.since)
             .is_some_and(|since| event.at.since(since) <= LISTING);
         let Some((id, sender)) = self.bmp_peer(event, feed_key, peer, local) else {
@@ -107,6 +108,7 @@ impl Sessions {
             sender: if own { 1 - sender } else { sender },
             observer: Observer::Bmp,
             fresh_feed: listing,
+            whole_feed: whole,
         });
         let session = &mut self.sessions[id.0 as usize];
         session.views.of_mut(Observer::Bmp).seen = true;
@@ -160,11 +162,34 @@ impl Sessions {
                     fsm_event: *fsm_event,
                     notification: notification.clone(),
                 };
+                // RFC 7854 §4.9: 1 was sent by the router that reports, 3 by its peer. One that refuses an OPEN ends no session.
+                const OPEN_ERROR: u8 = 2;
+                if let Some(refusal) = notification.as_ref().filter(|n| n.code == OPEN_ERROR)
+                    && session.state != State::Established
+                {
+                    let from = if *reason == 3 { sender } else { 1 - sender };
+                    let cause = DownCause::Notification {
+                        from,
+                        notification: refusal.clone(),
+                    };
+                    out.push(SessionDelta::Refused { id, cause });
+                    return;
+                }
                 let fresh =
                     session.ups == 0 && session.downs == 0 && session.state != State::Established;
-                if fresh && !session.views.of(Observer::Bmp).told {
-                    // The feed was joined mid-stream: a peer must have been up to go down, unless FRR repeats itself. One
-                    // Peer Down without any sign of life before it proves nothing.
+                if fresh && !session.views.of(Observer::Bmp).told && !whole && !session.opening() {
+                    // The feed was joined in its middle: a peer must have been up to go down (RFC 7854 §4.9).
+                    session.mid_stream = true;
+                    // Since when nobody saw.
+                    session.up_since = None;
+                    session.views.of_mut(Observer::Bmp).up(event.at, 0);
+                    session.enter(State::Established, event.at);
+                    out.push(SessionDelta::Appeared {
+                        id,
+                        established: true,
+                    });
+                } else if fresh && !session.views.of(Observer::Bmp).told {
+                    // The feed told of no Peer Up: FRR lists as down what never was up, and repeats it at each failed attempt.
                     session.views.of_mut(Observer::Bmp).down(event.at, 0);
                     out.push(SessionDelta::DownSeen {
                         id,
@@ -175,7 +200,8 @@ impl Sessions {
                 }
                 self.down(id, event.at, Observer::Bmp, cause, out);
             }
-            BmpMessage::RouteMonitoring(_) => {
+            // Statistics are of peers that are up (RFC 7854 §4.8).
+            BmpMessage::RouteMonitoring(_) | BmpMessage::Statistics { .. } => {
                 let view = session.views.of_mut(Observer::Bmp);
                 if !view.up && !view.told {
                     view.up(event.at, session.downs);
@@ -221,6 +247,10 @@ impl Sessions {
                 let again = before != 0 && before != bmp.connection;
                 if again || (before == 0 && !feed.connected) {
                     feed.connection = bmp.connection;
+                    feed.whole = matches!(
+                        bmp.message,
+                        BmpMessage::Initiation { .. } | BmpMessage::Connected
+                    );
                     feed.since = Some(at);
                     let was_connected = std::mem::replace(&mut feed.connected, true);
                     if again && was_connected {

@@ -146,6 +146,8 @@ impl Session {
                 .iter()
                 .any(|c| c.phase == Phase::Established);
         let never_packets = self.connections.is_empty();
+        // After a loss one end alone may still talk on the old connection, whose ports were forgotten over many attempts.
+        let lost = self.downs > 0 && self.state != State::Established;
         let (connection, made) = self.connection(ports, at);
         connection.last[sender] = Some(at);
         if connection.phase == Phase::Dead {
@@ -181,7 +183,7 @@ impl Session {
                         Step::Established
                     }
                     _ if connection.opens == [false; 2]
-                        && (made || connection.keepalives == [true; 2]) =>
+                        && (made && !lost || connection.keepalives == [true; 2]) =>
                     {
                         // No OPEN was seen: the capture begins inside the session. Unless another connection carries it.
                         if made && !never_packets && settled {
@@ -197,6 +199,9 @@ impl Session {
             BgpMessage::Update(_) | BgpMessage::RouteRefresh { .. } => {
                 let opening = connection.phase == Phase::Opening;
                 let opened = connection.opens != [false; 2];
+                if opening && !opened && lost && connection.last[1 - (sender & 1)].is_none() {
+                    return Step::Nothing;
+                }
                 connection.phase = Phase::Established;
                 if opening {
                     connection.since = at;

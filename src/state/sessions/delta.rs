@@ -63,6 +63,8 @@ pub enum SessionDelta {
         to: Timestamp,
         hold: Duration,
     },
+    /// One end asked for a connection (SYN) while it is not established.
+    Tried { id: SessionId, end: usize },
     /// An attempt to open it was refused.
     Refused { id: SessionId, cause: DownCause },
     /// Its receiver's window closed.
@@ -94,4 +96,6 @@ pub struct Current {
     pub observer: Observer,
     /// It came over a BMP feed that connected a moment ago and still repeats what was before.
     pub fresh_feed: bool,
+    /// It came over a BMP feed that is seen from its beginning.
+    pub whole_feed: bool,
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::connection;
 use super::{
-    Current, DownCause, MAX_SOURCES, Observer, REVIVAL, SeenOn, Session, SessionDelta, SessionId,
-    Sessions, State,
+    Current, DownCause, LastUpdate, MAX_SOURCES, Observer, REVIVAL, SeenOn, Session, SessionDelta,
+    SessionId, Sessions, State,
 };
 use crate::event::bgp::{BgpEvent, BgpMessage, Notification};
 use crate::event::frame::Frame;
@@ -17,6 +17,10 @@ use crate::event::{Event, Timestamp};
 const CEASE_BFD_DOWN: (u8, u8) = (6, 10);
 /// From SYN to the first KEEPALIVE; a session opens in milliseconds, and a speaker that waits for an OPEN waits minutes (RFC 4271 §8.2.2).
 const OPENING: Duration = Duration::from_secs(1);
+
+/// An end whose session was closed tries again within this: BIRD after 5 s, GoBGP after 5 s, FRR at once and then every 10 s in its
+/// datacenter profile.
+const WANTED_BACK: Duration = Duration::from_secs(15);
 
 /// Of a state change (RFC 6396 §4.4.1).
 const ESTABLISHED: u16 = 6;
@@ -84,6 +88,7 @@ impl Sessions {
             sender,
             observer,
             fresh_feed: false,
+            whole_feed: false,
         });
         let session = &mut self.sessions[id.0 as usize];
         if ends.from_as != 0 {
@@ -112,6 +117,9 @@ impl Sessions {
             event.at,
             matches!(bgp.message, BgpMessage::Keepalive),
         );
+        if let BgpMessage::Update(update) = &bgp.message {
+            session.ends[sender].last_update = Some(LastUpdate::of(event, update));
+        }
         let ports = connection::Ports::new(sender, ends.from_port, ends.to_port);
         let step = session.message(ports, sender, event.at, &bgp.message);
         if !self.woken.is_empty() {
@@ -367,10 +375,11 @@ impl Sessions {
                     from: sender,
                     notification: notification.clone(),
                 };
+                const OPEN_ERROR: u8 = 2;
                 if session.state == State::Established {
                     self.down(id, event.at, Observer::Mrt, cause, out);
-                } else if session.state == State::OpenSent {
-                    // An OPEN was recorded, and this is the answer.
+                } else if session.state == State::OpenSent || notification.code == OPEN_ERROR {
+                    // An OPEN was recorded, or meant, and this is the answer.
                     session.enter(State::Idle, event.at);
                     out.push(SessionDelta::Refused { id, cause });
                 } else {
@@ -410,6 +419,14 @@ impl Sessions {
         if tcp.src.port() != BGP_PORT && tcp.dst.port() != BGP_PORT {
             return;
         }
+        if let TcpFact::Icmp { kind, code } = tcp.what {
+            // An error makes no session: it may be forged, and says nothing of what was up.
+            let known = self.between(tcp.src.ip(), tcp.dst.ip());
+            if let Some((id, sender)) = known {
+                self.sessions[id.0 as usize].ends[sender].was_not_delivered(event, tcp, kind, code);
+            }
+            return;
+        }
         let Some((id, sender)) = self.session(tcp.src.ip(), tcp.dst.ip(), 0, event.at) else {
             return;
         };
@@ -425,18 +442,35 @@ impl Sessions {
                 if session.state == State::Idle {
                     session.enter(State::Connect, event.at);
                 }
+                session.ends[sender].opening.asked(event, tcp.auth);
+                if session.state != State::Established {
+                    out.push(SessionDelta::Tried { id, end: sender });
+                }
             }
-            TcpFact::SynAck => {}
+            TcpFact::SynAck => session.ends[1 - sender].opening.answered += 1,
             TcpFact::Fin | TcpFact::Rst => {
                 let reset = matches!(tcp.what, TcpFact::Rst);
+                let refuses = reset && session.ends[1 - sender].opening.was_reset();
                 self.woken.remove(&id);
                 let mut ended = session.tcp_closed(ports);
                 if ended.is_none() && self.was_carrying(id, event) {
                     self.sessions[id.0 as usize].buried(ports, event.at);
                     ended = Some(true);
                 }
-                let session = &self.sessions[id.0 as usize];
-                if let Some(established) = ended {
+                let session = &mut self.sessions[id.0 as usize];
+                if ended.is_none() && !reset && !session.has_connections() && session.downs == 0 {
+                    session.unseen_end.get_or_insert((event.at, sender));
+                }
+                // Who closed it refuses the other end, which wants it back: it was a session, and its speaker is gone.
+                let refused = refuses && session.state != State::Established;
+                let unseen = session.unseen_end.filter(|(at, by)| {
+                    refused && *by == sender && event.at.since(*at) <= WANTED_BACK
+                });
+                if let Some((at, from)) = unseen {
+                    session.unseen_end = None;
+                    let cause = DownCause::Tcp { from, reset: false };
+                    self.closed(id, true, at, cause, out);
+                } else if let Some(established) = ended {
                     self.closed(
                         id,
                         established,
@@ -447,7 +481,10 @@ impl Sessions {
                         },
                         out,
                     );
-                } else if reset && session.state != State::Established && !first_contact {
+                } else if reset
+                    && self.sessions[id.0 as usize].state != State::Established
+                    && !first_contact
+                {
                     out.push(SessionDelta::Refused {
                         id,
                         cause: DownCause::Tcp {
@@ -473,8 +510,9 @@ impl Sessions {
                 other.unanswered = None;
                 other.retransmissions = 0;
                 session.ends[sender].zero_window = None;
+                session.ends[sender].last_ack = Some(event.at);
             }
-            TcpFact::FullSize(_) | TcpFact::Hole(_) => {}
+            TcpFact::Icmp { .. } | TcpFact::FullSize(_) | TcpFact::Hole(_) => {}
         }
     }
 }
@@ -506,6 +544,7 @@ impl Session {
         if frame.outgoing == Some(true) {
             self.ends[sender].outgoing = true;
         }
+        self.ends[sender].went_by(event, frame);
         if let Some(last) = self.seen_on.last_mut()
             && last.source == event.source
             && last.ifindex == frame.ifindex

@@ -96,6 +96,7 @@ impl Wire {
             payload: seg.payload.as_bytes(),
             missing: seg.missing,
             ip_id: self.ip_id,
+            auth: None,
         };
         let (out, holes) = (&mut self.out, &mut self.holes);
         self.connection.take(

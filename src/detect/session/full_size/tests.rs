@@ -23,6 +23,7 @@ fn tcp(lab: &mut Lab, ms: i64, from_peer: bool, port: u16, what: TcpFact) {
             frame: Frame::default(),
             src,
             dst,
+            auth: None,
             what,
         })),
     );
