@@ -159,14 +159,6 @@ pub fn headline(finding: &Finding) -> String {
         }
         Kind::SessionUnestablished => format!("session to {subject} does not come up{why}"),
         Kind::RoutePeerPath => format!("packets to peer {subject} take another way"),
-        Kind::RouteForeignDelete => match finding.affected.routes.len() {
-            0 | 1 => {
-                format!("route {subject} was deleted by a process that does not own it{times}")
-            }
-            many => format!(
-                "{many} routes, first {subject}, were deleted by a process that does not own them{times}"
-            ),
-        },
         Kind::SessionDown | Kind::SessionFlap => {
             format!("session to {subject} went down{times}{why}")
         }

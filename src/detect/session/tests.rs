@@ -291,10 +291,23 @@ fn bmp(message: BmpMessage) -> EventKind {
 #[test]
 fn a_peer_down_in_a_feed_joined_in_its_middle_is_a_loss_and_of_a_peer_that_never_was_up_is_none() {
     let mut lab = Lab::new();
-    lab.event(1000, peer_down());
+    let notified = bmp(BmpMessage::PeerDown {
+        reason: 3,
+        fsm_event: None,
+        notification: match notification(6, 4, None, None) {
+            BgpMessage::Notification(n) => Some(n),
+            _ => None,
+        },
+    });
+    lab.event(1000, notified);
     lab.event(3000, peer_down());
     lab.event(9000, peer_down());
     assert_eq!((lab.only().kind, lab.only().count), (Kind::SessionDown, 1));
+    // FRR says "local, event 0" at each failed attempt of a peer that was not up: that alone proves nothing.
+    let mut lab = Lab::new();
+    lab.event(1000, peer_down());
+    lab.event(3000, peer_down());
+    assert!(lab.board.is_empty());
     // The feed told from its beginning who is up.
     let mut lab = Lab::new();
     let EventKind::Bmp(mut initiation) = bmp(BmpMessage::Initiation {

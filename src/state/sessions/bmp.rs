@@ -78,6 +78,8 @@ pub struct Feeds {
     peers: HashMap<PeerKey, BmpPeer, foldhash::fast::RandomState>,
     routers: std::collections::BTreeMap<Result<IpAddr, SourceId>, Feed>,
     cached: Option<(PeerKey, BmpPeer)>,
+    /// The session of a peer whose other end was not known, when it becomes known.
+    renamed: Option<SessionId>,
 }
 
 impl Sessions {
@@ -100,6 +102,12 @@ impl Sessions {
         let Some((id, sender)) = self.bmp_peer(event, feed_key, peer, local) else {
             return;
         };
+        if let Some(old) = self.feeds.renamed.take()
+            && self.get(old).is_some_and(|old| old.downs > 0)
+        {
+            // It was lost before its other end was known, and is back under its full name.
+            self.up(old, event.at, Observer::Bmp, out);
+        }
         let is_table = peer.peer_type == LOC_RIB;
         // What is in its own table the router itself tells, as what it sends to others.
         let own = is_table || matches!(peer.rib, Rib::AdjOutPre | Rib::AdjOutPost);
@@ -177,7 +185,10 @@ impl Sessions {
                 }
                 let fresh =
                     session.ups == 0 && session.downs == 0 && session.state != State::Established;
-                if fresh && !session.views.of(Observer::Bmp).told && !whole && !session.opening() {
+                // FRR also says "local, FSM event 0" at each failed attempt of a peer that was not up (measured).
+                let means_it = *reason != 2 || fsm_event.is_some_and(|event| event != 0);
+                let unsaid = fresh && !session.views.of(Observer::Bmp).told;
+                if unsaid && !whole && means_it && !session.opening() {
                     // The feed was joined in its middle: a peer must have been up to go down (RFC 7854 §4.9).
                     session.mid_stream = true;
                     // Since when nobody saw.
@@ -188,7 +199,7 @@ impl Sessions {
                         id,
                         established: true,
                     });
-                } else if fresh && !session.views.of(Observer::Bmp).told {
+                } else if unsaid {
                     // The feed told of no Peer Up: FRR lists as down what never was up, and repeats it at each failed attempt.
                     session.views.of_mut(Observer::Bmp).down(event.at, 0);
                     out.push(SessionDelta::DownSeen {
@@ -351,6 +362,9 @@ impl Sessions {
                 },
             },
         };
+        self.feeds.renamed = known
+            .filter(|known| local.is_some() && !known.anchored && known.session != session)
+            .map(|known| known.session);
         let entry = BmpPeer {
             session,
             anchored,
