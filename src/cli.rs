@@ -62,10 +62,32 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
         format: LiveFormat,
     },
+    /// Open incidents as a check for Nagios or Icinga: one line, performance data; 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    Check {
+        #[command(flatten)]
+        at: At,
+        /// Only what matches (docs/filter.md).
+        #[arg(long, value_name = "EXPR", value_parser = filter)]
+        filter: Option<Filter>,
+        /// A service that judged nothing for so long is UNKNOWN.
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2m")]
+        max_age: std::time::Duration,
+    },
     /// The screen of the running service, which bare `flapscope` shows too where there is one.
     Attach(At),
     /// Put a change on the timeline of the running service: a possible cause of what follows.
     Annotate(Annotate),
+    /// Whether alerts reach their sinks (docs/delivery.md).
+    Deliver {
+        #[command(subcommand)]
+        what: DeliverCommand,
+    },
+    /// Runs the program of an exec sink for the service.
+    #[command(name = crate::deliver::sink::exec::HELPER, hide = true)]
+    ExecHelper {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Look at the configuration file without starting anything.
     Config {
         #[command(subcommand)]
@@ -127,6 +149,24 @@ pub struct Annotate {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum DeliverCommand {
+    /// Send a marked test incident (opened, resolved) and say what each receiver answered. Exit code 1: one does not take it.
+    Test {
+        /// All, when none is named.
+        sink: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// How far each sink is, what waits, what failed. Exit code 1: one is failing.
+    Status {
+        #[command(flatten)]
+        at: At,
+        #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
+        format: LiveFormat,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Say whether the file is right, or where it is wrong.
     Check {
@@ -148,7 +188,7 @@ pub struct Analyze {
 
 #[derive(Debug, Args)]
 pub struct AnalyzeOptions {
-    /// text, one JSON document, or one JSON alert a line.
+    /// text, one JSON document, one JSON alert a line, a page to hand over, or the picture of the worst incident.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
     #[command(flatten)]
@@ -256,6 +296,9 @@ pub struct Live {
     /// Sentences for the reader, besides what is watched.
     #[arg(skip)]
     pub notes: Vec<String>,
+    /// What sinks of the configuration need.
+    #[arg(skip)]
+    pub reach: crate::deliver::plan::Reach,
     /// Capture on this interface (repeatable).
     #[arg(short, long = "interface", value_name = "IF")]
     pub interface: Vec<String>,
@@ -315,6 +358,14 @@ pub struct Live {
         hide_env_values = true
     )]
     pub socket: Option<PathBuf>,
+    /// Serve /metrics, /healthz, /readyz, /api/v1/incidents and /report/ID here, like 127.0.0.1:9799 or unix:/PATH; read-only, without passwords.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "FLAPSCOPE_HTTP",
+        hide_env_values = true
+    )]
+    pub http: Option<crate::http::server::Address>,
     /// No screen, also on a terminal: the text stream (or `--format json`).
     #[arg(long)]
     pub headless: bool,
@@ -400,6 +451,10 @@ pub enum ReportFormat {
     Text,
     Json,
     Ndjson,
+    /// One file to hand over: no request to anywhere, no script.
+    Html,
+    /// The lanes of the worst incident.
+    Svg,
 }
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]

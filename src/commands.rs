@@ -4,8 +4,10 @@ pub mod analyze;
 pub mod annotations;
 pub mod ask;
 pub mod attach;
+pub mod check;
 pub mod config;
 pub mod decode;
+pub mod deliver;
 pub mod doctor;
 pub mod evidence;
 pub mod explain;
@@ -41,8 +43,15 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             follow,
         }) => ask::incidents(&at, format, filter.as_ref(), follow),
         Some(Command::Show { id, at, format }) => ask::show(&at, &id, format),
+        Some(Command::Check {
+            at,
+            filter,
+            max_age,
+        }) => check::run(&at, filter.as_ref(), max_age),
         Some(Command::Attach(at)) => attach::run(&at),
         Some(Command::Annotate(what)) => ask::annotate(&what),
+        Some(Command::Deliver { what }) => deliver::run(&what),
+        Some(Command::ExecHelper { arguments }) => deliver::help(&arguments),
         Some(Command::Config { what }) => config::run(&what),
         Some(Command::Explain { kind }) => explain::run(kind.as_deref()),
         Some(Command::Schema { of }) => {

@@ -5,6 +5,7 @@
 //! anybody. Thresholds are not among them: each has its reason beside the detector that uses it.
 
 mod file;
+mod sink;
 
 use std::fs;
 use std::io;
@@ -16,6 +17,8 @@ use crate::correlate::maintenance::Window;
 use crate::detect::Settings;
 use crate::event::Prefix;
 use crate::event::text::sanitized;
+
+pub use sink::Wanted;
 
 #[cfg(test)]
 mod tests;
@@ -72,8 +75,16 @@ pub struct Config {
     pub rtr_ca: Option<PathBuf>,
     pub vrps: Option<PathBuf>,
     pub socket: Option<PathBuf>,
+    /// Where pages are served.
+    pub http: Option<crate::http::server::Address>,
     pub state: Option<PathBuf>,
     pub maintenance: Vec<Window>,
+    pub sinks: Vec<Wanted>,
+    /// Where alerts wait for their sinks.
+    pub spool: Option<PathBuf>,
+    pub spool_megabytes: Option<u64>,
+    /// Where `/report/ID` is, as receivers reach it.
+    pub report_url: Option<String>,
 }
 
 impl ConfigError {
@@ -158,6 +169,9 @@ impl Config {
         // A screen beside the service must not take its place.
         if live.headless && live.socket.is_none() {
             live.socket = self.socket.clone();
+        }
+        if live.headless && live.http.is_none() {
+            live.http = self.http.clone();
         }
         live.rtr = first(&live.rtr, &self.rtr);
         live.rtr_ca = live.rtr_ca.take().or_else(|| self.rtr_ca.clone());

@@ -5,6 +5,7 @@ pub mod bars;
 pub mod bgpdump;
 pub mod cards;
 pub mod doctor;
+pub mod html;
 pub mod json;
 pub mod line;
 pub mod log;

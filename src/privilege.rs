@@ -130,6 +130,13 @@ pub fn enter(role: Role, needs: &Needs) -> io::Result<&'static str> {
     }
 }
 
+/// The calling process, which has one thread, gives up everything that it could gain by being who it is.
+pub fn keep_nothing() -> io::Result<()> {
+    capabilities::bequeath_nothing();
+    nix::sys::prctl::set_no_new_privs()?;
+    capabilities::keep(&[])
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::ToSocketAddrs;

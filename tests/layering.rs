@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What each room may use besides itself: only what stands before it in the flow. Rooms not listed (`commands`, `cli`, `main`, …) wire the stages and may
 /// use all; as no list names them, nothing in the flow may use them.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("event", &[]),
     ("input", &["event"]),
     ("decode", &["event", "input"]),
@@ -46,6 +46,8 @@ const MAY_USE: [(&str, &[&str]); 11] = [
         ],
     ),
     ("privilege", &[]),
+    // Knows notices and receivers, nothing of what they are about.
+    ("deliver", &[]),
 ];
 
 /// Of `input`, `decode` needs only what it is handed.

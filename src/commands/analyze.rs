@@ -21,7 +21,7 @@ use crate::input::vrps;
 use crate::output::alert::{Alert, Host};
 use crate::output::report::Style;
 use crate::output::selection::Selection;
-use crate::output::{json, report};
+use crate::output::{html, json, report};
 
 /// Analyses the files and prints the report. 1 with `--exit-code` when an incident of warning or above was found.
 pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
@@ -82,7 +82,7 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
             super::say(&selection.sentence(&all.collect::<Vec<_>>()));
         }
         ReportFormat::Ndjson => {}
-        ReportFormat::Json => {
+        ReportFormat::Json | ReportFormat::Html | ReportFormat::Svg => {
             let records = inputs::records(&inputs);
             let of_each = judged.iter().map(|(room, incidents)| {
                 let mut report =
@@ -92,8 +92,20 @@ pub fn run(files: &[PathBuf], options: &AnalyzeOptions) -> anyhow::Result<u8> {
                 }
                 (room.label.as_deref().map(str::to_owned), report)
             });
-            serde_json::to_writer_pretty(&mut out, &json::together(of_each.collect()))?;
-            out.write_all(b"\n")?;
+            let report = json::together(of_each.collect());
+            match (options.format, &report) {
+                (ReportFormat::Html, Some(report)) => {
+                    out.write_all(html::page(report).as_bytes())?
+                }
+                (ReportFormat::Svg, Some(report)) => match html::worst(report) {
+                    Some(incident) => out.write_all(html::svg(incident).as_bytes())?,
+                    None => super::say("no incident: there is nothing to draw"),
+                },
+                _ => {
+                    serde_json::to_writer_pretty(&mut out, &report)?;
+                    out.write_all(b"\n")?;
+                }
+            }
         }
         ReportFormat::Text => {
             for (n, (room, incidents)) in judged.iter().enumerate() {

@@ -26,7 +26,7 @@ pub fn run(what: &ConfigCommand) -> anyhow::Result<u8> {
             let config = Config::read(path)?;
             writeln!(
                 out,
-                "{}: right ({} own prefixes, {} declared servers, relays, routers and gateways, {} maintenance windows)",
+                "{}: right ({} own prefixes, {} declared servers, relays, routers and gateways, {} maintenance windows, {} sinks)",
                 crate::event::text::sanitized(&path.to_string_lossy()),
                 config.own_prefixes.len(),
                 config.dhcp_servers.len()
@@ -34,6 +34,7 @@ pub fn run(what: &ConfigCommand) -> anyhow::Result<u8> {
                     + config.routers.len()
                     + config.gateways.len(),
                 config.maintenance.len(),
+                config.sinks.len(),
             )?;
         }
     }

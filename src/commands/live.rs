@@ -7,8 +7,10 @@
 
 mod answers;
 mod confine;
+mod courier;
 mod desk;
 mod fair;
+mod gauges;
 mod open;
 mod recent;
 mod screen;
@@ -25,6 +27,7 @@ use tokio::sync::{mpsc, watch as flag};
 use tokio::time::MissedTickBehavior;
 
 use self::answers::Office;
+use self::courier::Post;
 use self::desk::Desk;
 use self::fair::Fair;
 use self::open::{Collectors, Confined, Opened};
@@ -43,6 +46,7 @@ use crate::detect::baseline::Baseline;
 use crate::engine::Prepared;
 use crate::engine::rooms::Rooms;
 use crate::event::text::sanitized;
+use crate::http;
 use crate::input::live::{self, LiveItem, SourceIds, now};
 use crate::input::record::{self, Recorder, Ring};
 use crate::tui::Tui;
@@ -53,6 +57,8 @@ use crate::tui::theme::Look;
 const TICK: Duration = Duration::from_millis(50);
 /// Items taken from the channel before the merge is asked: enough to sort, few enough to stay prompt.
 const TURN: usize = 256;
+/// Questions of pages that wait for the run; the next visitor waits with its own.
+const WEB: usize = 8;
 /// Collectors that do not end within this are left behind: nothing they could still say is worth a hanging ^C.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -82,8 +88,25 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         bail!("alerts and -w - both want standard output; `flapscope record -w -` only records");
     }
     let server = control_socket(options)?;
+    let pages = options
+        .http
+        .as_ref()
+        .map(|address| {
+            http::server::Server::bind(address)
+                .with_context(|| format!("cannot listen at {address} (--http)"))
+        })
+        .transpose()?;
+    // Who only records tells nobody.
+    let post = match mode {
+        Mode::Tell => Post::open(&config, host_name())?,
+        Mode::Record => None,
+    };
     let served = Live {
         socket: server.as_ref().map(|server| server.path().to_owned()),
+        reach: post
+            .as_ref()
+            .map(|post| post.reach.clone())
+            .unwrap_or_default(),
         ..options.clone()
     };
     let options = &served;
@@ -116,6 +139,7 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
     let mut watched = options.notes.clone();
     watched.extend(known);
     let confined = opened.confine(options, &collectors, &mut watched)?;
+    let courier = post.map(|post| post.start(&mut watched)).transpose()?;
     // Its threads are born with the rights that are left.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -124,20 +148,30 @@ pub fn run(options: &Live, mode: Mode) -> anyhow::Result<u8> {
         .build()
         .context("cannot start the runtime")?;
     let teller = Teller::new(options.format, mode, host_name());
+    let mut desk = Desk::new(rooms, recorder, teller, office);
+    if let Some(courier) = courier {
+        desk.deliver_with(courier);
+    }
     let run = Run {
         options,
         config,
         mode,
         baseline: settings.baseline,
-        desk: Desk::new(rooms, recorder, teller, office),
+        desk,
         items,
         stop,
         service,
     };
-    let code = runtime.block_on(run.watch(collectors, confined, server, watched));
+    let code = runtime.block_on(run.watch(collectors, confined, Doors { server, pages }, watched));
     // Threads that sit in a system call must not keep the program.
     runtime.shutdown_background();
     code
+}
+
+/// Where others may ask.
+struct Doors {
+    server: Option<Server>,
+    pages: Option<http::server::Server>,
 }
 
 /// A run on its way.
@@ -167,7 +201,7 @@ impl Run<'_> {
         mut self,
         collectors: Collectors,
         confined: Confined,
-        server: Option<Server>,
+        doors: Doors,
         mut watched: Vec<String>,
     ) -> anyhow::Result<u8> {
         let screen = wants_screen(self.options, self.mode);
@@ -181,7 +215,13 @@ impl Run<'_> {
         // Only collectors may keep the channel open.
         drop(collectors);
         let mut socket = None;
-        if let Some(server) = server {
+        // The sender that stays here keeps the channel open where nobody serves pages.
+        let (asks, mut web) = mpsc::channel(WEB);
+        if let Some(pages) = doors.pages {
+            watched.push(format!("pages at {}", pages.address()));
+            pages.run(asks.clone()).context("cannot serve pages")?;
+        }
+        if let Some(server) = doors.server {
             watched.push(format!("answering at {}", server.path().display()));
             let desk = server.run().context("cannot serve the control socket")?;
             self.desk.publish(desk.news.clone());
@@ -193,7 +233,7 @@ impl Run<'_> {
         let begun = self.desk.begin(&watched);
         self.service.ready();
         let ended = match begun {
-            Ok(()) => self.judge_all(&mut signals, &mut socket).await,
+            Ok(()) => self.judge_all(&mut signals, &mut socket, &mut web).await,
             Err(error) => Err(error),
         };
         // The terminal is given back before anything else is done, so that who quits sees it at once.
@@ -243,6 +283,7 @@ impl Run<'_> {
         &mut self,
         signals: &mut mpsc::Receiver<Asked>,
         socket: &mut Option<server::Desk>,
+        web: &mut mpsc::Receiver<server::Asked>,
     ) -> anyhow::Result<Ended> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -261,11 +302,8 @@ impl Run<'_> {
                 },
                 () = &mut end => return Ok(Ended::InOrder),
                 // Before the items, as a flood of items is never over; but only for its share of the time.
-                Some(call) = next(socket), if free => fair.serve(|| match call {
-                    Call::Asked(asked) => {
-                        let answer = self.desk.answer(&asked.request, &asked.who, now());
-                        let _ = asked.reply.send(answer); // it may have left
-                    }
+                Some(call) = next(socket, web), if free => fair.serve(|| match call {
+                    Call::Asked(asked) => self.desk.serve(asked, now()),
                     Call::Viewing(viewing) => self.desk.view(viewing),
                 }),
                 received = self.items.recv_many(&mut batch, TURN) => {
@@ -321,16 +359,19 @@ impl Run<'_> {
             None => "SIGHUP: no configuration file, no maintenance windows".to_owned(),
         };
         self.desk.note(&note)?;
+        self.desk.reload_sinks(&read)?;
         let rest = |config: &Config| Config {
             maintenance: Vec::new(),
+            sinks: Vec::new(),
             ..config.clone()
         };
         if rest(&read) != rest(&self.config) {
             self.desk.note(
-                "SIGHUP: maintenance windows are in force; the rest of what changed needs a restart",
+                "SIGHUP: maintenance windows and sinks are in force; the rest of what changed needs a restart",
             )?;
         }
         self.config.maintenance = read.maintenance;
+        self.config.sinks = read.sinks;
         Ok(())
     }
 
@@ -401,13 +442,17 @@ enum Call {
 }
 
 /// The next request, or never.
-async fn next(socket: &mut Option<server::Desk>) -> Option<Call> {
+async fn next(
+    socket: &mut Option<server::Desk>,
+    web: &mut mpsc::Receiver<server::Asked>,
+) -> Option<Call> {
     match socket {
         Some(desk) => tokio::select! {
             asked = desk.asked.recv() => asked.map(Call::Asked),
             viewing = desk.views.recv() => viewing.map(Call::Viewing),
+            asked = web.recv() => asked.map(Call::Asked),
         },
-        None => std::future::pending().await,
+        None => web.recv().await.map(Call::Asked),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::filter::{Filter, closest};
 /// Prefixes that one range may become; a range of n-bit addresses needs at most 2n.
 const MAX_PIECES: usize = 256;
 
-type Text = Spanned<String>;
+pub(super) type Text = Spanned<String>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -28,6 +28,8 @@ struct File {
     watch: Watch,
     service: Service,
     maintenance: Vec<Spanned<Maintenance>>,
+    delivery: super::sink::Delivery,
+    sink: Vec<Spanned<super::sink::Sink>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,6 +69,7 @@ struct Watch {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Service {
     socket: Option<String>,
+    http: Option<Text>,
     state: Option<String>,
 }
 
@@ -86,13 +89,24 @@ struct Maintenance {
 pub(super) struct Wrong {
     message: String,
     span: Option<Range<usize>>,
+    /// The line holds what nobody should see in a log.
+    hidden: bool,
 }
 
 impl Wrong {
-    fn new(span: Range<usize>, message: impl Into<String>) -> Wrong {
+    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Wrong {
         Wrong {
             message: message.into(),
             span: Some(span),
+            hidden: false,
+        }
+    }
+
+    /// About something that is not shown.
+    pub(super) fn hidden(span: Range<usize>, message: impl Into<String>) -> Wrong {
+        Wrong {
+            hidden: true,
+            ..Wrong::new(span, message)
         }
     }
 
@@ -110,6 +124,7 @@ impl Wrong {
             .unwrap_or_default();
         let wrong = wrong.lines().next().unwrap_or_default();
         let width = |part: &str| sanitized(part).chars().count();
+        let line = if self.hidden { before } else { line };
         ConfigError::Wrong {
             path: path.to_owned(),
             line: head.matches('\n').count() + 1,
@@ -130,6 +145,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Wrong> {
     let file: File = toml::from_str(text).map_err(|error| Wrong {
         message: explained(error.message()),
         span: error.span(),
+        hidden: false,
     })?;
     let mut own_prefixes = all::<Prefix>(&file.own.prefixes)?;
     for given in &file.own.ranges {
@@ -171,6 +187,11 @@ pub(super) fn parse(text: &str) -> Result<Config, Wrong> {
         rtr: all(&watch.rtr)?,
         rtr_ca: watch.rtr_ca.as_ref().map(|path| path.as_ref().into()),
         vrps: watch.vrps.as_ref().map(|path| path.as_ref().into()),
+        sinks: super::sink::all(&file.sink)?,
+        spool: file.delivery.spool.clone(),
+        spool_megabytes: megabytes(file.delivery.spool_megabytes.as_ref())?,
+        report_url: file.delivery.report_url.map(Spanned::into_inner),
+        http: file.service.http.as_ref().map(one).transpose()?,
         socket: file.service.socket.map(Into::into),
         state: file.service.state.map(Into::into),
         maintenance: file
@@ -179,6 +200,17 @@ pub(super) fn parse(text: &str) -> Result<Config, Wrong> {
             .map(window)
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// A spool's size. Too small a one loses alerts in an hour's outage.
+fn megabytes(given: Option<&Spanned<u64>>) -> Result<Option<u64>, Wrong> {
+    match given {
+        Some(size) if !(8..=65_536).contains(size.as_ref()) => Err(Wrong::new(
+            size.span(),
+            "a spool has between 8 and 65536 megabytes",
+        )),
+        size => Ok(size.map(|size| *size.as_ref())),
+    }
 }
 
 /// The parser's own words, with the word that was meant where a key is unknown.
@@ -194,7 +226,7 @@ fn explained(message: &str) -> String {
 }
 
 /// A named type in messages of `FromStr` implementations that only say "invalid syntax".
-fn one<T: FromStr>(given: &Text) -> Result<T, Wrong>
+pub(super) fn one<T: FromStr>(given: &Text) -> Result<T, Wrong>
 where
     T::Err: std::fmt::Display,
 {

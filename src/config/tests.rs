@@ -50,8 +50,59 @@ fn every_example_of_the_sample_is_right_and_every_key_has_one() {
         config.vrps.is_none(),
         config.socket.is_none(),
         config.state.is_none(),
+        config.http.is_none(),
+        config.spool.is_none(),
+        config.spool_megabytes.is_none(),
+        config.report_url.is_none(),
     ];
     assert!(!set.contains(&true), "{config:?}");
+}
+
+#[test]
+fn every_kind_of_sink_has_an_example_and_none_shows_a_secret() {
+    let config = parsed(&sample());
+    let shown: Vec<String> = config
+        .sinks
+        .iter()
+        .map(|sink| format!("{}: {}", sink.plan.name, sink.plan.target))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "alertmanager: alertmanager https://am1.example.net:9093 https://am2.example.net:9093",
+            "mattermost: mattermost credential:mattermost-url",
+            "automation: webhook https://hooks.example.net",
+            "pager: pagerduty https://events.pagerduty.com",
+            "central-syslog: syslog tls://logs.example.net:6514",
+            "journal: journald",
+            "archive: file /var/lib/flapscope/alerts.ndjson",
+            "ticket: exec /usr/local/bin/open-ticket",
+        ]
+    );
+}
+
+#[test]
+fn a_wrong_sink_is_an_error_with_its_place_and_a_secret_in_the_file_is_not_repeated() {
+    let wrong = |text: &str| Config::parse(text, "f").unwrap_err();
+    let said = |text: &str| wrong(text).to_string();
+    let sink = |rest: &str| format!("[[sink]]\nname = \"a\"\n{rest}\n");
+    assert!(said("[[sink]]\ntype = \"file\"\n").contains("needs a name"));
+    assert!(said(&sink("type = \"fille\"")).contains("did you mean \"file\"?"));
+    assert!(said(&sink("type = \"file\"")).contains("needs `path`"));
+    assert!(said(&sink("type = \"webhook\"\nurl = \"ftp://x/\"")).contains("f:4:7"));
+    assert!(
+        said(&sink("type = \"file\"\npath = \"/x\"\nseverity = \"loud\"")).contains("critical")
+    );
+    let two = sink("type = \"journald\"").repeat(2);
+    assert!(said(&two).contains("two sinks"));
+    let leak = wrong(&sink(
+        "type = \"webhook\"\nurl = \"http://x/\"\nsecret = \"hunter2\"",
+    ));
+    let all = format!("{leak} {:?} {}", leak, leak.caret().unwrap());
+    assert!(
+        all.contains("do not stand in this file") && !all.contains("hunter2"),
+        "{all}"
+    );
 }
 
 #[test]
@@ -86,7 +137,12 @@ fn a_mistake_is_told_with_line_column_and_what_was_meant() {
     for (text, line, column, part) in [
         ("[own]\nprefixs = []\n", 2, 1, "did you mean `prefixes`?"),
         ("[owned]\n", 1, 2, "did you mean `own`?"),
-        ("[service]\ncolour = 1\n", 2, 1, "there are socket, state"),
+        (
+            "[service]\ncolour = 1\n",
+            2,
+            1,
+            "there are socket, http, state",
+        ),
         (
             "[own]\nprefixes = [\"10.0.0.0/8\", \"10.0.0.0/33\"]",
             2,

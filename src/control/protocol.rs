@@ -33,6 +33,15 @@ pub enum Request {
     Annotate { annotation: serde_json::Value },
     /// Be shown what a screen shows, of this version; what follows is [`super::bridge`]'s.
     Attach { screen: u32 },
+    /// Everything that is counted.
+    Metrics,
+    /// How each sink does.
+    DeliverStatus,
+    /// A test incident to one sink, or to all.
+    DeliverTest {
+        #[serde(default)]
+        sink: Option<String>,
+    },
     /// Alerts as they become known, one a line, until either side ends.
     Subscribe {
         #[serde(default)]
@@ -76,10 +85,34 @@ pub enum Said {
         text: String,
     },
     Sources(Box<Sources>),
+    Metrics {
+        samples: Vec<crate::http::metrics::Sample>,
+    },
+    Delivery {
+        sinks: Vec<crate::deliver::Status>,
+        /// Null: none, what is not delivered is lost with the process.
+        spool: Option<String>,
+        spool_octets: u64,
+        /// Alerts that were lost before the spool.
+        lost: u64,
+    },
+    Tried {
+        answers: Vec<Tried>,
+    },
     Annotated {
         /// When it stands on the timeline.
         from: String,
     },
+}
+
+/// What a receiver said to a test.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tried {
+    pub sink: String,
+    /// `opened` or `resolved`.
+    pub stage: &'static str,
+    pub ok: bool,
+    pub said: String,
 }
 
 /// An incident and the network namespace that it is in.

@@ -73,30 +73,8 @@ impl Drop for Desk {
 impl Server {
     /// Binds. A socket that nobody listens to any more is replaced; one that answers is another service's.
     pub fn bind(path: &Path) -> io::Result<Server> {
-        if let Ok(found) = fs::symlink_metadata(path) {
-            if !found.file_type().is_socket() {
-                return Err(io::Error::new(
-                    io::ErrorKind::AlreadyExists,
-                    "there is a file of that name that is no socket",
-                ));
-            }
-            if UnixStream::connect(path).is_ok() {
-                return Err(io::Error::new(
-                    io::ErrorKind::AddrInUse,
-                    "another service answers there",
-                ));
-            }
-            fs::remove_file(path)?;
-        }
-        // Nobody else may slip in before the mode is set: the mask is the whole process's, which has one thread so early.
-        let mask = umask(Mode::from_bits_truncate(0o777 & !MODE));
-        let bound = UnixListener::bind(path);
-        umask(mask);
-        let listener = bound?;
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
-        listener.set_nonblocking(true)?;
         Ok(Server {
-            listener,
+            listener: bind(path)?,
             path: path.to_owned(),
         })
     }
@@ -139,6 +117,33 @@ impl Server {
             path: self.path,
         })
     }
+}
+
+/// A socket for owner and group. One that nobody listens to any more is replaced; one that answers is another service's.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Ok(found) = fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is a file of that name that is no socket",
+            ));
+        }
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another service answers there",
+            ));
+        }
+        fs::remove_file(path)?;
+    }
+    // Nobody else may slip in before the mode is set: the mask is the whole process's, which has one thread so early.
+    let mask = umask(Mode::from_bits_truncate(0o777 & !MODE));
+    let bound = UnixListener::bind(path);
+    umask(mask);
+    let listener = bound?;
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// One client to its end.

@@ -646,7 +646,7 @@ pub struct SpanView {
 }
 
 /// How much was seen.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Default, Clone, Debug, Serialize, JsonSchema)]
 pub struct CountsView {
     pub records: u64,
     pub events: u64,

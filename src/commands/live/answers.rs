@@ -25,7 +25,7 @@ pub struct Office {
     source: Option<crate::event::SourceInfo>,
     ids: SourceIds,
     annotations: u64,
-    since: Timestamp,
+    pub since: Timestamp,
 }
 
 impl Office {
@@ -63,9 +63,13 @@ impl Office {
             }
             Request::Show { id, width } => show(rooms, id, *width),
             Request::Sources => self.sources(rooms),
-            Request::Annotate { .. } | Request::Attach { .. } | Request::Subscribe { .. } => {
-                Answer::wrong("this is not a question")
-            }
+            Request::DeliverStatus | Request::DeliverTest { .. } => Answer::wrong(
+                "this service has no sinks: write [[sink]] into its configuration (docs/delivery.md)",
+            ),
+            Request::Metrics
+            | Request::Annotate { .. }
+            | Request::Attach { .. }
+            | Request::Subscribe { .. } => Answer::wrong("this is not a question"),
         }
     }
 
@@ -134,7 +138,7 @@ fn label(room: &Room) -> Option<String> {
 }
 
 /// Every incident with its room, oldest first.
-fn all(rooms: &Rooms) -> Vec<(Option<String>, Incident)> {
+pub fn all(rooms: &Rooms) -> Vec<(Option<String>, Incident)> {
     let mut all: Vec<(Option<String>, Incident)> = rooms
         .all()
         .iter()

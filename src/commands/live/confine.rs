@@ -92,6 +92,10 @@ fn needs(options: &Live, captures: bool) -> Needs {
     if let Some(path) = &options.socket {
         needs.write.push(folder(path));
     }
+    let reach = &options.reach;
+    needs.write.extend(reach.write.iter().cloned());
+    needs.connect.extend(&reach.ports);
+    needs.names |= reach.names;
     needs
         .connect
         .extend(options.rtr.iter().map(|cache| cache.port));

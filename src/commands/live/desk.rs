@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::answers::Office;
+use super::answers::{self, Office};
+use super::courier::Courier;
+use super::gauges::{self, Tally};
 use super::screen::LiveScreen;
 use super::told::Teller;
+use crate::config::Config;
 use crate::control::bridge::Viewing;
 use crate::control::protocol::{Answer, Request, Said};
-use crate::control::server::News;
+use crate::control::server::{Asked, News};
 use crate::correlate::Told;
 use crate::correlate::maintenance::Window;
 use crate::detect::baseline::Baseline;
@@ -32,6 +35,9 @@ pub struct Desk {
     office: Office,
     /// Where subscribers hear of alerts.
     news: Option<broadcast::Sender<News>>,
+    /// Takes alerts to sinks, where there are any.
+    courier: Option<Courier>,
+    tally: Tally,
 }
 
 impl Desk {
@@ -50,12 +56,45 @@ impl Desk {
             teller,
             office,
             news: None,
+            courier: None,
+            tally: Tally::default(),
         }
     }
 
     /// Tells subscribers of alerts from now on.
     pub fn publish(&mut self, news: broadcast::Sender<News>) {
         self.news = Some(news);
+    }
+
+    /// Alerts go to sinks, too.
+    pub fn deliver_with(&mut self, courier: Courier) {
+        self.courier = Some(courier);
+    }
+
+    /// Serves a client of the control socket.
+    pub fn serve(&mut self, asked: Asked, now: Timestamp) {
+        let asked = match &self.courier {
+            Some(courier) => courier.answer(asked, now),
+            None => Some(asked),
+        };
+        if let Some(asked) = asked {
+            let answer = self.answer(&asked.request, &asked.who, now);
+            let _ = asked.reply.send(answer); // it may have left
+        }
+    }
+
+    /// Other sinks, as a configuration that was read again says.
+    pub fn reload_sinks(&mut self, config: &Config) -> anyhow::Result<()> {
+        let Some(courier) = &mut self.courier else {
+            return match config.sinks.is_empty() {
+                true => Ok(()),
+                false => self.note("SIGHUP: the first sink needs a restart"),
+            };
+        };
+        for trouble in courier.reload(config) {
+            self.note(&format!("SIGHUP: {trouble}"))?;
+        }
+        Ok(())
     }
 
     /// Answers a client of the control socket.
@@ -72,6 +111,17 @@ impl Desk {
                 }
                 Err(error) => Answer::wrong(error),
             };
+        }
+        if *request == Request::Metrics {
+            let incidents = self.rooms.as_ref().map(answers::all).unwrap_or_default();
+            let samples = gauges::samples(
+                self.rooms.as_ref(),
+                &incidents,
+                &self.tally,
+                self.courier.as_ref(),
+                self.office.since,
+            );
+            return Answer::of(Said::Metrics { samples });
         }
         match &self.rooms {
             Some(rooms) => self.office.answer(request, rooms),
@@ -142,6 +192,9 @@ impl Desk {
                 self.teller.note(&news)?;
             }
         }
+        for news in self.courier.iter().flat_map(Courier::news) {
+            self.teller.note(&news)?;
+        }
         self.teller.flush()?;
         Ok(())
     }
@@ -184,6 +237,7 @@ impl Desk {
                 recorder.told(incident.updated_at, opened);
             }
             let label = rooms.label(room);
+            self.tally.count(&said);
             if let Some(news) = self.news.as_ref().filter(|news| news.receiver_count() > 0) {
                 let host = Host {
                     name: self.office.host.clone(),
@@ -193,6 +247,12 @@ impl Desk {
                 let incident = Arc::new(said.incident().clone());
                 let line = line.into();
                 let _ = news.send(News { line, incident }); // the last subscriber may just have left
+            }
+            if let Some(courier) = &mut self.courier {
+                let host = Host {
+                    name: self.office.host.clone(),
+                };
+                courier.tell(&host.inside(label), &said);
             }
             self.teller.tell(label, &said)?;
         }
@@ -282,6 +342,9 @@ impl Desk {
             rooms.finish(&mut self.told);
         }
         self.tell()?;
+        for news in self.courier.take().into_iter().flat_map(Courier::end) {
+            self.teller.note(&news)?;
+        }
         let summary = self.recorder.as_mut().map(Recorder::finish);
         for news in self.recorder.iter_mut().flat_map(Recorder::news) {
             self.teller.note(&news)?;
