@@ -103,6 +103,8 @@ pub enum Command {
         #[arg(value_enum, default_value_t = SchemaOf::Alert)]
         of: SchemaOf,
     },
+    /// Print the journal's message catalog: with it, `journalctl -x` explains the alerts of a journald sink.
+    Catalog,
     /// Print a completion script for a shell.
     Completions {
         #[arg(value_enum)]

@@ -65,6 +65,10 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             writeln!(out)?;
             Ok(0)
         }
+        Some(Command::Catalog) => {
+            io::stdout().write_all(explain::journal_catalog().as_bytes())?;
+            Ok(0)
+        }
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "flapscope", &mut script);

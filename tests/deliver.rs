@@ -374,6 +374,49 @@ fn a_full_disk_keeps_alerts_in_memory_and_says_so() {
 }
 
 #[test]
+fn a_restart_knows_what_was_told_and_is_not_over() {
+    let folder = folder("open");
+    let path = folder.join("out.ndjson");
+    let spool = folder.join("spool");
+    let delivery = start(Some(&spool), &[to_file(&path)]);
+    assert!(delivery.left.is_empty());
+    post(&delivery, notice("i-1", 1, Stage::Opened), &["file"]);
+    post(&delivery, notice("i-2", 1, Stage::Opened), &["file"]);
+    post(&delivery, notice("i-2", 2, Stage::Updated), &["file"]);
+    post(&delivery, notice("i-1", 2, Stage::Resolved), &["file"]);
+    until("delivered", || keys(&path).len() == 4);
+    let left = |delivery: &Delivery| -> Vec<(String, Vec<String>)> {
+        delivery
+            .left
+            .iter()
+            .map(|record| (record.notice.key(), record.to.clone()))
+            .collect()
+    };
+    // Killed: the spool tells what the file beside it does not know yet.
+    std::mem::forget(delivery);
+    let delivery = start(Some(&spool), &[to_file(&path)]);
+    assert_eq!(
+        left(&delivery),
+        [("i-2/2".to_owned(), vec!["file".to_owned()])]
+    );
+    delivery.end(Duration::from_secs(1));
+    // And the file tells it when the spool's segments are long gone.
+    for entry in std::fs::read_dir(&spool).unwrap() {
+        let entry = entry.unwrap().path();
+        if entry.extension().is_some_and(|e| e == "spool") {
+            std::fs::remove_file(entry).unwrap();
+        }
+    }
+    let delivery = start(Some(&spool), &[to_file(&path)]);
+    assert_eq!(left(&delivery).len(), 1);
+    post(&delivery, notice("i-2", 3, Stage::Resolved), &["file"]);
+    delivery.end(Duration::from_secs(1));
+    let delivery = start(Some(&spool), &[to_file(&path)]);
+    assert!(delivery.left.is_empty());
+    delivery.end(Duration::ZERO);
+}
+
+#[test]
 fn rsyslog_takes_every_alert_with_its_structured_data() {
     let Some(rsyslog) = Real::rsyslog(&folder("rsyslog")) else {
         return;

@@ -56,6 +56,46 @@ fn the_unit_is_valid_to_systemd() {
 }
 
 #[test]
+fn the_journals_catalog_is_one_that_journalctl_takes() {
+    let done = Command::new(env!("CARGO_BIN_EXE_flapscope"))
+        .arg("catalog")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(done.stdout).unwrap();
+    let ids: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("-- "))
+        .collect();
+    let once: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+    assert!(ids.len() > 80 && once.len() == ids.len());
+    let root = std::env::temp_dir().join(format!("flapscope-catalog-{}", std::process::id()));
+    let folder = root.join("usr/lib/systemd/catalog");
+    fs::create_dir_all(&folder).unwrap();
+    fs::create_dir_all(root.join("var/lib/systemd/catalog")).unwrap();
+    fs::write(folder.join("flapscope.catalog"), &text).unwrap();
+    let updated = Command::new("journalctl")
+        .arg("--update-catalog")
+        .arg(format!("--root={}", root.display()))
+        .output();
+    let Ok(updated) = updated else {
+        assert!(
+            std::env::var_os("REQUIRE_ALL").is_none(),
+            "journalctl is not installed"
+        );
+        println!("SKIPPED: journalctl is not installed");
+        return;
+    };
+    assert!(
+        updated.status.success(),
+        "{}",
+        String::from_utf8_lossy(&updated.stderr)
+    );
+    let made = fs::metadata(root.join("var/lib/systemd/catalog/database")).unwrap();
+    assert!(made.len() > text.len() as u64 / 2);
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
 fn the_rights_of_the_unit_the_pod_and_the_pages_are_the_same() {
     let (_, unit) = packaged("flapscope.service");
     let ambient = values(&unit, "AmbientCapabilities");

@@ -47,6 +47,32 @@ pub fn run(kind: Option<&str>) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// The catalog of the journal (`/usr/lib/systemd/catalog/flapscope.catalog`): `journalctl -x` explains each alert under its line.
+pub fn journal_catalog() -> String {
+    let mut out = String::new();
+    for kind in Kind::ALL {
+        let id = crate::deliver::sink::journald::message_id(kind.as_str());
+        let meaning = kind.meaning().trim();
+        out.push_str(&format!(
+            "-- {id}\nSubject: flapscope: {kind}\nDefined-By: flapscope\nDocumentation: man:flapscope(1)\n\n{meaning}\n\n"
+        ));
+        if let Some(row) = catalogue::row(*kind) {
+            out.push_str(&format!("{}\n\n", row.logic.trim()));
+            if !row.false_alarms.trim().is_empty() {
+                out.push_str(&format!(
+                    "Harmless look-alikes: {}\n\n",
+                    row.false_alarms.trim()
+                ));
+            }
+            for command in row.check {
+                out.push_str(&format!("  {command}\n"));
+            }
+            out.push('\n');
+        }
+    }
+    out
+}
+
 /// The page of one kind, at most [`WIDTH`] columns wide (commands apart, which must stay whole).
 pub fn page(kind: Kind) -> String {
     let mut page = format!("{kind}\n");

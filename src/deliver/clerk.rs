@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::open::Open;
 use super::plan::Plan;
 use super::queue::{Entry, Kept};
 use super::sink::Sink;
@@ -70,6 +71,8 @@ pub struct Delivery {
     thread: Option<JoinHandle<()>>,
     /// Sentences for whoever runs the program.
     pub news: Receiver<String>,
+    /// What a run before told and did not end.
+    pub left: Vec<Record>,
 }
 
 /// A second way in, for who only asks.
@@ -97,6 +100,7 @@ impl Desk {
 struct Clerk {
     settings: Settings,
     spool: Option<Spool>,
+    open: Open,
     /// The disk takes nothing.
     stuck: bool,
     /// Number of the next notice.
@@ -130,6 +134,7 @@ impl Delivery {
         });
         let mut clerk = Clerk {
             spool: None,
+            open: Open::default(),
             stuck: false,
             number: 1,
             desk: Arc::clone(&desk),
@@ -142,6 +147,7 @@ impl Delivery {
             settings,
         };
         clerk.open(sinks)?;
+        let left = clerk.open.all();
         let thread = std::thread::Builder::new()
             .name("deliver".to_owned())
             .spawn(move || clerk.run(&taken))?;
@@ -150,6 +156,7 @@ impl Delivery {
             desk,
             thread: Some(thread),
             news,
+            left,
         })
     }
 
@@ -254,13 +261,21 @@ impl Clerk {
         // What everybody has is not remembered. A sink without a cursor is new and begins with what comes.
         let known = cursors.iter().flatten().map(|cursor| cursor.next);
         let oldest = known.min().unwrap_or(u64::MAX);
+        let (mut open, upto) = Open::read(self.settings.spool.as_deref());
         if let Some(folder) = self.settings.spool.clone() {
             let (mut spool, damaged) =
                 Spool::open(&folder, self.settings.limit, &mut |number, place, text| {
-                    if number < oldest {
+                    if number < oldest && number < upto {
                         return;
                     }
-                    if let Ok(Record { to, notice }) = serde_json::from_str(text) {
+                    if let Ok(record) = serde_json::from_str::<Record>(text) {
+                        if number >= upto {
+                            open.heard(number, &record);
+                        }
+                        if number < oldest {
+                            return;
+                        }
+                        let Record { to, notice } = record;
                         let (id, rev, stage) = (notice.id.into(), notice.rev, notice.stage);
                         found.push((number, place, id, rev, stage, to));
                     }
@@ -275,6 +290,8 @@ impl Clerk {
             spool.begin_at(ahead.unwrap_or(1));
             self.number = spool.next();
             self.spool = Some(spool);
+            open.keep(self.number);
+            self.open = open;
         }
         for ((plan, sink), cursor) in sinks.into_iter().zip(cursors) {
             let hand = self.hire(plan, sink, cursor)?;
@@ -400,6 +417,7 @@ impl Clerk {
             }
             return false;
         };
+        self.open.heard(number, &record);
         let posted = now();
         for hand in hands.iter().filter(|hand| record.to.contains(&hand.name)) {
             hand.push(Entry {
@@ -488,6 +506,7 @@ impl Clerk {
     /// What is to be done now and then.
     fn tend(&mut self, at_once: bool) {
         let hands = self.desk.hands();
+        self.open.keep(self.number);
         if let Some(spool) = &mut self.spool {
             if at_once || self.last_sync + SYNC <= now() {
                 self.last_sync = now();

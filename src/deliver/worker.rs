@@ -349,8 +349,8 @@ impl Hand {
 }
 
 /// A record of the spool.
-#[derive(serde::Serialize, serde::Deserialize)]
-pub(super) struct Record {
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Record {
     /// Names of the sinks that it is for.
     pub to: Vec<String>,
     pub notice: Notice,

@@ -1,6 +1,6 @@
 //! What a live run tells to its sinks: alerts as notices, to whom each is for. The rest is `deliver`'s.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -16,15 +16,17 @@ use crate::correlate::Told;
 use crate::correlate::incident::Incident;
 use crate::deliver::plan::Reach;
 use crate::deliver::sink::Sink;
-use crate::deliver::{Delivery, Notice, Plan, Settings, Stage, Urgency};
+use crate::deliver::{Delivery, Notice, Plan, Record, Settings, Stage, Urgency};
 use crate::detect::Severity;
 use crate::event::Timestamp;
-use crate::output::alert::{Alert, Host};
+use crate::output::alert::{Alert, AlertKind, Host};
 
 /// Incidents whose sinks are remembered: more than a correlator keeps open.
 const MAX_HEARD: usize = 4096;
 /// Steps of a chain that go along as text; the alert itself has them all.
 const STEPS: usize = 20;
+/// What was open before a restart is forgotten when it is not seen again within this: as long as a resolved incident may open again.
+const FORGET: Duration = crate::correlate::incident::REOPEN;
 /// At the end sinks may go on for so long; the rest is in the spool.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// A client of the control socket waits for ten seconds.
@@ -46,6 +48,28 @@ pub struct Courier {
     spool: Option<PathBuf>,
     host: Option<String>,
     report_url: Option<String>,
+    /// Open since a run before this one, and not seen again yet.
+    left: Vec<Left>,
+    /// Incidents that go on under the id of a run before, by their own.
+    adopted: BTreeMap<String, Before>,
+    since: Timestamp,
+}
+
+/// An incident that a run before left open.
+struct Left {
+    record: Record,
+    kind: String,
+    subject: String,
+}
+
+/// What an incident was called before the restart.
+#[derive(Clone)]
+struct Before {
+    id: String,
+    rev: u32,
+    opened_at: String,
+    /// It was over since; what opens then is opened.
+    over: bool,
 }
 
 impl Post {
@@ -108,8 +132,19 @@ impl Post {
         let (spool, host) = (self.settings.spool.clone(), self.settings.host.clone());
         let delivery =
             Delivery::start(self.settings, self.sinks).context("cannot use the spool")?;
+        let left: Vec<Left> = delivery.left.iter().filter_map(Left::of).collect();
+        if !left.is_empty() {
+            watched.push(format!(
+                "{} incidents are open since before this start; what is not seen again within {} minutes is told to be over",
+                left.len(),
+                FORGET.as_secs() / 60
+            ));
+        }
         Ok(Courier {
             delivery,
+            left,
+            adopted: BTreeMap::new(),
+            since: crate::input::live::now(),
             wanted: self
                 .wanted
                 .into_iter()
@@ -127,24 +162,93 @@ impl Courier {
     pub fn tell(&mut self, host: &Host, said: &Told) {
         let incident = said.incident();
         let over = matches!(said, Told::Resolved(_));
+        if matches!(said, Told::Opened(_)) {
+            self.adopt(incident, host);
+        }
+        let before = self.adopted.get(&incident.id).cloned();
+        let id = before.as_ref().map_or(&incident.id, |before| &before.id);
         let mut to = Vec::new();
         for (wanted, heard) in &mut self.wanted {
             let wants = incident.severity >= wanted.floor && wanted.filter.matches(incident);
             // Whoever heard of an incident hears how it goes on and ends.
-            if !wants && !heard.contains(&incident.id) {
+            if !wants && !heard.contains(id) {
                 continue;
             }
             to.push(wanted.plan.name.clone());
             if over {
-                heard.remove(&incident.id);
+                heard.remove(id);
             } else if heard.len() < MAX_HEARD {
-                heard.insert(incident.id.clone());
+                heard.insert(id.clone());
             }
         }
         if to.is_empty() {
             return;
         }
-        if let Some(notice) = notice(said, host, self.report_url.as_deref()) {
+        if let Some(notice) = notice(said, host, self.report_url.as_deref(), before.as_ref()) {
+            self.delivery.post(notice, to);
+        }
+        if over && let Some(before) = self.adopted.get_mut(&incident.id) {
+            before.over = true;
+        }
+        // It may open again within a quarter of an hour, as the same: a few names are kept for ever.
+        if over && self.adopted.len() > MAX_HEARD {
+            self.adopted.remove(&incident.id);
+        }
+    }
+
+    /// What a run before left open and this one sees again is the same incident: same kind, same subject, same host.
+    fn adopt(&mut self, incident: &Incident, host: &Host) {
+        let subject = incident.root.subjects.first().map(ToString::to_string);
+        let kind = incident.root.kind.to_string();
+        let found = self.left.iter().position(|left| {
+            left.kind == kind
+                && Some(&left.subject) == subject.as_ref()
+                && left.record.notice.host == host.name
+        });
+        let Some(found) = found else {
+            return;
+        };
+        let left = self.left.swap_remove(found);
+        for (wanted, heard) in &mut self.wanted {
+            if left.record.to.contains(&wanted.plan.name) {
+                heard.insert(left.record.notice.id.clone());
+            }
+        }
+        let before = Before {
+            id: left.record.notice.id,
+            rev: left.record.notice.rev,
+            opened_at: left.record.notice.opened_at,
+            over: false,
+        };
+        self.adopted.insert(incident.id.clone(), before);
+    }
+
+    /// What was open before and was not seen again is told to be over, and why: nobody watches it any more.
+    pub fn tend(&mut self, now: Timestamp) {
+        if self.left.is_empty() || now.since(self.since) < FORGET {
+            return;
+        }
+        for left in std::mem::take(&mut self.left) {
+            let Record { to, mut notice } = left.record;
+            notice.rev += 1;
+            notice.stage = Stage::Resolved;
+            notice.at = now.to_string();
+            notice.text = format!(
+                "flapscope was started again at {} and has seen nothing of it since; whether it was repaired is not known",
+                self.since
+            );
+            let Ok(mut body) = serde_json::from_str::<serde_json::Value>(&notice.body) else {
+                continue;
+            };
+            body["type"] = "incident.resolved".into();
+            body["at"] = notice.at.clone().into();
+            let incident = &mut body["incident"];
+            incident["rev"] = notice.rev.into();
+            incident["state"] = "resolved".into();
+            incident["impact"] = notice.text.clone().into();
+            incident["updated_at"] = notice.at.clone().into();
+            incident["resolved_at"] = notice.at.clone().into();
+            notice.body = body.to_string();
             self.delivery.post(notice, to);
         }
     }
@@ -246,23 +350,50 @@ impl Courier {
     }
 }
 
-/// An alert as a notice.
-pub fn notice(said: &Told, host: &Host, report_url: Option<&str>) -> Option<Notice> {
+impl Left {
+    /// Of a record that tells of an incident; words about delivery itself are no incident.
+    fn of(record: &Record) -> Option<Left> {
+        let body: serde_json::Value = serde_json::from_str(&record.notice.body).ok()?;
+        let root = &body["incident"]["root"];
+        Some(Left {
+            kind: root["kind"].as_str()?.to_owned(),
+            subject: root["subjects"][0].as_str()?.to_owned(),
+            record: record.clone(),
+        })
+    }
+}
+
+/// An alert as a notice; under the id that it had before a restart.
+fn notice(
+    said: &Told,
+    host: &Host,
+    report_url: Option<&str>,
+    before: Option<&Before>,
+) -> Option<Notice> {
     let incident = said.incident();
-    let alert = Alert::new(said, host);
-    let stage = match said {
+    let mut alert = Alert::new(said, host);
+    let mut stage = match said {
         Told::Opened(_) => Stage::Opened,
         Told::Updated(_) => Stage::Updated,
         Told::Resolved(_) => Stage::Resolved,
     };
+    if let Some(before) = before {
+        alert.incident.id.clone_from(&before.id);
+        alert.incident.rev += before.rev;
+        alert.incident.opened_at.clone_from(&before.opened_at);
+        if stage == Stage::Opened && !before.over {
+            stage = Stage::Updated;
+            alert.kind = AlertKind::Updated;
+        }
+    }
     let steps = incident
         .findings()
         .take(STEPS)
         .map(|finding| format!("{}: {}", finding.kind, finding.explain))
         .collect();
     Some(Notice {
-        id: incident.id.clone(),
-        rev: incident.rev,
+        id: alert.incident.id.clone(),
+        rev: alert.incident.rev,
         stage,
         urgency: urgency(incident.severity),
         kind: incident.root.kind.to_string(),
@@ -272,7 +403,7 @@ pub fn notice(said: &Told, host: &Host, report_url: Option<&str>) -> Option<Noti
         advice: incident.advice.clone(),
         host: host.name.clone(),
         at: incident.updated_at.to_string(),
-        opened_at: incident.opened_at.to_string(),
+        opened_at: alert.incident.opened_at.clone(),
         facts: facts(incident),
         link: report_url.map(|url| format!("{}/report/{}", url.trim_end_matches('/'), incident.id)),
         body: serde_json::to_string(&alert).ok()?,

@@ -192,6 +192,9 @@ impl Desk {
                 self.teller.note(&news)?;
             }
         }
+        if let Some(courier) = &mut self.courier {
+            courier.tend(now);
+        }
         for news in self.courier.iter().flat_map(Courier::news) {
             self.teller.note(&news)?;
         }
