@@ -583,7 +583,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[SAME_MACHINE],
         because: "each time it starts the machine takes another lease under a new identity, and the old ones stay taken until they end",
-        absent: "",
+        absent: None,
         survey: &["C29"],
     },
     Rule {
@@ -600,7 +600,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a client that is not served asks again and again",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
