@@ -107,6 +107,7 @@ const ONLY_IN_SCENES: &[&str] = &[
     "origin-conflict-moves-paths",
     "cache-loss-changes-roas",
     "oscillation-shows-elsewhere",
+    "lease-end-drops-session",
     "one-actor-clears-the-interface",
     "foreign-write-drops-session",
     "route-loss-drops-session",

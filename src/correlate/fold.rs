@@ -15,8 +15,8 @@ use super::rule::{Grade, Join, Rule, Window};
 use crate::detect::finding::Finding;
 use crate::detect::subject::{Subject, Touch};
 use crate::detect::{FindingKey, Kind, Severity};
-use crate::event::Timestamp;
 use crate::event::frame::Mac;
+use crate::event::{Prefix, Timestamp};
 
 /// Findings with the same thing in common that are compared with one, the latest ones: what happens in step with it is as young as it is.
 pub const MAX_FELLOWS: usize = 64;
@@ -58,6 +58,8 @@ pub enum Share {
     Machine(Mac),
     /// An interface.
     Device(Box<str>),
+    /// A prefix that is unstable: what it does is one trouble, whatever it is called.
+    Unstable(Prefix),
     /// The same trouble of the same subject.
     Again(Kind, Subject),
 }
@@ -92,6 +94,10 @@ pub const FOLDS: &[Rule] = &[
         "one-interface-in-step",
         "both happen on one interface, each time at once",
     ),
+    fold(
+        "one-unstable-prefix",
+        "one prefix is unstable in more than one way",
+    ),
     fold("goes-on", "the same trouble goes on"),
 ];
 
@@ -121,7 +127,8 @@ impl Share {
             Share::Teller(_) => 4,
             Share::Machine(_) => 5,
             Share::Device(_) => 6,
-            Share::Again(..) => 7,
+            Share::Unstable(_) => 7,
+            Share::Again(..) => 8,
         }
     }
 }
@@ -168,7 +175,9 @@ pub fn shares(finding: &Finding) -> Vec<Share> {
             Touch::RouterId(id) if matches!(layer, "prefix" | "session" | "bfd") => {
                 shares.push(Share::Neighbor(*id));
             }
-            Touch::Mac(mac) if matches!(layer, "address" | "neighbor" | "ra" | "dhcp") => {
+            Touch::Mac(mac)
+                if matches!(layer, "address" | "neighbor" | "ra" | "dhcp" | "session") =>
+            {
                 shares.push(Share::Machine(*mac));
             }
             Touch::Interface(name) if layer == "route" => {
@@ -176,6 +185,11 @@ pub fn shares(finding: &Finding) -> Vec<Share> {
             }
             _ => {}
         }
+    }
+    if let Some(Subject::Prefix(prefix)) = finding.subjects.first()
+        && changes_alone(finding.kind)
+    {
+        shares.push(Share::Unstable(*prefix));
     }
     shares.extend(
         finding
@@ -230,7 +244,7 @@ pub fn leads(a: (FindingKey, &Finding), b: (FindingKey, &Finding)) -> bool {
 /// How well `effect` goes with `cause`, if it does.
 pub fn fit(share: &Share, cause: &Finding, effect: &Finding) -> Option<Fit> {
     match share {
-        Share::Again(..) => goes_on(cause, effect),
+        Share::Unstable(_) | Share::Again(..) => goes_on(cause, effect),
         Share::Upstream(_) => {
             let pair = [cause.kind.layer(), effect.kind.layer()];
             let both = pair == ["session", "prefix"] || pair == ["prefix", "session"];
@@ -260,8 +274,8 @@ fn is_resend(finding: &Finding) -> bool {
     finding.kind == Kind::PrefixDuplicateUpdates
 }
 
-/// Three in four re-sent tables lie beside a change of the prefix, three or more. (Of a flap's first rounds, before it was known as one, only
-/// the withdrawals are remembered.)
+/// Two in three re-sent tables lie beside a change of the prefix, three or more. (Of a flap's first rounds, before it was known as one, only
+/// the withdrawals are remembered; and what comes after its last known change has not been compared yet.)
 fn at_each_change(cause: &Finding, effect: &Finding) -> Option<Fit> {
     let mut changes: Vec<Timestamp> = cause
         .occurrences
@@ -272,13 +286,15 @@ fn at_each_change(cause: &Finding, effect: &Finding) -> Option<Fit> {
     changes.sort_unstable();
     let effects = times(effect);
     let hits = near(&effects, &changes, ONE_CHANGE);
-    (hits >= LEAST && hits * 4 >= effects.len() * 3)
+    let known = *changes.last()? + ONE_CHANGE;
+    let compared = effects.partition_point(|at| *at <= known);
+    (hits >= LEAST && hits * 3 >= compared * 2 && hits * 2 >= effects.len())
         .then(|| fitting(cause, effect, hits, effects.len()))
 }
 
 /// One began while the other went on, or soon after.
 fn goes_on(cause: &Finding, effect: &Finding) -> Option<Fit> {
-    let fits = cause.first < effect.first && effect.first <= cause.last + AGAIN;
+    let fits = cause.first <= effect.first && effect.first <= cause.last + AGAIN;
     fits.then(|| Fit {
         hits: 1,
         of: 1,

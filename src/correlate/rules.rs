@@ -682,6 +682,21 @@ pub const RULES: &[Rule] = &[
         survey: &["C27", "L4"],
     },
     Rule {
+        name: "lease-end-drops-session",
+        causes: &[DhcpLeaseExpired],
+        effects: &[SessionDown, SessionFlap],
+        join: Join::Peer,
+        window: Window::Reach {
+            least: secs(10),
+            plus: secs(60),
+        },
+        grade: Grade::Likely,
+        when: &[NOT_ON_PURPOSE],
+        because: "the session's local address is a lease that ran out: its packets have no source any more",
+        absent: None,
+        survey: &[],
+    },
+    Rule {
         name: "dhcp-changes-default-route",
         causes: &[
             DhcpGatewayChanged,

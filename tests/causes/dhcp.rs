@@ -79,6 +79,26 @@ pub fn all() -> Vec<Scene> {
         address(AddressRemoved, 51, 1.5),
         120.0,
     ));
+    let leased = || of(DhcpLeaseExpired, HERE, 1.0).touches(&["address:198.51.100.50"]);
+    let session = |local: &str| {
+        f(SessionDown, "peer:192.0.2.9", 9.0)
+            .touches(&[local])
+            .why(flapscope::detect::finding::Reason::HoldTimerExpired)
+    };
+    all.extend(pair(
+        "lease-end-drops-session",
+        leased(),
+        session("peer:198.51.100.50"),
+        session("peer:198.51.100.51"),
+        120.0,
+    ));
+    all.push(apart(
+        "a lease ran out, and the session from its address was shut down by hand",
+        &[
+            leased(),
+            session("peer:198.51.100.50").why(flapscope::detect::finding::Reason::AdminShutdown),
+        ],
+    ));
     all.extend(pair(
         "dhcp-changes-default-route",
         of(DhcpGatewayChanged, "server:198.51.100.1", 1.0).touches(&["gateway:198.51.100.254"]),

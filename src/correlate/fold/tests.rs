@@ -77,6 +77,19 @@ fn a_table_that_is_sent_again_with_each_change_of_a_prefix_joins_the_prefix() {
     assert_eq!(all.len(), 2, "by itself, while a prefix flaps");
 }
 
+#[test]
+fn a_prefix_that_flaps_and_moves_is_one_trouble_and_two_prefixes_are_two() {
+    let moves = |prefix: &str, times: &[f64]| {
+        let subject = Subject::Prefix(prefix.parse().unwrap());
+        finding(Kind::PrefixMoveFlap, subject, times, vec![])
+    };
+    let flaps = flap("192.0.2.7/32", 64501, &[200.0, 260.0, 320.0]);
+    let all = incidents(vec![moves("192.0.2.7/32", &[1.0, 60.0, 120.0]), flaps.clone()]);
+    assert_eq!(all.len(), 1);
+    let all = incidents(vec![moves("192.0.2.8/32", &[1.0, 60.0, 120.0]), flaps]);
+    assert_eq!(all.len(), 2);
+}
+
 fn deletions(kind: Kind, prefix: &str, actor: &str, times: &[f64]) -> Finding {
     let prefix = prefix.parse().unwrap();
     let touches = vec![Touch::Prefix(prefix)];

@@ -360,6 +360,63 @@ fn a_mass_withdrawal_is_one_finding_with_the_as_that_its_paths_share() {
 }
 
 #[test]
+fn the_prefixes_of_a_large_mass_withdrawal_are_all_counted_whatever_is_remembered() {
+    let names: Vec<String> = (0..10_000)
+        .map(|n| format!("10.{}.{}.0/24", n / 250, n % 250))
+        .collect();
+    let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut lab = Lab::new();
+    for peer in [1, 2] {
+        for part in prefixes.chunks(500) {
+            lab.update(0, peer, (&[64501, 64000], None, part), &[]);
+        }
+    }
+    for peer in [1, 2] {
+        for part in prefixes.chunks(500) {
+            lab.update(60_000 + i64::from(peer), peer, NONE, part);
+        }
+    }
+    lab.done();
+    let gone = &lab.first(Kind::PrefixMassWithdrawal);
+    let counted = gone.affected.prefixes.len() as u64 + gone.affected.more_prefixes;
+    assert_eq!(counted, 10_000);
+    assert!(gone.explain.contains("withdrew 10000 prefixes"), "{}", gone.explain);
+}
+
+#[test]
+fn a_table_that_goes_twice_is_one_mass_withdrawal_of_two_rounds() {
+    let names = many(100);
+    let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut lab = Lab::new();
+    lab.update(0, 1, (&[64501, 64000], None, &prefixes), &[]);
+    lab.update(60_000, 1, NONE, &prefixes);
+    lab.update(63_000, 1, (&[64501, 64000], None, &prefixes), &[]);
+    lab.update(66_000, 1, NONE, &prefixes);
+    assert_eq!(lab.done(), [(Kind::PrefixMassWithdrawal, 2)]);
+    let gone = lab.first(Kind::PrefixMassWithdrawal);
+    let back = gone.occurrences[0].until.map(|at| at.0 / 1_000_000);
+    assert_eq!(back, Some(63_000));
+    assert_eq!(gone.affected.more_prefixes, 0);
+}
+
+#[test]
+fn an_announcement_with_the_receivers_own_as_is_its_echo_and_no_second_host() {
+    // The receiver is AS64496; peer 1 withdraws its address, and peer 2 says the receiver's own announcement back, or has it itself.
+    let moved = |path: &[u32]| {
+        let mut lab = Lab::new();
+        lab.open(0, 1, 64501, 11);
+        lab.open(0, 2, 64502, 12);
+        lab.update(20_000, 1, (&[64501], None, &["203.0.113.7/32"]), &[]);
+        lab.update(40_000, 1, NONE, &["203.0.113.7/32"]);
+        lab.update(41_000, 2, (path, None, &["203.0.113.7/32"]), &[]);
+        let done = lab.done();
+        done.iter().any(|(kind, _)| *kind == Kind::PrefixMoved)
+    };
+    assert!(moved(&[64502]));
+    assert!(!moved(&[64502, 64496]));
+}
+
+#[test]
 fn a_table_sent_again_and_again_is_a_storm_of_duplicates_and_once_is_not() {
     let names = many(100);
     let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
