@@ -84,7 +84,10 @@ fn a_prefix_that_flaps_and_moves_is_one_trouble_and_two_prefixes_are_two() {
         finding(Kind::PrefixMoveFlap, subject, times, vec![])
     };
     let flaps = flap("192.0.2.7/32", 64501, &[200.0, 260.0, 320.0]);
-    let all = incidents(vec![moves("192.0.2.7/32", &[1.0, 60.0, 120.0]), flaps.clone()]);
+    let all = incidents(vec![
+        moves("192.0.2.7/32", &[1.0, 60.0, 120.0]),
+        flaps.clone(),
+    ]);
     assert_eq!(all.len(), 1);
     let all = incidents(vec![moves("192.0.2.8/32", &[1.0, 60.0, 120.0]), flaps]);
     assert_eq!(all.len(), 2);

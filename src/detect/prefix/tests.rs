@@ -380,7 +380,11 @@ fn the_prefixes_of_a_large_mass_withdrawal_are_all_counted_whatever_is_remembere
     let gone = &lab.first(Kind::PrefixMassWithdrawal);
     let counted = gone.affected.prefixes.len() as u64 + gone.affected.more_prefixes;
     assert_eq!(counted, 10_000);
-    assert!(gone.explain.contains("withdrew 10000 prefixes"), "{}", gone.explain);
+    assert!(
+        gone.explain.contains("withdrew 10000 prefixes"),
+        "{}",
+        gone.explain
+    );
 }
 
 #[test]
