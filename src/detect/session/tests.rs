@@ -600,3 +600,97 @@ fn a_collector_that_tries_to_connect_has_no_session_yet() {
     assert_eq!(lab.net.sessions.iter().count(), 0);
     assert_eq!(lab.board.iter().count(), 0);
 }
+
+/// A record of an MRT file: the neighbor's message to the collector, or its answer.
+fn recorded(lab: &mut Lab, ms: i64, from_neighbor: bool, message: BgpMessage) {
+    let (neighbor, collector) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+    let (from, to) = match from_neighbor {
+        true => (neighbor, collector),
+        false => (collector, neighbor),
+    };
+    lab.event(
+        ms,
+        EventKind::Bgp(Box::new(BgpEvent {
+            frame: Frame::default(),
+            session: Direction {
+                from,
+                to,
+                from_port: 0,
+                to_port: 0,
+                from_as: 64501,
+                to_as: 64502,
+            },
+            message,
+        })),
+    );
+}
+
+#[test]
+fn an_open_that_mrt_shows_refused_again_and_again_is_told() {
+    for (times, expected) in [(7, 1), (1, 0)] {
+        let mut lab = Lab::new();
+        for n in 0..times {
+            let at = 1_000 + n * 5_000;
+            let open = Open {
+                version: 4,
+                asn: 64501,
+                router_id: 1,
+                ..Open::default()
+            };
+            recorded(&mut lab, at, true, BgpMessage::Open(Box::new(open)));
+            recorded(&mut lab, at + 20, false, notification(2, 2, None, None));
+        }
+        let refused = lab
+            .troubles
+            .iter()
+            .filter(|(_, finding)| finding.kind == Kind::SessionOpenRejected);
+        assert_eq!(refused.count(), expected, "{times} times");
+        assert_eq!(lab.board.iter().count(), 0, "what never was up is not lost");
+    }
+}
+
+#[test]
+fn a_router_that_no_longer_reports_its_own_table_lost_no_session() {
+    let table = |message| {
+        EventKind::Bmp(Box::new(BmpEvent {
+            router: Some("198.51.100.1:5000".parse().unwrap()),
+            connection: 1,
+            peer: Some(PerPeer {
+                peer_type: 3,
+                rib: Rib::Loc,
+                distinguisher: 65_000 << 32 | 7,
+                addr: "0.0.0.0".parse().unwrap(),
+                asn: 64501,
+                router_id: 9,
+                legacy_as_path: false,
+                stamp: Timestamp(0),
+            }),
+            message,
+        }))
+    };
+    let mut lab = Lab::new();
+    let open = || Box::<Open>::default();
+    lab.event(
+        10_000,
+        table(BmpMessage::PeerUp {
+            local: "0.0.0.0".parse().unwrap(),
+            local_port: 0,
+            remote_port: 0,
+            sent_open: open(),
+            received_open: open(),
+        }),
+    );
+    lab.event(
+        60_000,
+        table(BmpMessage::PeerDown {
+            reason: 6,
+            fsm_event: None,
+            notification: None,
+            table: None,
+        }),
+    );
+    lab.event(90_000, EventKind::Deadline);
+    assert_eq!(lab.board.iter().count() + lab.troubles.iter().count(), 0);
+    let (_, session) = lab.net.sessions.iter().next().unwrap();
+    assert!(session.is_table && session.downs == 0);
+}
