@@ -298,6 +298,7 @@ fn a_peer_down_in_a_feed_joined_in_its_middle_is_a_loss_and_of_a_peer_that_never
             BgpMessage::Notification(n) => Some(n),
             _ => None,
         },
+        table: None,
     });
     lab.event(1000, notified);
     lab.event(3000, peer_down());
