@@ -6,6 +6,7 @@
 mod clock;
 mod confinement;
 mod daemons;
+mod delivery;
 mod feeds;
 mod interfaces;
 mod kernel;
@@ -51,6 +52,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         &options.rtr,
     ));
     checks.extend(confinement::checks());
+    checks.extend(delivery::checks());
     checks.extend(clock::checks());
     let host = nix::unistd::gethostname()
         .ok()

@@ -46,6 +46,7 @@ pub enum Area {
     Daemons,
     Feeds,
     Confinement,
+    Delivery,
     Clock,
 }
 
@@ -59,6 +60,7 @@ impl Area {
             Area::Daemons => "DAEMONS",
             Area::Feeds => "FEEDS",
             Area::Confinement => "CONFINEMENT",
+            Area::Delivery => "DELIVERY",
             Area::Clock => "CLOCK",
         }
     }
