@@ -1,5 +1,10 @@
 //! Rules and dashboard: they name metrics that exist, fire when they should, stay quiet when they should, and their tests notice a change.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // a test that cannot go on ends here
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)] // a test that cannot go on ends here
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +14,9 @@ use flapscope::http::metrics::FAMILIES;
 use serde_json::Value;
 
 fn packaged(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("packaging")
+        .join(name)
 }
 
 /// Words of ours in an expression.
@@ -35,7 +42,10 @@ fn every_metric_of_the_dashboard_and_of_the_rules_exists() {
     // Provisioned from a file: nothing is asked of who imports it.
     assert!(parsed["__inputs"].is_null() && parsed["uid"] == "flapscope");
     let rules = fs::read_to_string(packaged("prometheus/flapscope.rules.yml")).unwrap();
-    let named: Vec<String> = metrics(&dashboard).into_iter().chain(metrics(&rules)).collect();
+    let named: Vec<String> = metrics(&dashboard)
+        .into_iter()
+        .chain(metrics(&rules))
+        .collect();
     assert!(named.len() > 12);
     for metric in named {
         assert!(exists(&metric), "{metric}");
@@ -54,7 +64,10 @@ fn holds(rules: &str) -> Option<bool> {
         .current_dir(&folder)
         .output();
     let Ok(done) = done else {
-        assert!(std::env::var_os("REQUIRE_ALL").is_none(), "promtool is not installed");
+        assert!(
+            std::env::var_os("REQUIRE_ALL").is_none(),
+            "promtool is not installed"
+        );
         println!("SKIPPED: promtool is not installed");
         return None;
     };
@@ -90,7 +103,11 @@ fn the_rules_fire_stay_quiet_and_wait_as_they_should_and_each_change_of_one_is_n
             let mut text: Vec<&str> = lines.clone();
             text[n] = &mutant;
             changed += 1;
-            assert_eq!(holds(&text.join("\n")), Some(false), "nobody notices: {line} -> {mutant}");
+            assert_eq!(
+                holds(&text.join("\n")),
+                Some(false),
+                "nobody notices: {line} -> {mutant}"
+            );
         }
     }
     assert!(changed > 15, "{changed} changes");

@@ -110,6 +110,8 @@ struct Clerk {
     /// What is in memory because no spool took it.
     memory: Vec<Weak<str>>,
     last_sync: Instant,
+    last_open: Instant,
+    ending: bool,
     /// Lost already when it was last said, by sink.
     said: Vec<(String, u64)>,
     said_overrun: u64,
@@ -141,6 +143,8 @@ impl Delivery {
             news: tell,
             memory: Vec::new(),
             last_sync: now(),
+            last_open: now(),
+            ending: false,
             said: Vec::new(),
             said_overrun: 0,
             words: 0,
@@ -378,6 +382,7 @@ impl Clerk {
                 break patience;
             }
         };
+        self.ending = true;
         self.tend(true);
         let end_at = now() + patience;
         let hands = self.desk.hands();
@@ -506,7 +511,10 @@ impl Clerk {
     /// What is to be done now and then.
     fn tend(&mut self, at_once: bool) {
         let hands = self.desk.hands();
-        self.open.keep(self.number);
+        if self.ending || self.last_open + SYNC <= now() {
+            self.last_open = now();
+            self.open.keep(self.number);
+        }
         if let Some(spool) = &mut self.spool {
             if at_once || self.last_sync + SYNC <= now() {
                 self.last_sync = now();
@@ -527,7 +535,9 @@ impl Clerk {
             let behind = hands
                 .iter()
                 .map(|hand| hand.state().queue.front().map(|entry| entry.number));
-            spool.forget_before(behind.flatten().min().unwrap_or(self.number));
+            // Nor what only the spool knows to be open.
+            let known = self.open.upto();
+            spool.forget_before(behind.flatten().min().unwrap_or(self.number).min(known));
             self.desk.spooled.store(spool.octets(), Ordering::Relaxed);
         }
         // One that has nothing to deliver is at the end, whoever the last notices were for.

@@ -23,6 +23,8 @@ pub(super) struct Open {
     path: Option<PathBuf>,
     /// Number and record of the last word about each.
     known: BTreeMap<String, (u64, Record)>,
+    /// What is kept knows everything below this number.
+    upto: u64,
     changed: bool,
 }
 
@@ -57,6 +59,7 @@ impl Open {
         let open = Open {
             path,
             known,
+            upto,
             changed: false,
         };
         (open, upto)
@@ -90,9 +93,16 @@ impl Open {
             .collect()
     }
 
+    /// What is kept knows everything below this number; the spool must not forget what comes after.
+    pub(super) fn upto(&self) -> u64 {
+        self.upto
+    }
+
     /// Keeps it, if it changed; `upto` is the next number.
     pub(super) fn keep(&mut self, upto: u64) {
         let (true, Some(path)) = (std::mem::take(&mut self.changed), &self.path) else {
+            // Nothing was said meanwhile that it does not know.
+            self.upto = upto;
             return;
         };
         let written = Written {
@@ -104,6 +114,9 @@ impl Open {
             .map_err(std::io::Error::from)
             .and_then(|octets| spool::replace(path, &octets, false));
         // A full disk: tried again with the next word; until then the spool tells the rest.
-        self.changed = kept.is_err();
+        match kept {
+            Ok(()) => self.upto = upto,
+            Err(_) => self.changed = true,
+        }
     }
 }

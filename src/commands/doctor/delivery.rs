@@ -32,11 +32,18 @@ pub fn checks() -> Vec<Check> {
             None,
         ),
     };
-    let names: Vec<&str> = config.sinks.iter().map(|sink| sink.plan.name.as_str()).collect();
+    let names: Vec<&str> = config
+        .sinks
+        .iter()
+        .map(|sink| sink.plan.name.as_str())
+        .collect();
     let sinks = Check::ok(
         Area::Delivery,
         "sinks",
-        format!("{}: `flapscope deliver test` asks each receiver", names.join(", ")),
+        format!(
+            "{}: `flapscope deliver test` asks each receiver",
+            names.join(", ")
+        ),
     );
     vec![spool, sinks]
 }

@@ -215,10 +215,17 @@ impl Sink for Alertmanager {
 impl Alert {
     fn json(&self, at: u64) -> Value {
         let ends = self.over.unwrap_or(at + HOLDS.as_secs());
+        // A clock that was set back: what begins after its end is refused (400), and would be lost.
+        let begins: Option<jiff::Timestamp> = self.starts_at.parse().ok();
+        let late = begins.is_none_or(|begins| begins.as_second() >= ends as i64);
+        let starts = match late {
+            true => rfc3339(ends.saturating_sub(1)),
+            false => self.starts_at.clone(),
+        };
         let mut alert = json!({
             "labels": self.labels,
             "annotations": self.annotations,
-            "startsAt": self.starts_at,
+            "startsAt": starts,
             "endsAt": rfc3339(ends),
         });
         if let Some(link) = &self.link {
@@ -337,7 +344,10 @@ mod tests {
         assert!(over.iter().all(|alert| alert.over.is_some()), "{over:?}");
         let firing = first[0].json(100);
         assert_eq!(firing["endsAt"], "1970-01-01T00:05:40Z");
-        assert_eq!(firing["startsAt"], "2026-12-01T01:02:00.000000000Z");
+        // Our clock says 1970: it was set back.
+        assert_eq!(firing["startsAt"], "1970-01-01T00:05:39Z");
+        let later = first[0].json(2_000_000_000);
+        assert_eq!(later["startsAt"], "2026-12-01T01:02:00.000000000Z");
     }
 
     #[test]
