@@ -11,7 +11,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Debian's Python: a version manager's may be absent under sudo.
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: help demo build test lint bless matrix bench fuzz captures clean-lab check-corpus
+.PHONY: help demo build deb test lint bless matrix bench fuzz captures clean-lab check-corpus
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,13 +19,16 @@ help: ## this list
 demo: ## build the program and let it explain one recorded incident
 	@.ci/install build
 	@echo "building (once, some minutes) …" >&2
-	@cargo build --release --locked --quiet
+	@cargo build --profile quick --locked --quiet
 	@echo "flapscope analyze $(DEMO)/*.pcap*" >&2
-	@$(TARGET)/release/flapscope analyze $(DEMO)/*.pcap*
+	@$(TARGET)/quick/flapscope analyze $(DEMO)/*.pcap*
 
 build: ## the release binary
 	@.ci/install build
 	cargo build --release --locked
+
+deb: build ## a Debian package of the release binary, in target/
+	packaging/deb.sh $(TARGET)/release/flapscope $(TARGET)
 
 test: ## everything that needs no root; with root also real daemons in network namespaces
 	@.ci/install test

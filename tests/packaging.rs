@@ -56,6 +56,54 @@ fn the_unit_is_valid_to_systemd() {
 }
 
 #[test]
+fn the_package_holds_what_it_should_and_nothing_is_left_out_silently() {
+    let folder = std::env::temp_dir().join(format!("flapscope-deb-{}", std::process::id()));
+    let (script, _) = packaged("deb.sh");
+    let made = Command::new(script)
+        .arg(env!("CARGO_BIN_EXE_flapscope"))
+        .arg(&folder)
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let deb = String::from_utf8(made.stdout).unwrap();
+    let listed = Command::new("dpkg-deb")
+        .args(["-c", deb.trim()])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for file in [
+        "usr/bin/flapscope",
+        "lib/systemd/system/flapscope.service",
+        "usr/lib/sysusers.d/flapscope.conf",
+        "usr/lib/systemd/catalog/flapscope.catalog",
+        "usr/share/man/man1/flapscope.1.gz",
+        "usr/share/bash-completion/completions/flapscope",
+        "usr/share/zsh/vendor-completions/_flapscope",
+        "usr/share/fish/vendor_completions.d/flapscope.fish",
+        "etc/flapscope/flapscope.toml",
+        "etc/logrotate.d/flapscope",
+        "usr/share/doc/flapscope/copyright",
+        "usr/share/doc/flapscope/delivery.md",
+    ] {
+        assert!(
+            listed
+                .lines()
+                .any(|line| line.ends_with(&format!("./{file}"))),
+            "{file}\n{listed}"
+        );
+    }
+    assert!(
+        !listed.contains("//") && listed.lines().all(|line| line.contains(" root/root ")),
+        "{listed}"
+    );
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn the_journals_catalog_is_one_that_journalctl_takes() {
     let done = Command::new(env!("CARGO_BIN_EXE_flapscope"))
         .arg("catalog")

@@ -265,7 +265,8 @@ fn named(place: &EvidenceView, inputs: &[InputView]) -> String {
         .find(|input| input.id == place.input)
         .map_or_else(
             || format!("input {}", place.input),
-            |input| input.name.clone(),
+            // The folder is the analyst's; the table of inputs has it.
+            |input| input.name.rsplit('/').next().unwrap_or_default().to_owned(),
         );
     match (place.frame, place.record) {
         (Some(frame), _) => format!("{name}:{frame}"),
