@@ -17,6 +17,7 @@ pub mod path;
 mod picture;
 pub mod rule;
 pub mod rules;
+mod schedule;
 pub mod survey;
 pub mod timers;
 
@@ -29,6 +30,7 @@ use crate::event::Timestamp;
 use explain::Surroundings;
 use forest::Forest;
 use incident::{GROW, Incident, Life, QUIET, REOPEN, SETTLE, UPDATE_LEAST, UPDATE_MOST};
+use schedule::Schedule;
 
 #[cfg(test)]
 mod tests;
@@ -81,6 +83,16 @@ struct Case {
     last: Option<Box<Incident>>,
 }
 
+impl Case {
+    /// When what changed about it may be told.
+    fn tell_at(&self) -> Timestamp {
+        match self.open_since {
+            None => self.opens_at,
+            Some(_) => self.next_update,
+        }
+    }
+}
+
 /// The correlator.
 #[derive(Clone, Default)]
 pub struct Correlator {
@@ -90,16 +102,18 @@ pub struct Correlator {
     case_of: BTreeMap<FindingKey, u32>,
     next_case: u32,
     look_at: Option<Timestamp>,
-    /// Open, told cases by the time at which they may resolve; checked lazily.
-    resolve_check: Option<Timestamp>,
+    /// Told cases by the time at which they may resolve; one that is still broken then is asked again when it was told again.
+    resolve_check: Schedule,
+    /// Resolved cases by the time at which their findings go out of play.
+    retire_at: Schedule,
+    /// Names that are taken.
+    ids: BTreeMap<String, u32>,
     /// When the first silence of a case ends, and when a change was told: open cases are judged again.
     judge_again: Option<Timestamp>,
     /// Cases that wait to be told.
-    waiting: BTreeSet<u32>,
+    waiting: Schedule,
     /// Told cases whose root was taken back: what turns out to be behind the same subjects goes on with them.
     orphans: BTreeSet<u32>,
-    /// See [`Correlator::note_waiting`].
-    tell_at: Option<Timestamp>,
 }
 
 impl Correlator {
@@ -126,27 +140,10 @@ impl Correlator {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.look_at
             .into_iter()
-            .chain(self.resolve_check)
+            .chain(self.resolve_check.next())
             .chain(self.judge_again)
-            .chain(self.tell_at)
+            .chain(self.waiting.next())
             .min()
-    }
-
-    /// When the next waiting case may be told; kept because it is asked for after every event.
-    fn note_waiting(&mut self) {
-        let waiting = self
-            .waiting
-            .iter()
-            .filter_map(|number| self.cases.get(number));
-        self.tell_at = waiting
-            .map(|case| {
-                if case.open_since.is_none() {
-                    case.opens_at
-                } else {
-                    case.next_update
-                }
-            })
-            .min();
     }
 
     /// Deadlines at `now`.
@@ -165,10 +162,9 @@ impl Correlator {
             self.judge_open(now, board, around, out);
         }
         self.tell_waiting(now, board, around, false, out);
-        if self.resolve_check.is_some_and(|at| at <= now) {
+        if self.resolve_check.next().is_some_and(|at| at <= now) {
             self.resolve_quiet(now, board, around, out);
         }
-        self.note_waiting();
     }
 
     /// End of input at `now`: judge what is on the board, open what was waiting. Nothing resolves by this.
@@ -278,7 +274,7 @@ impl Correlator {
             let waits = self
                 .case_of
                 .get(&root)
-                .is_some_and(|number| self.waiting.contains(number));
+                .is_some_and(|number| self.waiting.contains(*number));
             self.judge(root, now, board, around, out);
             let Some(number) = self.case_of.get(&root).copied() else {
                 continue;
@@ -295,9 +291,14 @@ impl Correlator {
                 Some(_) if same && waits => {}
                 Some(case) if same => {
                     case.changed = false;
-                    self.waiting.remove(&number);
+                    self.waiting.remove(number);
                 }
-                Some(case) if case.open_since.is_some() => case.next_update = now,
+                Some(case) if case.open_since.is_some() => {
+                    case.next_update = now;
+                    if self.waiting.contains(number) {
+                        self.waiting.set(number, now);
+                    }
+                }
                 _ => {}
             }
         }
@@ -423,10 +424,12 @@ impl Correlator {
             None => {
                 let number = self.next_case;
                 self.next_case += 1;
+                let id = self.unused_id(incident::id_of(root_finding));
+                *self.ids.entry(id.clone()).or_default() += 1;
                 self.cases.insert(
                     number,
                     Case {
-                        id: self.unused_id(incident::id_of(root_finding)),
+                        id,
                         rev: 0,
                         open_since: None,
                         opens_at: (newest + SETTLE).max(now + GROW),
@@ -476,7 +479,10 @@ impl Correlator {
         if case.open_since.is_none() {
             // Not told yet: its name follows its root.
             if root != case.root {
-                case.id = incident::id_of(root_finding);
+                let id = incident::id_of(root_finding);
+                *self.ids.entry(id.clone()).or_default() += 1;
+                let before = std::mem::replace(&mut case.id, id);
+                free(&mut self.ids, &before);
             }
         } else if louder || case.resolved_at.is_some() {
             case.next_update = now;
@@ -487,7 +493,7 @@ impl Correlator {
         case.severity = severity;
         case.silenced = silenced;
         case.changed = true;
-        self.waiting.insert(number);
+        self.waiting.set(number, case.tell_at());
     }
 
     /// Whether a finding was planned, or surely follows from what a router announced. An address that somebody took away may have been
@@ -513,7 +519,7 @@ impl Correlator {
     fn unused_id(&self, id: String) -> String {
         let mut candidate = id.clone();
         let mut n = 1;
-        while self.cases.values().any(|case| case.id == candidate) {
+        while self.ids.contains_key(&candidate) {
             n += 1;
             candidate = format!("{id}.{n}");
         }
@@ -522,17 +528,19 @@ impl Correlator {
 
     /// `number` turned out to be part of `into`.
     fn absorb(&mut self, number: u32, into: u32, now: Timestamp, out: &mut Vec<Told>) {
-        self.waiting.remove(&number);
+        self.waiting.remove(number);
         let into_id = self.cases.get(&into).map(|case| case.id.clone());
         let Some(case) = self.cases.get_mut(&number) else {
             return;
         };
         if case.open_since.is_none() {
+            free(&mut self.ids, &case.id);
             self.cases.remove(&number);
             return;
         }
         case.merged_into = into_id.clone();
         case.resolved_at = Some(now);
+        self.retire_at.set(number, now + REOPEN);
         case.severity = Severity::Info;
         if let Some(mut last) = case.last.take() {
             case.rev += 1;
@@ -559,23 +567,7 @@ impl Correlator {
         at_end: bool,
         out: &mut Vec<Told>,
     ) {
-        let due: Vec<u32> = self
-            .waiting
-            .iter()
-            .copied()
-            .filter(|number| {
-                self.cases.get(number).is_some_and(|case| {
-                    at_end
-                        || if case.open_since.is_none() {
-                            case.opens_at <= now
-                        } else {
-                            case.next_update <= now
-                        }
-                })
-            })
-            .collect();
-        for number in due {
-            self.waiting.remove(&number);
+        for number in self.waiting.due(if at_end { Timestamp::MAX } else { now }) {
             self.tell(number, now, board, around, out);
         }
     }
@@ -613,10 +605,7 @@ impl Correlator {
         else {
             return;
         };
-        self.resolve_check = Some(
-            self.resolve_check
-                .map_or(now + QUIET, |at| at.min(now + QUIET)),
-        );
+        self.resolve_check.not_later(number, now + QUIET);
         if let Some(case) = self.cases.get_mut(&number) {
             case.last = Some(snapshot.clone());
         }
@@ -635,17 +624,13 @@ impl Correlator {
         around: &Surroundings<'_>,
         out: &mut Vec<Told>,
     ) {
-        self.resolve_check = None;
-        let open: Vec<u32> = self
-            .cases
-            .iter()
-            .filter(|(_, c)| c.open_since.is_some() && c.resolved_at.is_none())
-            .map(|(n, _)| *n)
-            .collect();
-        let mut next: Option<Timestamp> = None;
         let mut retired = Vec::new();
-        for number in open {
-            let Some(case) = self.cases.get(&number) else {
+        for number in self.resolve_check.due(now) {
+            let Some(case) = self
+                .cases
+                .get(&number)
+                .filter(|case| case.open_since.is_some() && case.resolved_at.is_none())
+            else {
                 continue;
             };
             let tree = self.forest.tree(case.root);
@@ -662,9 +647,9 @@ impl Correlator {
                 continue;
             }
             if quiet_at > now {
-                next = Some(next.map_or(quiet_at, |at: Timestamp| at.min(quiet_at)));
+                self.resolve_check.set(number, quiet_at);
             } else {
-                self.waiting.remove(&number);
+                self.waiting.remove(number);
                 let Some(mut snapshot) = self
                     .snapshot(case, board, &self.comparable(board), around)
                     .map(Box::new)
@@ -672,6 +657,7 @@ impl Correlator {
                 else {
                     continue;
                 };
+                self.retire_at.set(number, now + REOPEN);
                 if let Some(case) = self.cases.get_mut(&number) {
                     case.rev += 1;
                     case.changed = false;
@@ -686,17 +672,26 @@ impl Correlator {
                 out.push(Told::Resolved(snapshot));
             }
         }
-        for case in self.cases.values_mut() {
-            if !case.retired && case.resolved_at.is_some_and(|at| at + REOPEN <= now) {
+        for number in self.retire_at.due(now) {
+            let case = self.cases.get_mut(&number);
+            if let Some(case) = case.filter(|case| {
+                !case.retired && case.resolved_at.is_some_and(|at| at + REOPEN <= now)
+            }) {
                 case.retired = true;
                 retired.extend(self.forest.tree(case.root));
             }
         }
         self.forest.retire(&retired);
-        self.resolve_check = match (self.resolve_check, next) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+    }
+}
+
+/// A case that bore this name bears it no more.
+fn free(ids: &mut BTreeMap<String, u32>, id: &str) {
+    if let Some(count) = ids.get_mut(id) {
+        *count -= 1;
+        if *count == 0 {
+            ids.remove(id);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod actors;
 pub mod addresses;
+pub mod bounded;
 mod copies;
 pub mod hosts;
 pub mod leases;

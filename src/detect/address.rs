@@ -5,7 +5,7 @@
 //! within [`SETTLE`] is told where routes went with it and did not return: Linux removes an interface's IPv4 routes with its last address
 //! silently (measured, `knowledge/routing.md`), and a DHCP client's hook that flushes and adds at each renewal costs every static route.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ struct Waiting {
 #[derive(Clone, Default)]
 struct AddressDetector {
     waiting: BTreeMap<(Timestamp, IpAddr), Waiting>,
+    /// The same by address: its return takes back its removals.
+    removals: BTreeSet<(IpAddr, Timestamp)>,
     watched: BTreeMap<IpAddr, Watch>,
 }
 
@@ -86,8 +88,9 @@ impl Detector for AddressDetector {
                             event: head(seen.event),
                             touches: touches(delta, net),
                         };
-                        self.waiting
-                            .insert((delta.at + SETTLE, delta.addr), waiting);
+                        let at = delta.at + SETTLE;
+                        self.removals.insert((delta.addr, at));
+                        self.waiting.insert((at, delta.addr), waiting);
                     }
                 }
                 AddressChange::DadFailed => dad_failed(delta, seen.event, net, board),
@@ -104,12 +107,14 @@ impl Detector for AddressDetector {
             if entry.key().0 > now {
                 return;
             }
-            let waiting = entry.remove();
+            let ((at, addr), waiting) = entry.remove_entry();
+            self.removals.remove(&(addr, at));
             self.removed(&waiting, net, board);
         }
     }
 
     fn finish(&mut self, _now: Timestamp, net: &NetState, board: &mut Board) {
+        self.removals.clear();
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             self.removed(&waiting, net, board);
         }
@@ -119,8 +124,10 @@ impl Detector for AddressDetector {
 impl AddressDetector {
     fn added(&mut self, delta: &AddressDelta, event: &Event, board: &mut Board) {
         // Flushed and put back: told only where something did not come back with it.
-        for ((_, addr), waiting) in &mut self.waiting {
-            if *addr == delta.addr {
+        let addr = delta.addr;
+        let all = (addr, Timestamp::MIN)..=(addr, Timestamp::MAX);
+        for (_, at) in self.removals.range(all) {
+            if let Some(waiting) = self.waiting.get_mut(&(*at, addr)) {
                 waiting.back = Some(delta.at);
             }
         }

@@ -3,7 +3,6 @@
 //! Only gateways of routes and BGP peers can be unreachable here: a host that is switched off is no fault of ours. An operator's flush makes FAILED
 //! entries with a pid and is none either; entries that fall with their link belong to the link.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use super::link::kernel::{list, quoted, seconds, times};
 use super::{Board, Detector, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::{Classes, Event, Timestamp};
+use crate::state::bounded::{Bounded, Worth};
 use crate::state::neighbors::NeighborDelta;
 use crate::state::{NetState, Observation};
 
@@ -45,12 +45,19 @@ struct Watch {
     failure: Option<FindingKey>,
     failures: Vec<Timestamp>,
     failed: bool,
-    touched: Timestamp,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct NeighborDetector {
-    watched: BTreeMap<(u32, IpAddr), Watch>,
+    watched: Bounded<(u32, IpAddr), Watch>,
+}
+
+impl Default for NeighborDetector {
+    fn default() -> NeighborDetector {
+        NeighborDetector {
+            watched: Bounded::new(MAX_WATCHED),
+        }
+    }
 }
 
 impl Detector for NeighborDetector {
@@ -67,9 +74,7 @@ impl Detector for NeighborDetector {
             // A dump entry makes no delta but tells the address that a later one differs from.
             let unicast = dumped.addr.filter(|addr| !addr.is_multicast());
             if let (true, Some(addr), Some(mac)) = (dumped.meta.dump, unicast, dumped.mac) {
-                self.watch((dumped.ifindex, addr), seen.event)
-                    .mac
-                    .get_or_insert(mac);
+                self.watch((dumped.ifindex, addr)).mac.get_or_insert(mac);
             }
         }
         for delta in &seen.changes.neighbors {
@@ -88,23 +93,15 @@ impl Detector for NeighborDetector {
 }
 
 impl NeighborDetector {
-    fn watch(&mut self, key: (u32, IpAddr), event: &Event) -> &mut Watch {
-        if self.watched.len() >= MAX_WATCHED && !self.watched.contains_key(&key) {
-            // The quietest one without a finding goes; a flood of addresses cannot push out those that are being told about.
-            let victim = self
-                .watched
-                .iter()
-                .filter(|(_, watch)| watch.flip.is_none() && watch.failure.is_none())
-                .min_by_key(|(key, watch)| (watch.touched, **key))
-                .map(|(key, _)| *key);
-            match victim {
-                Some(victim) => self.watched.remove(&victim),
-                None => self.watched.pop_first().map(|(_, watch)| watch),
-            };
-        }
-        let watch = self.watched.entry(key).or_default();
-        watch.touched = event.at;
-        watch
+    /// The quietest one without a finding makes room; a flood of addresses cannot push out those that are being told about.
+    fn watch(&mut self, key: (u32, IpAddr)) -> &mut Watch {
+        self.watched.at_least(key, |_, watch| {
+            if watch.flip.is_none() && watch.failure.is_none() {
+                Worth::Spent
+            } else {
+                Worth::Kept
+            }
+        })
     }
 
     fn mac(
@@ -115,7 +112,7 @@ impl NeighborDetector {
         net: &NetState,
         board: &mut Board,
     ) {
-        let watch = self.watch((delta.ifindex, delta.addr), event);
+        let watch = self.watch((delta.ifindex, delta.addr));
         let Some(before) = watch.mac.replace(mac).filter(|before| *before != mac) else {
             return;
         };
@@ -194,13 +191,12 @@ impl NeighborDetector {
             return;
         };
         let gateway = net.routes.is_gateway(delta.addr);
-        let mut sessions = net.sessions.iter();
-        let peer = sessions.any(|(_, session)| session.end_of(delta.addr).is_some());
+        let peer = net.sessions.is_end(delta.addr);
         if !(gateway || peer) || event.at.since(link.since) < AFTER_LINK {
             return;
         }
         let name = link.name.clone();
-        let watch = self.watch((delta.ifindex, delta.addr), event);
+        let watch = self.watch((delta.ifindex, delta.addr));
         if std::mem::replace(&mut watch.failed, true) {
             return;
         }

@@ -9,10 +9,10 @@ mod hops;
 mod infer;
 mod lookup;
 mod nexthops;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -221,7 +221,7 @@ impl Pending {
 /// The table.
 #[derive(Clone, Default)]
 pub struct Routes {
-    routes: BTreeMap<RouteKey, Route>,
+    routes: table::Table,
     lengths: lookup::Lengths,
     hops: HopSets,
     nexthops: Nexthops,
@@ -343,26 +343,22 @@ impl Routes {
             self.refused += 1;
             return;
         }
-        let old = match self.routes.entry(key) {
-            Entry::Occupied(mut entry) if entry.get().same(&route) => {
-                let present = entry.get_mut();
-                present.generation = route.generation;
-                present.nhid = route.nhid;
-                let same = present.clone();
-                if !dump {
-                    let change = RouteChange::Reasserted;
-                    let (old, new) = (Some(same.clone()), Some(same));
-                    self.emit(key, change, old, new, cause, by, event, out);
-                }
-                return;
+        if self
+            .routes
+            .get(&key)
+            .is_some_and(|known| known.same(&route))
+        {
+            let same = self.routes.again(key, route.generation, route.nhid);
+            if !dump {
+                let change = RouteChange::Reasserted;
+                self.emit(key, change, same.clone(), same, cause, by, event, out);
             }
-            Entry::Occupied(mut entry) => Some(entry.insert(route.clone())),
-            Entry::Vacant(entry) => {
-                entry.insert(route.clone());
-                self.lengths.add(key.prefix);
-                waiting
-            }
-        };
+            return;
+        }
+        let old = self.routes.insert(key, route.clone()).or_else(|| {
+            self.lengths.add(key.prefix);
+            waiting
+        });
         let change = match &old {
             Some(old) if old.same(&route) => RouteChange::Reasserted,
             Some(_) => RouteChange::Replaced,

@@ -260,6 +260,8 @@ impl Session {
 pub struct Sessions {
     sessions: Vec<Session>,
     by_key: HashMap<(IpAddr, IpAddr, u64), SessionId, foldhash::fast::RandomState>,
+    /// All ends of sessions.
+    end_addresses: std::collections::BTreeSet<IpAddr>,
     /// The last direction looked up: updates come in runs.
     cached: Option<(IpAddr, IpAddr, SessionId, usize)>,
     current: Option<Current>,
@@ -312,6 +314,11 @@ impl Sessions {
     /// The BFD sessions.
     pub fn bfd(&self) -> &bfd::BfdTable {
         &self.bfd
+    }
+
+    /// Whether a session with this end is known.
+    pub fn is_end(&self, addr: IpAddr) -> bool {
+        self.end_addresses.contains(&addr)
     }
 
     /// What the event at hand was about.
@@ -418,6 +425,7 @@ impl Sessions {
                     after_death: 0,
                 });
                 self.by_key.insert((low, high, vrf), id);
+                self.end_addresses.extend([low, high]);
                 id
             }
         };

@@ -1,10 +1,10 @@
 //! Host routes that move: an ElasticIP withdrawn by one speaker and announced by another. Once is a move, again and again is ping-pong.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
 use crate::event::{Event, Locator, Prefix, Timestamp};
+use crate::state::bounded::{Bounded, Worth};
 use crate::state::rib::attributes::{AttrId, What};
 use crate::state::rib::{RouteChange, RouteDelta};
 
@@ -50,18 +50,30 @@ struct Watch {
     key: Option<FindingKey>,
 }
 
+impl Watch {
+    /// A move that could still be seen must not be forgotten, nor one that is being told about.
+    fn worth(&self, now: Timestamp) -> Worth {
+        let sights = [self.withdrawn, self.announced].into_iter().flatten();
+        match sights.map(|sight| sight.at).max() {
+            Some(at) if now.since(at) <= WITHIN => Worth::Fresh,
+            _ if self.key.is_some() => Worth::Kept,
+            _ => Worth::Spent,
+        }
+    }
+}
+
 /// `prefix.moved`, `prefix.move-flap`.
 #[derive(Clone)]
 pub(super) struct Moves {
     weather: Weather,
-    watched: BTreeMap<Prefix, Watch>,
+    watched: Bounded<Prefix, Watch>,
 }
 
 impl Moves {
     pub fn new(weather: Weather) -> Moves {
         Moves {
             weather,
-            watched: BTreeMap::new(),
+            watched: Bounded::new(MAX_WATCHED),
         }
     }
 
@@ -97,18 +109,6 @@ impl Moves {
             return;
         };
         let now = scene.event.at;
-        if self.watched.len() >= MAX_WATCHED && !self.watched.contains_key(&prefix) {
-            self.watched.retain(|_, w| {
-                w.key.is_some()
-                    || [w.withdrawn, w.announced]
-                        .into_iter()
-                        .flatten()
-                        .any(|s| now.since(s.at) <= WITHIN)
-            });
-            if self.watched.len() >= MAX_WATCHED {
-                return;
-            }
-        }
         let Some(session) = session else { return };
         let by = Speaker::of(&session.ends[scene.rib.sender & 1]);
         let attributes = if withdrawn { delta.old } else { delta.new };
@@ -128,7 +128,9 @@ impl Moves {
             by,
             locator: scene.event.locator,
         };
-        let watch = self.watched.entry(prefix).or_default();
+        let Some(watch) = self.watched.at(prefix, |_, watch| watch.worth(now)) else {
+            return;
+        };
         // The same speaker again is a flap, not a move; a first withdrawal and the first announcement count.
         let (old, new) = if withdrawn {
             watch.withdrawn = Some(sight);

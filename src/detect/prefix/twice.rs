@@ -18,6 +18,7 @@ use crate::detect::{
 };
 use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
+use crate::state::bounded::{Bounded, Worth};
 use crate::state::rib::attributes::AttrId;
 use crate::state::rib::{Rib, RibKind, RouteChange, RouteDelta};
 use crate::state::sessions::{Session, State};
@@ -59,7 +60,7 @@ pub(super) struct Twice {
     weather: Weather,
     checks: BTreeMap<(Timestamp, Prefix), Sign>,
     /// Addresses that nobody had before, by when they came up.
-    born: BTreeMap<Prefix, Timestamp>,
+    born: Bounded<Prefix, Timestamp>,
     shared: BTreeSet<Prefix>,
     open: BTreeMap<Prefix, FindingKey>,
     /// The table whose prefixes these are.
@@ -121,7 +122,7 @@ impl Twice {
             own: settings.own_prefixes.clone(),
             weather: Weather::new(settings),
             checks: BTreeMap::new(),
-            born: BTreeMap::new(),
+            born: Bounded::new(MAX_WAITING),
             shared: BTreeSet::new(),
             open: BTreeMap::new(),
             instance: Instance::GLOBAL,
@@ -152,15 +153,15 @@ impl Twice {
             .and_then(|session| host_of(scene.net, session, scene.rib, delta.new));
         let Some(host) = host else { return };
         if delta.change == RouteChange::New {
-            if self.born.len() >= MAX_WAITING {
-                self.born.retain(|_, at| now.since(*at) <= ROLL_OUT);
-            }
-            let first = self.born.len() < MAX_WAITING
-                && claims(scene.net, self.instance, prefix)
-                    .iter()
-                    .all(|c| c.host.is(&host));
-            if first {
-                self.born.entry(prefix).or_insert(now);
+            let first = claims(scene.net, self.instance, prefix).iter().all(|c| c.host.is(&host));
+            if first && self.born.get(&prefix).is_none() {
+                let worth = |_: &Prefix, at: &Timestamp| match now.since(*at) <= ROLL_OUT {
+                    true => Worth::Fresh,
+                    false => Worth::Spent,
+                };
+                if let Some(born) = self.born.at(prefix, worth) {
+                    *born = now;
+                }
             }
         }
         self.checks

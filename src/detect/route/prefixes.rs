@@ -4,7 +4,7 @@
 //! One withdrawal of a static or DHCP route is information; the same finding becomes a flap when it repeats. Default routes have
 //! their own detector. Records are bounded and given up when they have been quiet for an hour or the table is full.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subjec
 use crate::event::netlink::{is_routing_daemon, protocol_name};
 use crate::event::{Event, Prefix, Timestamp};
 use crate::state::NetState;
+use crate::state::bounded::{Bounded, Worth};
 use crate::state::routes::{Cause, Hops, Route, RouteChange, RouteDelta, TABLE_MAIN};
 
 /// Three deletions in a minute are a flap; so are five within one half-life of route-flap damping (15 min, RFC 2439 §4.2).
@@ -60,9 +61,9 @@ struct Record {
     storm: Option<FindingKey>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Prefixes {
-    records: BTreeMap<Id, Record>,
+    records: Bounded<Id, Record>,
     /// When each flapping route will have been quiet.
     quiet: BTreeSet<(Timestamp, Id)>,
     /// The latest deletions of routes that no routing daemon owns, oldest first: BGP next hops may have been resolved by them.
@@ -78,26 +79,27 @@ struct Deletion {
     key: FindingKey,
 }
 
+impl Default for Prefixes {
+    fn default() -> Prefixes {
+        Prefixes {
+            records: Bounded::new(MAX_WATCHED),
+            quiet: BTreeSet::new(),
+            latest: Vec::new(),
+        }
+    }
+}
+
 impl Prefixes {
     fn record(&mut self, id: Id, at: Timestamp) -> &mut Record {
-        if self.records.len() >= MAX_WATCHED && !self.records.contains_key(&id) {
-            self.records
-                .retain(|_, record| at.since(record.touched) <= FORGET);
-            if self.records.len() >= MAX_WATCHED {
-                // All are fresh: a flood. The quietest that no finding speaks of gives way.
-                let victim = self
-                    .records
-                    .iter()
-                    .filter(|(_, r)| r.flap.is_none() && r.churn.is_none() && r.war.is_none())
-                    .min_by_key(|(id, r)| (r.removals.len(), r.touched, **id))
-                    .map(|(id, _)| *id);
-                match victim {
-                    Some(victim) => self.records.remove(&victim),
-                    None => self.records.pop_first().map(|(_, record)| record),
-                };
+        // In a flood the quietest that no finding speaks of gives way, and those that were removed again and again go last.
+        let record = self.records.at_least(id, |_, record| {
+            let told = record.flap.is_some() || record.churn.is_some() || record.war.is_some();
+            if at.since(record.touched) > FORGET || !told && record.removals.len() < 2 {
+                Worth::Spent
+            } else {
+                Worth::Kept
             }
-        }
-        let record = self.records.entry(id).or_default();
+        });
         if at.since(record.touched) > FORGET {
             *record = Record::default();
         }

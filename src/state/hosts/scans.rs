@@ -3,13 +3,14 @@
 //! That alone breaks nothing and is nobody's finding. Beside a neighbor that stops answering it is worth naming, because caches of neighbors
 //! overflow by it (RFC 6583; Linux drops entries above `gc_thresh3` = 1024).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Scope;
 use crate::event::Timestamp;
 use crate::event::frame::Mac;
+use crate::state::bounded::{Bounded, Worth};
 
 /// Different addresses asked for within [`WINDOW`] by one MAC (survey A4; Wireshark's ARP storm is 30 packets in 100 ms).
 const MANY: usize = 100;
@@ -33,23 +34,31 @@ pub struct Scan {
 }
 
 /// The table.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Scans {
-    askers: BTreeMap<(Scope, Mac), Asker>,
+    askers: Bounded<(Scope, Mac), Asker>,
     latest: Option<(Scope, Scan)>,
+}
+
+impl Default for Scans {
+    fn default() -> Scans {
+        Scans {
+            askers: Bounded::new(MAX_ASKERS),
+            latest: None,
+        }
+    }
 }
 
 impl Scans {
     pub(super) fn asked(&mut self, scope: Scope, by: Mac, target: IpAddr, at: Timestamp) {
-        let key = (scope, by);
-        if self.askers.len() >= MAX_ASKERS && !self.askers.contains_key(&key) {
-            self.askers
-                .retain(|_, asker| at.since(asker.since) <= WINDOW);
-            if self.askers.len() >= MAX_ASKERS {
-                return;
-            }
-        }
-        let asker = self.askers.entry(key).or_default();
+        // Who asked much lately must not be pushed out by many who ask once.
+        let worth = |_: &(Scope, Mac), asker: &Asker| match at.since(asker.since) <= WINDOW {
+            true if asker.targets.len() > 1 => Worth::Kept,
+            _ => Worth::Spent,
+        };
+        let Some(asker) = self.askers.at((scope, by), worth) else {
+            return;
+        };
         if at.since(asker.since) > WINDOW || asker.targets.is_empty() {
             asker.since = at;
             asker.targets.clear();

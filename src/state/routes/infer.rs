@@ -88,12 +88,8 @@ impl Routes {
         }
         let ifindex = seen.ifindex.unwrap_or(0);
         let cause = Cause::Inferred(rule, ifindex);
-        let users: Vec<RouteKey> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| route.nhid != 0 && ids.contains(&route.nhid))
-            .map(|(key, _)| *key)
-            .collect();
+        let mut users: Vec<RouteKey> = ids.iter().flat_map(|id| self.routes.users(*id)).collect();
+        users.sort_unstable();
         for key in users {
             if rule == Rule::NexthopDeleted {
                 if let Some(route) = self.routes.remove(&key) {

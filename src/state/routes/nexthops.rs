@@ -19,6 +19,8 @@ pub struct Nexthop {
 #[derive(Clone, Default)]
 pub(super) struct Nexthops {
     objects: BTreeMap<u32, Nexthop>,
+    /// Members and the groups that hold them.
+    groups: BTreeSet<(u32, u32)>,
     /// The running dump, and what it or a notification said to exist since it began.
     dump: Option<u32>,
     listed: BTreeSet<u32>,
@@ -52,7 +54,14 @@ impl Nexthops {
             self.listed.remove(&seen.id);
             return BTreeSet::new();
         }
-        match self.objects.insert(seen.id, object.clone()) {
+        let before = self.objects.insert(seen.id, object.clone());
+        if let Some(before) = &before {
+            self.leave_groups(seen.id, before);
+        }
+        for (member, _) in &object.group {
+            self.groups.insert((*member, seen.id));
+        }
+        match before {
             Some(before) if before != object => self.with_groups_of(seen.id),
             _ => BTreeSet::new(),
         }
@@ -65,22 +74,29 @@ impl Nexthops {
         let ran = self.dump.take() == Some(done.seq);
         if done.family.is_some() && (ran || listed.is_empty()) {
             self.objects.retain(|id, _| listed.contains(id));
+            let objects = &self.objects;
+            self.groups.retain(|(_, group)| objects.contains_key(group));
         }
     }
 
     /// Deletes an object; the ids that are gone with it: itself and the groups that have no member left.
     pub(super) fn forget(&mut self, id: u32) -> BTreeSet<u32> {
         let mut gone = BTreeSet::from([id]);
-        self.objects.remove(&id);
-        self.objects.retain(|group, object| {
-            let had = object.group.len();
+        if let Some(object) = self.objects.remove(&id) {
+            self.leave_groups(id, &object);
+        }
+        let groups: Vec<u32> = self.groups_of(id).collect();
+        for group in groups {
+            self.groups.remove(&(id, group));
+            let Some(object) = self.objects.get_mut(&group) else {
+                continue;
+            };
             object.group.retain(|(member, _)| *member != id);
-            let empty = had > 0 && object.group.is_empty();
-            if empty {
-                gone.insert(*group);
+            if object.group.is_empty() {
+                self.objects.remove(&group);
+                gone.insert(group);
             }
-            !empty
-        });
+        }
         gone
     }
 
@@ -100,11 +116,17 @@ impl Nexthops {
     }
 
     fn with_groups_of(&self, id: u32) -> BTreeSet<u32> {
-        self.objects
-            .iter()
-            .filter(|(_, object)| object.group.iter().any(|(member, _)| *member == id))
-            .map(|(group, _)| *group)
-            .chain([id])
-            .collect()
+        self.groups_of(id).chain([id]).collect()
+    }
+
+    fn groups_of(&self, id: u32) -> impl Iterator<Item = u32> {
+        let all = self.groups.range((id, 0)..=(id, u32::MAX));
+        all.map(|(_, group)| *group)
+    }
+
+    fn leave_groups(&mut self, id: u32, object: &Nexthop) {
+        for (member, _) in &object.group {
+            self.groups.remove(&(*member, id));
+        }
     }
 }
