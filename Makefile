@@ -11,7 +11,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Debian's Python: a version manager's may be absent under sudo.
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: help demo build deb test lint bless matrix bench fuzz captures clean-lab check-corpus
+.PHONY: help demo build deb test lint bless matrix bench growth fuzz captures clean-lab check-corpus
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,11 @@ matrix: ## every labelled scenario, transformed in every way: what must remain o
 bench: ## the benchmarks
 	@.ci/install build
 	cargo bench --locked
+
+growth: ## whether an event costs the same however full the tables are (valgrind; some minutes)
+	@command -v valgrind >/dev/null || { echo "valgrind is missing: apt-get install valgrind" >&2; exit 1; }
+	@cargo build --release --locked --quiet
+	$(PYTHON) benches/growth.py $(TARGET)/release/flapscope
 
 fuzz: ## each decoder for SECONDS_EACH (60) with cargo-fuzz, where fuzz/ and a nightly toolchain are there
 	@test -d fuzz || { echo "no fuzz/ in this tree" >&2; exit 1; }

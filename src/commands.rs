@@ -30,6 +30,8 @@ use crate::output::json;
 
 /// Runs a command; the exit code of a run without error.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
+    // Before any file is opened: none is opened with more rights than whoever started us has.
+    crate::privilege::set_aside().context("cannot set rights aside")?;
     match cli.command {
         Some(Command::Analyze(analyze)) => analyze::run(&analyze.files, &analyze.options),
         Some(Command::Decode(decode)) => decode::run(&decode),

@@ -8,7 +8,7 @@ mod file;
 mod sink;
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -127,7 +127,13 @@ impl Config {
         if size > MAX_OCTETS {
             return Err(ConfigError::TooLarge { path: shown });
         }
-        let octets = fs::read(path).map_err(unreadable)?;
+        // A device or a pipe tells no size and may never end.
+        let mut octets = Vec::new();
+        let file = fs::File::open(path).map_err(unreadable)?;
+        let read = file.take(MAX_OCTETS + 1).read_to_end(&mut octets);
+        if read.map_err(unreadable)? as u64 > MAX_OCTETS {
+            return Err(ConfigError::TooLarge { path: shown });
+        }
         let Ok(text) = String::from_utf8(octets) else {
             return Err(ConfigError::NotText { path: shown });
         };

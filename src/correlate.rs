@@ -567,8 +567,15 @@ impl Correlator {
         at_end: bool,
         out: &mut Vec<Told>,
     ) {
-        for number in self.waiting.due(if at_end { Timestamp::MAX } else { now }) {
-            self.tell(number, now, board, around, out);
+        let until = if at_end { Timestamp::MAX } else { now };
+        let due = self.waiting.due(until);
+        if due.is_empty() {
+            return;
+        }
+        // All that are told at one time are compared with the same others.
+        let roots = self.comparable(board);
+        for number in due {
+            self.tell(number, now, board, &roots, around, out);
         }
     }
 
@@ -577,6 +584,7 @@ impl Correlator {
         number: u32,
         now: Timestamp,
         board: &Board,
+        roots: &[(FindingKey, &crate::detect::Finding)],
         around: &Surroundings<'_>,
         out: &mut Vec<Told>,
     ) {
@@ -599,10 +607,7 @@ impl Correlator {
         };
         case.next_update = now + case.update_step;
         let case = &self.cases[&number];
-        let Some(snapshot) = self
-            .snapshot(case, board, &self.comparable(board), around)
-            .map(Box::new)
-        else {
+        let Some(snapshot) = self.snapshot(case, board, roots, around).map(Box::new) else {
             return;
         };
         self.resolve_check.not_later(number, now + QUIET);

@@ -14,6 +14,7 @@ pub mod dhcp;
 pub mod evpn;
 pub mod feed;
 pub mod finding;
+mod flood;
 pub mod kind;
 pub mod link;
 pub mod neighbor;
@@ -106,6 +107,8 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     arp::register(settings, &mut detectors);
     ra::register(settings, &mut detectors);
     dhcp::register(settings, &mut detectors);
+    // Behind those that can name more than a flood.
+    flood::register(settings, &mut detectors);
     bfd::register(settings, &mut detectors);
     session::register(settings, &mut detectors);
     prefix::register(settings, &mut detectors);

@@ -7,6 +7,7 @@ pub mod annotation;
 pub mod bfd;
 pub mod bgp;
 pub mod bmp;
+pub mod bounded;
 pub mod dhcp4;
 pub mod dhcp6;
 pub mod frame;

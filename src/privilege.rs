@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 pub use caps::Capability;
 
-pub use capabilities::{Rights, may_write_plainly};
+pub use capabilities::{Rights, may_write_plainly, set_aside, with_all};
 pub use landlock::kernel_abi as landlock_abi;
 pub use seccomp::is_available as has_seccomp;
 
@@ -101,7 +101,7 @@ impl Sandbox {
         ] {
             let kept: Vec<String> = kept(role, &self.needs)
                 .into_iter()
-                .filter(|right| self.before.effective(*right))
+                .filter(|right| self.before.permitted(*right))
                 .map(|right| right.to_string().to_ascii_lowercase())
                 .collect();
             if !kept.is_empty() {
@@ -135,6 +135,11 @@ pub fn keep_nothing() -> io::Result<()> {
     capabilities::bequeath_nothing();
     nix::sys::prctl::set_no_new_privs()?;
     capabilities::keep(&[])
+}
+
+/// Puts what a role needs into effect in a thread that is not confined.
+pub fn allow(role: Role, needs: &Needs) -> io::Result<()> {
+    capabilities::raise(&kept(role, needs))
 }
 
 #[cfg(test)]

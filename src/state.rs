@@ -4,7 +4,6 @@
 
 pub mod actors;
 pub mod addresses;
-pub mod bounded;
 mod copies;
 pub mod hosts;
 pub mod leases;

@@ -53,6 +53,9 @@ use crate::tui::Tui;
 use crate::tui::link::link;
 use crate::tui::theme::Look;
 
+/// The exit code when a disk had no room for what was to be recorded.
+const UNRECORDED: u8 = 2;
+
 /// How often time goes on without items: alerts that wait for quiet are late by this at most.
 const TICK: Duration = Duration::from_millis(50);
 /// Items taken from the channel before the merge is asked: enough to sort, few enough to stay prompt.
@@ -253,15 +256,16 @@ impl Run<'_> {
         }
         self.service.stopping();
         let _ = self.stop.send(true); // no receiver: no collector is left
-        match self.drain().await.and_then(|()| self.desk.finish()) {
-            Err(error) if is_broken_pipe(&error) => {}
+        let recorded = match self.drain().await.and_then(|()| self.desk.finish()) {
+            Err(error) if is_broken_pipe(&error) => true,
             drained => drained?,
-        }
+        };
         self.keep_state();
-        Ok(if ended == Ended::Interrupt {
-            INTERRUPTED
-        } else {
-            0
+        Ok(match ended {
+            // A recording that lacks something is an error, whoever ended it: a script must not take it for whole.
+            _ if !recorded && ended != Ended::Unread => UNRECORDED,
+            Ended::Interrupt => INTERRUPTED,
+            Ended::InOrder | Ended::Unread => 0,
         })
     }
 

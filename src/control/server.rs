@@ -13,15 +13,21 @@ use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 use super::bridge::{self, Viewing};
 use super::protocol::{Answer, MAX_REQUEST, Request};
 use crate::correlate::incident::Incident;
 use crate::filter::Filter;
 
-/// Clients at once: scripts and a handful of screens.
-const MAX_CLIENTS: usize = 16;
+/// Clients at once that ask, or may ask: each is a descriptor and some kilobytes.
+const MAX_CLIENTS: usize = 128;
+/// Clients at once that stay for alerts or pictures. They have no time to end by, so they have places of their own.
+const MAX_STAYING: usize = 16;
+/// A client that says nothing for so long while others wait for its place gives it up.
+const CROWDED: Duration = Duration::from_millis(250);
+/// After a failed `accept` (no descriptor is left) the next one waits so long: no event tells when there are some again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// Requests that wait for the run; the next client waits with its own.
 const QUEUE: usize = 8;
 /// Alerts that a subscriber may be behind.
@@ -93,20 +99,24 @@ impl Server {
         let feed = news.clone();
         tokio::spawn(async move {
             let room = Arc::new(Semaphore::new(MAX_CLIENTS));
+            let staying = Arc::new(Semaphore::new(MAX_STAYING));
             loop {
                 let Ok(place) = Arc::clone(&room).acquire_owned().await else {
                     return;
                 };
-                // Out of descriptors, or a client that left at once: the next one is another matter.
                 let Ok((stream, _)) = listener.accept().await else {
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 };
                 let (asks, looks, feed) = (asks.clone(), looks.clone(), feed.clone());
+                let places = Places {
+                    mine: Some(place),
+                    asking: Arc::clone(&room),
+                    staying: Arc::clone(&staying),
+                };
                 tokio::spawn(async move {
-                    let _place = place;
                     // A client that goes away in mid-sentence needs no obituary.
-                    let _ = serve(stream, asks, looks, feed).await;
+                    let _ = serve(stream, asks, looks, feed, places).await;
                 });
             }
         });
@@ -146,12 +156,56 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// A client's place among those who ask, which it gives back when it stays instead.
+struct Places {
+    mine: Option<OwnedSemaphorePermit>,
+    asking: Arc<Semaphore>,
+    staying: Arc<Semaphore>,
+}
+
+impl Places {
+    /// A place among those who stay; `None` when all are taken.
+    fn stay(&mut self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.staying).try_acquire_owned().ok()?;
+        self.mine = None;
+        Some(place)
+    }
+
+    /// Whether somebody may be waiting for a place.
+    fn crowded(&self) -> bool {
+        self.asking.available_permits() == 0
+    }
+}
+
+/// Reads on to the end of a line; `false`: the client took too long, counted by the silence that others can bear.
+async fn patient(
+    lines: &mut BufReader<tokio::net::unix::OwnedReadHalf>,
+    line: &mut Vec<u8>,
+    places: &Places,
+) -> io::Result<bool> {
+    let mut silent = Duration::ZERO;
+    loop {
+        let most = (MAX_REQUEST + 1).saturating_sub(line.len()) as u64;
+        let mut limited = (&mut *lines).take(most);
+        // What was read so far stays in `line` when the time is over.
+        let asked = limited.read_until(b'\n', line);
+        match tokio::time::timeout(CROWDED, asked).await {
+            Ok(got) => return got.map(|_| true),
+            Err(_) => silent += CROWDED,
+        }
+        if silent >= IDLE || places.crowded() {
+            return Ok(false);
+        }
+    }
+}
+
 /// One client to its end.
 async fn serve(
     stream: tokio::net::UnixStream,
     asks: mpsc::Sender<Asked>,
     looks: mpsc::Sender<Viewing>,
     news: broadcast::Sender<News>,
+    mut places: Places,
 ) -> io::Result<()> {
     let who = stream.peer_cred().map_or_else(
         |_| "unknown".to_owned(),
@@ -162,13 +216,7 @@ async fn serve(
     let mut line = Vec::new();
     loop {
         line.clear();
-        let most = MAX_REQUEST as u64 + 1;
-        let mut limited = (&mut lines).take(most);
-        let asked = limited.read_until(b'\n', &mut line);
-        let Ok(got) = tokio::time::timeout(IDLE, asked).await else {
-            return Ok(());
-        };
-        if got? == 0 {
+        if !patient(&mut lines, &mut line, &places).await? || line.is_empty() {
             return Ok(());
         }
         if line.len() > MAX_REQUEST {
@@ -182,6 +230,12 @@ async fn serve(
                 continue;
             }
         };
+        let stays = matches!(request, Request::Subscribe { .. } | Request::Attach { .. });
+        let place = stays.then(|| places.stay()).flatten();
+        if stays && place.is_none() {
+            let wrong = format!("{MAX_STAYING} clients follow or watch already");
+            return send(&mut write, &Answer::wrong(wrong).line()).await;
+        }
         if let Request::Subscribe { filter } = &request {
             return match filter.as_deref().unwrap_or_default().parse() {
                 Ok(filter) => follow(&mut lines, &mut write, news.subscribe(), filter).await,

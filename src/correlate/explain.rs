@@ -152,6 +152,8 @@ pub fn headline(finding: &Finding) -> String {
         Kind::AddressMoved => format!("{subject} moved to another host"),
         Kind::AddressConflict => format!("two hosts claim {subject}"),
         Kind::NeighborUnreachable => format!("{subject} does not answer any more"),
+        Kind::NeighborFlood => format!("ARP or neighbor discovery floods {}", link(finding)),
+        Kind::DhcpFlood => format!("DHCP requests flood {}", link(finding)),
         Kind::NeighborMacFlip => format!("the link-layer address of {subject} flips{times}"),
         Kind::SessionDown if finding.reason == Some(Reason::SpeakerGone) => {
             let sessions = finding.affected.sessions.len();
@@ -328,6 +330,14 @@ fn name(subject: &Subject) -> String {
     text.split_once(':')
         .map(|(_, value)| value.to_owned())
         .unwrap_or(text)
+}
+
+/// The link that a finding is about; a classic capture file names none.
+fn link(finding: &Finding) -> String {
+    match finding.subjects.first() {
+        Some(Subject::Link(name)) => name.to_string(),
+        _ => "the captured link".into(),
+    }
 }
 
 /// A reason in words.

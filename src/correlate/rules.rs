@@ -558,7 +558,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "starvation-empties-pool",
-        causes: &[DhcpStarvation, DhcpBootStorm],
+        causes: &[DhcpStarvation, DhcpBootStorm, DhcpFlood],
         effects: &[
             DhcpPoolExhausted,
             DhcpServerUnresponsive,

@@ -321,6 +321,8 @@ fn may_repeat(kind: Kind) -> bool {
             | Kind::PrefixTableTransfer
             | Kind::PrefixSurge
             | Kind::RaFlood
+            | Kind::DhcpFlood
+            | Kind::NeighborFlood
     );
     kind.layer() != "feed" && !counted
 }

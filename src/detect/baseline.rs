@@ -54,6 +54,7 @@ impl Baseline {
                             | Kind::RaRogueRouter
                             | Kind::RaSpoofed
                             | Kind::RaFlood
+                            | Kind::DhcpFlood
                     )
             })
             .flat_map(|(_, finding)| &finding.subjects)

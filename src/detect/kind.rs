@@ -67,6 +67,8 @@ kinds! {
     NeighborFlap = "neighbor.flap",
     /// The link-layer address of a neighbor alternates.
     NeighborMacFlip = "neighbor.mac-flip",
+    /// ARP or neighbor discovery messages of far more senders than a link has, or far more than one can need.
+    NeighborFlood = "neighbor.flood",
 
     /// A DHCP server that nobody expected answers clients.
     DhcpRogueServer = "dhcp.rogue-server",
@@ -114,6 +116,8 @@ kinds! {
     DhcpRenewalUnanswered = "dhcp.renewal-unanswered",
     /// A relay passes questions on and its clients never get the answers.
     DhcpRelayDeaf = "dhcp.relay-deaf",
+    /// DHCP requests of far more clients than a link has, or far more than one can need.
+    DhcpFlood = "dhcp.flood",
 
     /// A router advertises that nobody expected.
     RaRogueRouter = "ra.rogue-router",

@@ -295,9 +295,13 @@ fn describe(finding: &mut Finding, watch: &Watch, name: &str) {
                 .to_owned(),
         ],
         _ => vec![
-            format!("ethtool {name}"),
+            // `ethtool` takes a name that begins with a dash for an option, and knows no `--`.
+            match name.trim_start_matches('\'').starts_with('-') {
+                true => format!("cat /sys/class/net/{name}/carrier_changes"),
+                false => format!("ethtool {name}"),
+            },
             format!("ip -s -s link show {name}"),
-            format!("journalctl -k -b --no-pager -n 50 --grep {name}"),
+            format!("journalctl -k -b --no-pager -n 50 --grep={name}"),
         ],
     };
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::link::kernel::{list, quoted, seconds, times};
 use super::{Board, Detector, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch};
+use crate::event::bounded::{Bounded, Worth};
 use crate::event::frame::Mac;
 use crate::event::{Classes, Event, Timestamp};
-use crate::state::bounded::{Bounded, Worth};
 use crate::state::neighbors::NeighborDelta;
 use crate::state::{NetState, Observation};
 

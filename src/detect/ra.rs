@@ -245,7 +245,11 @@ impl Advertisements {
             strangers: Strangers::since(event.at),
         });
         self.silent.remove(&key);
+        let before = link.flood.quiet_at().is_some();
         let flooded = link.flood.advertised(event, delta, net, board);
+        if flooded && !before {
+            link.strangers.are_a_flood(event.at, board);
+        }
         if let Some(quiet) = link.flood.quiet_at() {
             self.flooded.insert(delta.scope, quiet);
         }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use serde::{Serialize, Serializer};
+use unicode_width::UnicodeWidthChar;
 
 /// Longest text kept from one field, in octets: a DHCP option's maximum, and twice a BGP shutdown communication's old one.
 pub const MAX_TEXT: usize = 255;
@@ -65,7 +66,7 @@ impl fmt::Display for WireText {
                     )
                 }
             };
-            write_sanitized(f, good)?;
+            write_sanitized(f, good, true)?;
             for octet in &rest[good.len()..good.len() + bad] {
                 write!(f, "\\x{octet:02x}")?;
             }
@@ -90,17 +91,20 @@ impl Serialize for WireText {
 /// `text` with every acting or invisible character as `\u{…}`; for strings that are not [`WireText`] (file names, interface names).
 pub fn sanitized(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let _ = write_sanitized(&mut out, text); // writing to a String cannot fail
+    let _ = write_sanitized(&mut out, text, false); // writing to a String cannot fail
     out
 }
 
-fn write_sanitized(out: &mut impl Write, text: &str) -> fmt::Result {
+/// `raw`: a backslash of the sender's is doubled, so that nobody can write what looks like an escape of ours. Text that may hold such escapes
+/// already keeps them.
+fn write_sanitized(out: &mut impl Write, text: &str, raw: bool) -> fmt::Result {
     for c in text.chars() {
         match c {
             '\n' => out.write_str("\\n")?,
             '\r' => out.write_str("\\r")?,
             '\t' => out.write_str("\\t")?,
             '\u{1b}' => out.write_str("\\e")?,
+            '\\' if raw => out.write_str("\\\\")?,
             c if acts(c) => write!(out, "\\u{{{:x}}}", c as u32)?,
             c => out.write_char(c)?,
         }
@@ -115,6 +119,13 @@ fn acts(c: char) -> bool {
     let u = c as u32;
     match u {
         0x20..=0x7e => false,
+        // By property, not by list: what is ignorable by default, joins with its neighbor or has no width shows nothing of its own, and white
+        // space but the plain one shows nothing at all.
+        _ if c.is_whitespace() || c.is_control() || c.width().is_none_or(|width| width == 0) => {
+            true
+        }
+        // The empty braille cell: a symbol by its property, and blank in every font.
+        0x2800 => true,
         0x00..=0x1f | 0x7f..=0xa0 | 0xad => true,
         // Latin-1 to IPA extensions: fully assigned.
         0xa1..=0x36f => false,
@@ -144,6 +155,39 @@ mod tests {
         let text = WireText::new(b"a\x1b[2J\r\n\xe2\x80\xaeb\xff\0");
         assert_eq!(text.to_string(), "a\\e[2J\\r\\n\\u{202e}b\\xff\\u{0}");
         assert!(text.is_hostile());
+    }
+
+    #[test]
+    fn what_shows_nothing_becomes_visible_whatever_block_it_is_in() {
+        for hidden in [
+            '\u{34f}',
+            '\u{301}',
+            '\u{2800}',
+            '\u{3000}',
+            '\u{a0}',
+            '\u{ad}',
+            '\u{200b}',
+            '\u{2003}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{e0041}',
+        ] {
+            let text = WireText::from(format!("a{hidden}b").as_str());
+            assert_eq!(text.to_string(), format!("a\\u{{{:x}}}b", hidden as u32));
+            assert!(text.is_hostile(), "{:x}", hidden as u32);
+        }
+    }
+
+    #[test]
+    fn nobody_can_write_what_looks_like_an_escape_of_ours() {
+        let forged = WireText::from("\\e[2J").to_string();
+        assert_eq!(forged, "\\\\e[2J");
+        assert_ne!(forged, WireText::new(b"\x1b[2J").to_string());
+        // Shown again it stays what it is.
+        assert_eq!(sanitized(&forged), forged);
     }
 
     #[test]

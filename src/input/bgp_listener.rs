@@ -343,7 +343,7 @@ impl Feed<'_> {
     /// The router's OPEN is good: the pipeline hears of the connection. False when there is no place.
     async fn accepted(&mut self) -> Result<bool, Gone> {
         let desk = &self.room.desk;
-        let Some(mut place) = desk.take_place() else {
+        let Some(mut place) = desk.take_place(self.remote.ip()) else {
             return Ok(false);
         };
         desk.note(self.remote, "is connected").await;

@@ -188,7 +188,7 @@ impl Feed<'_> {
         match &mut self.tap {
             Some((_, tap)) => tap.data(at, Sender::Remote, octets).await?,
             None => {
-                let Some(mut place) = self.desk.take_place() else {
+                let Some(mut place) = self.desk.take_place(self.remote.ip()) else {
                     return Ok(false);
                 };
                 self.desk.note(self.remote, "is connected").await;

@@ -60,13 +60,31 @@ impl InputSet {
         }
         let reading = reading(paths.len());
         let (mut streams, mut total) = (Vec::new(), Some(0u64));
-        for (index, path) in paths.iter().enumerate() {
-            let id = InputId(u16::try_from(index).map_err(|_| OpenError::TooMany)?);
-            let (stream, size) = Stream::open(id, path, options, &reading)?;
+        let mut empty = Vec::new();
+        for path in paths {
+            let id = InputId(u16::try_from(streams.len()).map_err(|_| OpenError::TooMany)?);
+            let (stream, size) = match Stream::open(id, path, options, &reading) {
+                // What a killed recorder leaves of a ring: the others are whole.
+                Err(OpenError::Empty { path }) if paths.len() > 1 => {
+                    empty.push(path);
+                    continue;
+                }
+                opened => opened?,
+            };
             total = total
                 .zip(size)
                 .map(|(total, size)| total.saturating_add(size));
             streams.push(stream);
+        }
+        let Some(first) = streams.first_mut() else {
+            return match empty.pop() {
+                Some(path) => Err(OpenError::Empty { path }),
+                None => Ok(InputSet::over(streams, total)),
+            };
+        };
+        for path in empty {
+            let note = format!("{} beside it is empty and was left out", path.display());
+            first.shared.info.notes.push(note);
         }
         Ok(InputSet::over(streams, total))
     }

@@ -1,7 +1,7 @@
 //! The flight recorder: everything a live run sees, in one pcapng that Wireshark opens and `analyze` replays to the same verdict.
 //!
-//! It stands behind the live merge: what it writes has the order and the times that the engine sees (law 13). A full disk ends the
-//! recording, loudly, and never the engine.
+//! It stands behind the live merge: what it writes has the order and the times that the engine sees (law 13). A full disk interrupts the
+//! recording, loudly, and never the engine: it goes on when there is room again, with the loss written down.
 
 pub mod note;
 pub mod pcapng;
@@ -26,6 +26,9 @@ use crate::event::{Locator, SourceId, SourceInfo, SourceKind, Timestamp};
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// … and up to this many octets, so that a flood is written in large pieces.
 const FLUSH_OCTETS: usize = 256 << 10;
+
+/// How soon a recording that found the disk full tries again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Octets of one frame that readers believe (`WTAP_MAX_PACKET_SIZE_STANDARD`).
 const MAX_FRAME: usize = 262_144;
@@ -71,6 +74,8 @@ pub struct Summary {
     pub files: u32,
     /// Why it ended early.
     pub trouble: Option<String>,
+    /// Frames that found no room on the disk.
+    pub shed: u64,
 }
 
 /// An interface of the file.
@@ -110,6 +115,19 @@ pub struct Recorder {
     unread: bool,
     /// Not told yet.
     news: Vec<String>,
+    full: Option<Full>,
+    shed: u64,
+    /// Frames among `blocks`.
+    waiting: u64,
+}
+
+/// The disk is full.
+#[derive(Copy, Clone)]
+struct Full {
+    since: Timestamp,
+    again: Timestamp,
+    /// Frames not recorded since then.
+    lost: u64,
 }
 
 impl Recorder {
@@ -156,6 +174,9 @@ impl Recorder {
             trouble: None,
             unread: false,
             news: Vec::new(),
+            full: None,
+            shed: 0,
+            waiting: 0,
         }
     }
 
@@ -174,12 +195,18 @@ impl Recorder {
         if self.trouble.is_some() {
             return None;
         }
+        if let Item::Source(info) = item {
+            self.infos.insert(info.id, info.clone());
+            return None;
+        }
+        if let Item::Record(Record { at, .. }) | Item::Gap { at, .. } = item
+            && !self.has_room(*at)
+        {
+            return None;
+        }
         let before = self.frames;
         match item {
-            Item::Source(info) => {
-                self.infos.insert(info.id, info.clone());
-                return None;
-            }
+            Item::Source(_) => {}
             Item::Record(record) => {
                 self.start(record.at);
                 self.record(record);
@@ -210,7 +237,7 @@ impl Recorder {
     /// The engine said something at its time `at`: writes that time down, so that a replay comes as far even if this recorder is
     /// killed. When an incident was `opened`, the segments of the time before are kept.
     pub fn told(&mut self, at: Timestamp, opened: bool) {
-        if self.trouble.is_some() {
+        if self.trouble.is_some() || self.full.is_some() {
             return;
         }
         self.watched = self.watched.max(at);
@@ -244,11 +271,11 @@ impl Recorder {
 
     /// Ends the recording: counters of each interface, and up to when the engine watched.
     pub fn finish(&mut self) -> Summary {
-        if self.trouble.is_none() && self.newest != Timestamp::MIN {
+        if self.full.is_none() && self.trouble.is_none() && self.newest != Timestamp::MIN {
             self.start(self.newest);
             self.end_section();
             self.flush();
-        } else if self.trouble.is_none() && !self.is_ring {
+        } else if self.full.is_none() && self.trouble.is_none() && !self.is_ring {
             // Nothing came: still a file that opens.
             pcapng::section(&mut self.blocks, &self.origin);
             self.flush();
@@ -263,7 +290,72 @@ impl Recorder {
             frames: self.frames,
             files: self.files.begun(),
             trouble: self.trouble.clone(),
+            shed: self.shed,
         }
+    }
+
+    /// Whether there is room on the disk, as far as is known; when it was full and the time has come, it is tried again. Until then what
+    /// comes is counted.
+    fn has_room(&mut self, at: Timestamp) -> bool {
+        let Some(full) = &mut self.full else {
+            return true;
+        };
+        if at < full.again && at >= full.since {
+            full.lost += 1;
+            self.shed += 1;
+            return false;
+        }
+        let Full { since, lost, .. } = *full;
+        self.newest = self.newest.max(at);
+        // The blocks that were lost described interfaces: what follows begins a section of its own.
+        if self.is_ring
+            && let Err(error) = self.files.begin(at)
+        {
+            self.found_full(&error, at, since, lost + 1);
+            self.shed += 1;
+            return false;
+        }
+        self.section();
+        let gap = Gap {
+            kind: crate::event::loss::GapKind::FeedLost,
+            from: since,
+            to: at,
+            lost: Some(lost),
+            detail: "the recorder's disk was full".into(),
+        };
+        let sources: Vec<SourceId> = self.interfaces.keys().map(|(source, _)| *source).collect();
+        for source in sources {
+            self.gap(at, source, &gap);
+        }
+        if let Err(error) = self.files.write(&self.blocks, at) {
+            self.found_full(&error, at, since, lost + 1);
+            self.shed += 1;
+            return false;
+        }
+        self.blocks.clear();
+        self.flushed = at;
+        self.full = None;
+        self.news.push(format!(
+            "{}: there is room again, and recording goes on; {lost} frames were not recorded",
+            self.files.current().display()
+        ));
+        true
+    }
+
+    /// No room: what waits is dropped and counted, and nothing is tried before a while.
+    fn found_full(&mut self, error: &io::Error, at: Timestamp, since: Timestamp, lost: u64) {
+        self.blocks = Vec::new();
+        if self.full.is_none() {
+            self.news.push(format!(
+                "{}: {error}; nothing is recorded until there is room again",
+                self.files.current().display()
+            ));
+        }
+        self.full = Some(Full {
+            since,
+            again: at + TRY_AGAIN,
+            lost,
+        });
     }
 
     /// Begins the next file when it is time.
@@ -281,6 +373,11 @@ impl Recorder {
             return self.fail(&error);
         }
         self.flushed = at;
+        self.section();
+    }
+
+    /// Begins a section.
+    fn section(&mut self) {
         pcapng::section(&mut self.blocks, &self.origin);
         // A segment describes the interfaces that are there; others follow with their first frame.
         self.next_index = 0;
@@ -333,6 +430,7 @@ impl Recorder {
             remark = interface.remark.take();
         }
         self.frames += 1;
+        self.waiting += 1;
         pcapng::packet(
             &mut self.blocks,
             index,
@@ -434,12 +532,22 @@ impl Recorder {
         }
         let result = self.files.write(&self.blocks, self.newest);
         self.blocks.clear();
-        if let Err(error) = result {
-            self.fail(&error);
+        match result {
+            Ok(()) => self.waiting = 0,
+            Err(error) => self.fail(&error),
         }
     }
 
     fn fail(&mut self, error: &io::Error) {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) {
+            let at = self.newest;
+            // They are not in the file, and the next one takes the first one's number.
+            let lost = std::mem::take(&mut self.waiting);
+            self.frames = self.frames.saturating_sub(lost);
+            self.shed += lost;
+            return self.found_full(error, at, at, lost);
+        }
         let trouble = format!(
             "{}: {error}; nothing is recorded any more",
             self.files.current().display()

@@ -9,13 +9,14 @@ pub mod tap;
 
 pub use callers::{Serve, serve_all};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::live::{LiveItem, LiveSender, SourceIds};
+use crate::event::bounded::{Bounded, Worth};
 use crate::event::{SourceId, SourceInfo, SourceKind};
 
 /// Routers served at once: more than any network sends to one station; each costs a buffer of 60 KiB.
@@ -27,8 +28,12 @@ const MAX_OPEN_OF_ONE: u32 = 8;
 /// Connections from one address in a [`MINUTE`]. FRR and BIRD try each 30 s or slower, GoBGP each 5 s at first.
 const MAX_CALLS: u32 = 30;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Addresses remembered for [`MAX_CALLS`].
+/// Addresses remembered for [`MAX_CALLS`]; those that called longest ago and are not connected give way.
 const MAX_CALLERS: usize = 4096;
+/// Connections open at once of addresses that never proved to be routers: the rest is for those that did.
+const MAX_STRANGERS: usize = MAX_OPEN / 2;
+/// Addresses known as routers', those that fed us longest ago give way.
+const MAX_KNOWN: usize = 4096;
 /// See [`Desk::promise_every`].
 const PROMISE: Duration = Duration::from_millis(100);
 /// Five hundred routers wake us a thousand times a second with it.
@@ -81,13 +86,28 @@ struct Caller {
     /// Begin of the minute in which `calls` were counted.
     since: Duration,
     calls: u32,
+    /// How many of the open ones came in as a stranger's.
+    strange: u32,
 }
 
 /// Who is connected, and who called how often.
-#[derive(Default)]
 pub struct Admission {
-    callers: BTreeMap<IpAddr, Caller>,
+    callers: Bounded<IpAddr, Caller>,
+    /// Addresses that fed us before: strangers cannot keep them out.
+    known: Bounded<IpAddr, ()>,
     open: usize,
+    strangers: usize,
+}
+
+impl Default for Admission {
+    fn default() -> Admission {
+        Admission {
+            callers: Bounded::new(MAX_CALLERS),
+            known: Bounded::new(MAX_KNOWN),
+            open: 0,
+            strangers: 0,
+        }
+    }
 }
 
 impl Admission {
@@ -96,14 +116,18 @@ impl Admission {
         if self.open >= MAX_OPEN {
             return Err("too many connections are open");
         }
-        if self.callers.len() >= MAX_CALLERS && !self.callers.contains_key(&addr) {
-            self.callers
-                .retain(|_, caller| caller.open > 0 || now < caller.since + MINUTE);
-            if self.callers.len() >= MAX_CALLERS {
-                return Err("too many addresses called within a minute");
-            }
+        let stranger = self.known.get(&addr).is_none();
+        if stranger && self.strangers >= MAX_STRANGERS {
+            return Err("too many connections of strangers are open");
         }
-        let caller = self.callers.entry(addr).or_default();
+        // Whoever calls from ever new addresses only makes us forget how often those called.
+        let connected = |_: &IpAddr, caller: &Caller| match caller.open {
+            0 => Worth::Spent,
+            _ => Worth::Kept,
+        };
+        let Some(caller) = self.callers.at(addr, connected) else {
+            return Err("too many addresses are connected");
+        };
         if caller.calls == 0 || now >= caller.since + MINUTE {
             caller.since = now;
             caller.calls = 0;
@@ -117,13 +141,30 @@ impl Admission {
         }
         caller.open += 1;
         self.open += 1;
+        if stranger {
+            caller.strange += 1;
+            self.strangers += 1;
+        }
         Ok(())
+    }
+
+    /// This address proved to be a router's.
+    pub fn proved(&mut self, addr: IpAddr) {
+        self.known.at(addr, |_, ()| Worth::Spent);
+        if let Some(caller) = self.callers.get_mut(&addr) {
+            let strange = std::mem::take(&mut caller.strange);
+            self.strangers = self.strangers.saturating_sub(strange as usize);
+        }
     }
 
     pub fn leave(&mut self, addr: IpAddr) {
         if let Some(caller) = self.callers.get_mut(&addr) {
             caller.open = caller.open.saturating_sub(1);
             self.open = self.open.saturating_sub(1);
+            if caller.strange > caller.open {
+                caller.strange -= 1;
+                self.strangers = self.strangers.saturating_sub(1);
+            }
         }
     }
 }
@@ -187,8 +228,9 @@ impl Desk {
         locked(&self.admission).leave(addr);
     }
 
-    /// The lowest free place; `None` when all are taken.
-    pub fn take_place(&self) -> Option<Place> {
+    /// The lowest free place for a router at `addr`, which has proved to be one; `None` when all are taken.
+    pub fn take_place(&self, addr: IpAddr) -> Option<Place> {
+        locked(&self.admission).proved(addr);
         let places = &mut *locked(&self.places);
         let mut announce = None;
         let index = match places.free.pop_first() {
@@ -310,24 +352,47 @@ mod tests {
             }
         }
         assert_eq!(admission.callers.len(), MAX_CALLERS);
+        // Nor do they keep anybody out, within the same minute.
         let late = IpAddr::V4(6_001.into());
-        admission.enter(late, MINUTE).unwrap();
-        assert_eq!(admission.callers.len(), 1);
+        admission.enter(late, Duration::ZERO).unwrap();
+        assert_eq!(admission.callers.len(), MAX_CALLERS);
+    }
+
+    #[test]
+    fn strangers_that_hold_connections_do_not_keep_routers_out() {
+        let mut admission = Admission::default();
+        let router = "192.0.2.1".parse().unwrap();
+        admission.enter(router, Duration::ZERO).unwrap();
+        admission.proved(router);
+        admission.leave(router);
+        for n in 0..4_000u32 {
+            let addr = IpAddr::V4((0x0a00_0000 + n).into());
+            assert_eq!(
+                admission.enter(addr, Duration::ZERO).is_ok(),
+                (n as usize) < MAX_STRANGERS
+            );
+        }
+        admission.enter(router, Duration::ZERO).unwrap();
+        admission.leave(IpAddr::V4(0x0a00_0000.into()));
+        admission
+            .enter("198.51.100.1".parse().unwrap(), Duration::ZERO)
+            .unwrap();
     }
 
     #[tokio::test]
     async fn places_are_used_again_and_go_on_counting() {
         let (out, _in) = channel();
         let desk = Desk::new("station", SourceIds::default(), out);
-        let first = desk.take_place().unwrap();
-        let second = desk.take_place().unwrap();
+        let router = "192.0.2.1".parse().unwrap();
+        let first = desk.take_place(router).unwrap();
+        let second = desk.take_place(router).unwrap();
         assert_eq!(
             first.announce.as_ref().and_then(|i| i.interface.as_deref()),
             Some("station-1")
         );
         assert_ne!(first.source, second.source);
         desk.leave_place(&first, 17);
-        let again = desk.take_place().unwrap();
+        let again = desk.take_place(router).unwrap();
         assert_eq!((again.source, again.number), (first.source, 17));
         assert!(again.announce.is_none());
         assert_eq!(again.connection, 3);

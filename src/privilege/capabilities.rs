@@ -46,15 +46,60 @@ pub fn bequeath_nothing() {
     let _ = caps::clear(None, CapSet::Bounding);
 }
 
+/// Rights over files and processes of others: with them in effect, whoever may start the program would read through it what only root may.
+const OVER_OTHERS: [Capability; 5] = [
+    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_SYS_ADMIN,
+    Capability::CAP_FOWNER,
+];
+
+/// Takes them out of effect, so that files named by the user are opened with the user's own rights. Threads that need one
+/// [`keep`](keep) it, which puts it into effect; [`with_all`] does for a moment. Root is asked nothing: it may read its files anyway.
+pub fn set_aside() -> io::Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let mut effective = caps::read(None, CapSet::Effective).map_err(io::Error::other)?;
+    let before = effective.len();
+    effective.retain(|right| !OVER_OTHERS.contains(right));
+    if effective.len() < before {
+        caps::set(None, CapSet::Effective, &effective).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// Does something that needs rights set aside, and names nothing that a user chose freely.
+pub fn with_all<T>(act: impl FnOnce() -> T) -> T {
+    let effective = caps::read(None, CapSet::Effective).ok();
+    if let Ok(permitted) = caps::read(None, CapSet::Permitted) {
+        let _ = caps::set(None, CapSet::Effective, &permitted); // else `act` says what it lacks
+    }
+    let done = act();
+    if let Some(effective) = effective {
+        let _ = caps::set(None, CapSet::Effective, &effective); // a subset: cannot fail
+    }
+    done
+}
+
 /// The calling thread keeps these, where it has them, and loses all others.
 pub fn keep(rights: &[Capability]) -> io::Result<()> {
     let wanted: CapsHashSet = rights.iter().copied().collect();
+    let has = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
+    let rest: HashSet<Capability> = has.intersection(&wanted).copied().collect();
     for set in [CapSet::Effective, CapSet::Permitted] {
-        let has = caps::read(None, set).map_err(io::Error::other)?;
-        let rest: HashSet<Capability> = has.intersection(&wanted).copied().collect();
         caps::set(None, set, &rest).map_err(io::Error::other)?;
     }
     Ok(())
+}
+
+/// Puts these into effect in the calling thread, where it may have them; it loses none.
+pub fn raise(rights: &[Capability]) -> io::Result<()> {
+    let permitted = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
+    let mut effective = caps::read(None, CapSet::Effective).map_err(io::Error::other)?;
+    effective.extend(rights.iter().filter(|right| permitted.contains(right)));
+    caps::set(None, CapSet::Effective, &effective).map_err(io::Error::other)
 }
 
 /// Whether we may make files in a folder without a capability for it: by its owner, its group or for all.
@@ -90,6 +135,25 @@ mod tests {
         assert!(may_write_plainly(&folder), "{}", folder.display());
         assert!(!may_write_plainly(&folder.join("flapscope-is-not-there")));
         assert!(!may_write_plainly(Path::new("/proc")));
+    }
+
+    #[test]
+    fn a_right_that_was_set_aside_is_in_effect_again_where_it_is_kept() {
+        let right = Capability::CAP_DAC_READ_SEARCH;
+        if !Rights::of_this_thread().unwrap().permitted(right) {
+            return;
+        }
+        std::thread::spawn(move || {
+            caps::drop(None, CapSet::Effective, right).unwrap();
+            assert!(with_all(|| Rights::of_this_thread()
+                .unwrap()
+                .effective(right)));
+            assert!(!Rights::of_this_thread().unwrap().effective(right));
+            keep(&[right]).unwrap();
+            assert!(Rights::of_this_thread().unwrap().effective(right));
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

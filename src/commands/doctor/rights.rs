@@ -74,7 +74,7 @@ impl Held {
     /// The checks.
     pub fn checks(&self) -> Vec<Check> {
         let mut checks = vec![self.capture()];
-        let admin = self.rights.effective(Capability::CAP_NET_ADMIN);
+        let admin = self.rights.permitted(Capability::CAP_NET_ADMIN);
         checks.push(if admin {
             Check::ok(
                 Area::Rights,
@@ -92,8 +92,8 @@ impl Held {
                 self.grant(),
             )
         });
-        let traces = self.rights.effective(Capability::CAP_SYS_PTRACE)
-            && self.rights.effective(Capability::CAP_DAC_READ_SEARCH);
+        let traces = self.rights.permitted(Capability::CAP_SYS_PTRACE)
+            && self.rights.permitted(Capability::CAP_DAC_READ_SEARCH);
         checks.push(if traces {
             Check::ok(
                 Area::Rights,
@@ -111,7 +111,7 @@ impl Held {
                 self.grant(),
             )
         });
-        checks.push(if self.rights.effective(Capability::CAP_SYS_ADMIN) {
+        checks.push(if self.rights.permitted(Capability::CAP_SYS_ADMIN) {
             Check::ok(
                 Area::Rights,
                 "namespaces",

@@ -336,8 +336,9 @@ impl Desk {
         Ok(self.teller.note(text)?)
     }
 
-    /// End of input: the merge is emptied, the engine concludes, the recording is closed, all is written out.
-    pub fn finish(&mut self) -> anyhow::Result<()> {
+    /// End of input: the merge is emptied, the engine concludes, the recording is closed, all is written out. Whether a recording that was
+    /// asked for is whole.
+    pub fn finish(&mut self) -> anyhow::Result<bool> {
         while let Some(item) = self.merge.drain() {
             self.item(item)?;
         }
@@ -352,6 +353,7 @@ impl Desk {
         for news in self.recorder.iter_mut().flat_map(Recorder::news) {
             self.teller.note(&news)?;
         }
-        Ok(self.teller.end(self.merge.late(), summary.as_ref())?)
+        self.teller.end(self.merge.late(), summary.as_ref())?;
+        Ok(summary.is_none_or(|summary| summary.shed == 0 && summary.trouble.is_none()))
     }
 }

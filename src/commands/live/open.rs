@@ -56,7 +56,9 @@ impl Opened {
                 all_nsid: options.all_nsid,
                 buffer: options.netlink_buffer,
             };
-            let collector = netlink::open(&config).with_context(|| match namespace.label() {
+            // Other namespaces are reached through other users' processes.
+            let opened = crate::privilege::with_all(|| netlink::open(&config));
+            let collector = opened.with_context(|| match namespace.label() {
                 Some(label) => format!("cannot watch the kernel of {label}"),
                 None => "cannot watch the kernel".to_owned(),
             })?;

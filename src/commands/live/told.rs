@@ -214,6 +214,12 @@ impl Teller {
                 ))?;
             }
         }
+        if let Some(summary) = recorded.filter(|summary| summary.shed > 0) {
+            self.note(&format!(
+                "the recording is short of {} frames: the disk was full",
+                summary.shed
+            ))?;
+        }
         if late > 0 {
             self.note(&format!(
                 "{late} records came later than {} ms and were judged when they came",

@@ -266,4 +266,14 @@ pub(super) const ROWS: &[Row] = &[
         ],
         WIRE,
     ),
+    detected(
+        Kind::DhcpFlood,
+        &[Packets],
+        [
+            "1024 different senders on one link within 3 s, or 15,000 messages. Looked at each second; over after 10 s below that.",
+            "The largest subnets in use for one broadcast domain (/22) have 1,022 addresses; fast scanners send 2,000 messages a second.",
+            "What relays pass on comes from many links and is not counted. Where one takes addresses by it, that is dhcp.starvation and said instead.",
+        ],
+        WIRE,
+    ),
 ];

@@ -223,6 +223,16 @@ pub(super) const ROWS: &[Row] = &[
         NEIGHBOR,
     ),
     detected(
+        Kind::NeighborFlood,
+        &[Packets],
+        [
+            "1024 different senders on one link within 3 s, or 15,000 messages. Looked at each second; over after 10 s below that.",
+            "The largest subnets in use for one broadcast domain (/22) have 1,022 addresses; fast scanners send 2,000 messages a second.",
+            "A link that wakes up after a power cut, a scan, and a fail-over that announces thousands of addresses stay below.",
+        ],
+        NEIGHBOR,
+    ),
+    detected(
         Kind::RaRogueRouter,
         &[Packets],
         [

@@ -45,7 +45,9 @@ pub fn families(kind: Kind) -> &'static [Family] {
         Kind::DhcpMalformed
         | Kind::DhcpHostileText
         | Kind::DhcpStarvation
-        | Kind::DhcpBootStorm => NONE,
+        | Kind::DhcpBootStorm
+        | Kind::DhcpFlood
+        | Kind::NeighborFlood => NONE,
         Kind::DhcpClientChurn | Kind::DhcpRequestStorm | Kind::DhcpIdentityConflict => NONE,
         // Duplicate address detection is told by the kernel for IPv6 (RFC 4862 §5.4); IPv4's conflicts are `address.conflict`.
         Kind::AddressDadFailed => IPV6,
@@ -384,5 +386,17 @@ pub const UNIT_TESTS: &[UnitTest] = &[
         seen: Seen::Netlink,
         family: Some(Family::Ipv4),
         test: "an_alternating_address_is_a_flip_that_counts_every_change_across_flushes",
+    },
+    UnitTest {
+        kind: Kind::NeighborFlood,
+        seen: Seen::Packets,
+        family: None,
+        test: "a_flood_of_invented_senders_is_one_finding_within_three_seconds_and_ends",
+    },
+    UnitTest {
+        kind: Kind::DhcpFlood,
+        seen: Seen::Packets,
+        family: None,
+        test: "a_flood_of_requests_that_nobody_answers_says_so",
     },
 ];

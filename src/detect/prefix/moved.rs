@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::event::bounded::{Bounded, Worth};
 use crate::event::{Event, Locator, Prefix, Timestamp};
-use crate::state::bounded::{Bounded, Worth};
 use crate::state::rib::attributes::{AttrId, What};
 use crate::state::rib::{RouteChange, RouteDelta};
 

@@ -16,9 +16,9 @@ use crate::detect::session::drain;
 use crate::detect::{
     Board, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
 };
+use crate::event::bounded::{Bounded, Worth};
 use crate::event::{Locator, Prefix, Timestamp};
 use crate::state::NetState;
-use crate::state::bounded::{Bounded, Worth};
 use crate::state::rib::attributes::AttrId;
 use crate::state::rib::{Rib, RibKind, RouteChange, RouteDelta};
 use crate::state::sessions::{Session, State};

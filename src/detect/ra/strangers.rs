@@ -5,7 +5,7 @@
 //! list of the legitimate ones a capture says no more than that. Where the host's own routes are watched it need not be waited for: a
 //! router that it has not learned, while it had learned another, did not advertise before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -57,11 +57,18 @@ impl Expected {
     }
 }
 
+/// The window in which a flood's routers are counted (see `flood`).
+const FRESH: Duration = Duration::from_secs(60);
+/// More than the newcomers that make a flood.
+const MAX_FRESH: usize = 32;
+
 /// The newcomers of one link.
 #[derive(Clone)]
 pub(super) struct Strangers {
     since: Timestamp,
     told: BTreeSet<(Ipv6Addr, Ipv6Addr)>,
+    /// Newcomers of the last minute: what began as some strangers may turn out to be a flood.
+    fresh: VecDeque<(Timestamp, FindingKey)>,
 }
 
 impl Strangers {
@@ -69,6 +76,16 @@ impl Strangers {
         Strangers {
             since,
             told: BTreeSet::new(),
+            fresh: VecDeque::new(),
+        }
+    }
+
+    /// The link is being flooded: those that came with it are the flood, and none of them is a router of its own.
+    pub(super) fn are_a_flood(&mut self, at: Timestamp, board: &mut Board) {
+        for (appeared, key) in self.fresh.drain(..) {
+            if at.since(appeared) <= FRESH {
+                board.retract(key);
+            }
         }
     }
 }
@@ -129,6 +146,12 @@ pub(super) fn advertised(
         // Its fellows may be heard later than it is, although they were there before: judged when there is somebody to compare it with.
         if late || (track.unlearned && known != Some(true)) {
             track.newcomer = appeared(event, expected, delta, router, net, board);
+            if let Some(newcomer) = track.newcomer {
+                if strangers.fresh.len() == MAX_FRESH {
+                    strangers.fresh.pop_front();
+                }
+                strangers.fresh.push_back((event.at, newcomer.key));
+            }
         }
     }
     contradictions(strangers, event, delta, router, net, board);

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::detect::link::kernel::{actor, interfaces, placed, process_advice, seconds, times, way};
 use crate::detect::{Board, Fidelity, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::event::bounded::{Bounded, Worth};
 use crate::event::netlink::{is_routing_daemon, protocol_name};
 use crate::event::{Event, Prefix, Timestamp};
 use crate::state::NetState;
-use crate::state::bounded::{Bounded, Worth};
 use crate::state::routes::{Cause, Hops, Route, RouteChange, RouteDelta, TABLE_MAIN};
 
 /// Three deletions in a minute are a flap; so are five within one half-life of route-flap damping (15 min, RFC 2439 §4.2).

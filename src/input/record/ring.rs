@@ -296,12 +296,21 @@ impl Files {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+    let opened = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(MODE)
-        .open(path)
+        // Whoever may write into the folder must not choose what a recorder with more rights overwrites.
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path);
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::ELOOP) => io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "is a symbolic link, which a recording does not follow: name the file itself",
+        ),
+        _ => error,
+    })
 }
 
 /// `DIR/STEM_WHAT.EXT`.

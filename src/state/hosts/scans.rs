@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::Scope;
 use crate::event::Timestamp;
+use crate::event::bounded::{Bounded, Worth};
 use crate::event::frame::Mac;
-use crate::state::bounded::{Bounded, Worth};
 
 /// Different addresses asked for within [`WINDOW`] by one MAC (survey A4; Wireshark's ARP storm is 30 packets in 100 ms).
 const MANY: usize = 100;
