@@ -153,7 +153,9 @@ impl Twice {
             .and_then(|session| host_of(scene.net, session, scene.rib, delta.new));
         let Some(host) = host else { return };
         if delta.change == RouteChange::New {
-            let first = claims(scene.net, self.instance, prefix).iter().all(|c| c.host.is(&host));
+            let first = claims(scene.net, self.instance, prefix)
+                .iter()
+                .all(|c| c.host.is(&host));
             if first && self.born.get(&prefix).is_none() {
                 let worth = |_: &Prefix, at: &Timestamp| match now.since(*at) <= ROLL_OUT {
                     true => Worth::Fresh,
