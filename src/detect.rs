@@ -16,6 +16,7 @@ pub mod feed;
 pub mod finding;
 pub mod kind;
 pub mod link;
+pub mod mac_move;
 pub mod neighbor;
 pub mod prefix;
 pub mod ra;
@@ -101,6 +102,7 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
     feed::register(settings, &mut detectors);
     link::register(settings, &mut detectors);
+    mac_move::register(settings, &mut detectors);
     address::register(settings, &mut detectors);
     neighbor::register(settings, &mut detectors);
     arp::register(settings, &mut detectors);

@@ -151,6 +151,12 @@ pub fn headline(finding: &Finding) -> String {
         Kind::AddressFlap => format!("{subject} was removed and added{times}"),
         Kind::AddressMoved => format!("{subject} moved to another host"),
         Kind::AddressConflict => format!("two hosts claim {subject}"),
+        Kind::AddressArpFlux => format!("one host answers for {subject} from two ports"),
+        Kind::AddressProxyArp => format!("{subject} answers for every address that is checked"),
+        Kind::LinkMacMove if finding.reason == Some(Reason::Loop) => {
+            format!("frames loop on {subject}: MAC addresses move between its ports{times}")
+        }
+        Kind::LinkMacMove => format!("{subject} moves between ports of a bridge{times}"),
         Kind::NeighborUnreachable => format!("{subject} does not answer any more"),
         Kind::NeighborMacFlip => format!("the link-layer address of {subject} flips{times}"),
         Kind::SessionDown if finding.reason == Some(Reason::SpeakerGone) => {
@@ -363,6 +369,7 @@ pub fn reason_words(reason: Reason) -> &'static str {
         Reason::Refused => "nobody listens",
         Reason::Unknown => "reason unknown",
         Reason::Carrier => "loss of carrier",
+        Reason::Loop => "frames loop",
         Reason::Admin => "set down",
         Reason::DetectionExpired => "detection time expired",
         Reason::PeerSignaled => "signalled by the other end",

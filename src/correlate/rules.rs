@@ -469,7 +469,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "conflict-fails-detection",
         causes: &[AddressConflict, AddressDadFailed],
-        effects: &[AddressConflict, AddressDadFailed],
+        effects: &[AddressConflict, AddressDadFailed, AddressProxyArp],
         join: Join::Host,
         window: Window::After(secs(30)),
         grade: Grade::Certain,
@@ -510,8 +510,8 @@ pub const RULES: &[Rule] = &[
     // --- DHCP ---
     Rule {
         name: "conflict-makes-clients-decline",
-        causes: &[AddressConflict],
-        effects: &[DhcpDeclineLoop, DhcpDuplicateLease],
+        causes: &[AddressConflict, AddressProxyArp],
+        effects: &[DhcpDeclineLoop, DhcpDuplicateLease, DhcpPoolExhausted],
         join: Join::Host,
         window: Window::After(secs(15)),
         grade: Grade::Certain,
@@ -555,6 +555,27 @@ pub const RULES: &[Rule] = &[
         because: "two clients that hold one address both answer for it",
         absent: None,
         survey: &["C30", "L14"],
+    },
+    Rule {
+        name: "one-mac-two-machines",
+        causes: &[LinkMacMove],
+        effects: &[
+            DhcpIdentityConflict,
+            DhcpDuplicateLease,
+            AddressConflict,
+            NeighborMacFlip,
+            NeighborUnreachable,
+            NeighborFlap,
+            DhcpRequestStorm,
+            DhcpNakStorm,
+        ],
+        join: Join::Host,
+        window: Window::After(secs(600)),
+        grade: Grade::Certain,
+        when: &[],
+        because: "two machines with one MAC address are one client to a DHCP server, and frames for it reach whoever spoke last",
+        absent: "",
+        survey: &[],
     },
     Rule {
         name: "starvation-empties-pool",

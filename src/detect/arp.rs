@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Board, Detector, Finding, FindingKey, Settings, Touch};
+use super::link::kernel::quoted;
+use super::{Board, Detector, Finding, FindingKey, Kind, Settings, Touch};
 use crate::event::frame::Mac;
 use crate::event::netlink::Action;
 use crate::event::{Classes, Event, EventKind, Locator, Timestamp};
@@ -190,7 +191,7 @@ impl Claims {
         let conflict = contest.is_conflict(delta, net);
         match contest.verdict {
             Verdict::Conflict(party) => {
-                self.continues(party, event, delta, flipped, board);
+                self.continues(party, event, delta, flipped, net, board);
             }
             Verdict::Open | Verdict::Moved(_) if conflict => {
                 if let Verdict::Moved(finding) = contest.verdict {
@@ -310,7 +311,7 @@ impl Claims {
         if still_used {
             return;
         }
-        let Some(finding) = wording::moved(key.1, contest, truncated) else {
+        let Some(finding) = wording::moved(key.1, contest, truncated, net) else {
             return;
         };
         let finding = on_link(finding, key.0, net);
@@ -336,7 +337,7 @@ impl Claims {
         let Some(gone) = self.departed.remove(at).filter(|gone| gone.at <= event.at) else {
             return;
         };
-        let finding = wording::handed_over(delta, gone.at, gone.locator, event);
+        let finding = wording::handed_over(delta, gone.at, gone.locator, event, net);
         board.raise(on_link(finding, delta.scope, net));
     }
 
@@ -346,7 +347,7 @@ impl Claims {
         else {
             return;
         };
-        let (party, finding) = wording::conflict(addr, contest, host);
+        let (party, finding) = wording::conflict(scope, addr, contest, host, net);
         contest.verdict = Verdict::Conflict(party);
         if let Some(open) = self.open.get(&party).copied() {
             let locators = contest.frames.clone();
@@ -365,13 +366,23 @@ impl Claims {
         event: &Event,
         delta: &HostDelta,
         flipped: bool,
+        net: &NetState,
         board: &mut Board,
     ) {
         let Some(open) = self.open.get(&party).copied() else {
             return;
         };
         if (open.scope, open.addr) == (delta.scope, delta.addr) {
+            let one = match party {
+                Party::Pair(a, b) => net.one_machine(delta.scope, a, b).map(|_| (a, b)),
+                Party::Intruder(_) => None,
+            };
             board.update(open.key, |f| {
+                if let Some((a, b)) = one
+                    && f.kind == Kind::AddressConflict
+                {
+                    wording::one_machine(f, delta.scope, (a, b), net); // known only now
+                }
                 if flipped {
                     f.again(event);
                     wording::recount(f);
@@ -402,14 +413,25 @@ fn join(finding: &mut Finding, addr: IpAddr, other: &Finding, frames: &[(Timesta
     }
 }
 
-/// Adds the interface on which it happened.
+/// Adds the interfaces on which it was seen.
 fn on_link(mut finding: Finding, scope: Scope, net: &NetState) -> Finding {
-    let interface = net
-        .sources
-        .get(&scope.source)
-        .and_then(|source| source.interface.clone());
-    if let Some(interface) = interface {
-        finding.touch(Touch::Interface(interface));
+    for source in net.who.sources(scope).take(MAX_NAMED) {
+        let source = net.sources.get(&source);
+        if let Some(interface) = source.and_then(|source| source.interface.clone()) {
+            finding.touch(Touch::Interface(interface));
+        }
     }
     finding
+}
+
+/// The commands that find a machine: its port on this host's own bridges where they know it.
+fn where_is(mac: Mac, net: &NetState) -> String {
+    let mut ports = net.who.forwarding.ports(mac);
+    match ports.next() {
+        Some(port) => format!(
+            "bridge fdb show dev {}   (the port behind which {mac} is)",
+            quoted(&net.links.name(port))
+        ),
+        None => format!("bridge fdb show | grep {mac}   (the port it is on)"),
+    }
 }

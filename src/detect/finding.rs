@@ -83,6 +83,8 @@ pub enum Reason {
     /// session.unestablished: nobody listens.
     Refused,
     Unknown,
+    /// address.*, link.*: frames come back to their sender, or circle.
+    Loop,
     /// link.*: loss of carrier.
     Carrier,
     /// link.*: set down.

@@ -45,6 +45,8 @@ kinds! {
     LinkRemoved = "link.removed",
     /// A link went down and came back repeatedly.
     LinkFlap = "link.flap",
+    /// One MAC address moves between ports of a bridge again and again.
+    LinkMacMove = "link.mac-move",
     /// Packets to a neighbor are lost although the carrier stays: the loss is beyond the local link.
     PathLoss = "path.loss",
 
@@ -56,6 +58,10 @@ kinds! {
     AddressMoved = "address.moved",
     /// Two hosts claim one address.
     AddressConflict = "address.conflict",
+    /// One machine answers for several of its addresses with several MACs.
+    AddressArpFlux = "address.arp-flux",
+    /// One machine answers the probes for many addresses, so that nobody can use them.
+    AddressProxyArp = "address.proxy-arp",
     /// Duplicate address detection failed: the address is unusable.
     AddressDadFailed = "address.dad-failed",
     /// An address is configured but its prefix is not announced.

@@ -151,7 +151,7 @@ impl Detector for Advertisements {
         if let EventKind::Nd(nd) = &event.kind
             && let Some(router) = Inside::speaks_for(nd)
         {
-            let key = (Scope::of(event, &nd.frame), router);
+            let key = (net.who.link(event, &nd.frame), router);
             let entry = net.routers.get(key.0, router);
             // A router that was not heard to advertise yet may be one by what the kernel knows.
             let told = matches!(
@@ -170,6 +170,11 @@ impl Detector for Advertisements {
                 self.tracks.entry(key).or_default();
             }
             if let Some(track) = self.tracks.get_mut(&key) {
+                if let (Some(mac), Some(entry)) = (Inside::says_router(nd), entry)
+                    && track.identity.lives(mac, event, key, entry, net, board)
+                {
+                    track.role.silence(board);
+                }
                 track.inside.seen(event, nd, key, entry, net, board);
                 self.schedule(key, net);
             }

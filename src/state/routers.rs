@@ -135,8 +135,8 @@ impl Routers {
             .map(|((_, router), known)| (*router, known))
     }
 
-    /// Applies an event.
-    pub fn apply(&mut self, event: &Event, out: &mut Vec<RouterDelta>) {
+    /// Applies an event of a link.
+    pub fn apply(&mut self, event: &Event, scope: Scope, out: &mut Vec<RouterDelta>) {
         let EventKind::Nd(nd) = &event.kind else {
             return;
         };
@@ -148,7 +148,6 @@ impl Routers {
         if !nd.flaws.is_empty() {
             return;
         }
-        let scope = Scope::of(event, &nd.frame);
         let new_router = !self.routers.contains_key(&(scope, router));
         if new_router && !self.make_room() {
             self.refused = self.refused.saturating_add(1);

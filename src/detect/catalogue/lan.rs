@@ -108,6 +108,16 @@ pub(super) const ROWS: &[Row] = &[
         LINK,
     ),
     detected(
+        Kind::LinkMacMove,
+        &[Netlink],
+        [
+            "A bridge's forwarding entry moves 5 times within 180 s between two ports; 3 addresses or more between the same two are a loop.",
+            "RFC 7432 §15.1 (N = 5, M = 180 s).",
+            "A live migration is one move, its way back another. Entries of the bridge's own ports are permanent and do not count.",
+        ],
+        &["bridge fdb show br BRIDGE", "bridge monitor fdb"],
+    ),
+    detected(
         Kind::PathLoss,
         &[Packets, Bmp, Netlink],
         [
@@ -162,12 +172,37 @@ pub(super) const ROWS: &[Row] = &[
         NEIGHBOR,
     ),
     detected(
+        Kind::AddressArpFlux,
+        &[Packets, Netlink],
+        [
+            "Two MACs answer the same questions within 200 µs of each other for 2 addresses or more, or both are interfaces of this host, and an \
+             address of theirs alternates between them.",
+            "Linux arp_ignore (Documentation/networking/ip-sysctl): any port answers for any address of the host.",
+            "Two hosts that share one address by mistake answer together for that one only: address.conflict.",
+        ],
+        &[
+            "sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce",
+            "tcpdump -eni IFACE arp",
+        ],
+    ),
+    detected(
+        Kind::AddressProxyArp,
+        &[Packets],
+        [
+            "One MAC answers the probes (RFC 5227, DAD) for 3 different addresses or more, or for one while it claims 16.",
+            "RFC 1027, RFC 5227 §2.1.1; dhcpcd declines one address after the other.",
+            "A static address in a pool is one address, a host with an alias has two: address.conflict.",
+        ],
+        NEIGHBOR,
+    ),
+    detected(
         Kind::AddressDadFailed,
         &[Netlink],
         [
-            "The kernel sets IFA_F_DADFAILED on an address.",
-            "RFC 4862 §5.4.5.",
-            "Tentative addresses are no failure.",
+            "The kernel sets IFA_F_DADFAILED on an address. Where the own probe was seen to come back within 0.5 s the reason is a loop, and all \
+             addresses of the interface are one finding.",
+            "RFC 4862 §5.4.5, RFC 7527.",
+            "Tentative addresses are no failure. A mirror that doubles frames to single hosts as well is no loop.",
         ],
         &[
             "ip -6 address show dadfailed",
@@ -238,7 +273,8 @@ pub(super) const ROWS: &[Row] = &[
         &[Packets],
         [
             "Frames whose sender contradicts the link-layer address they carry, beside a sender for whom both agree; senders that take turns \
-             3 times; 2 withdrawals within 60 s by advertisements built unlike the router's others; or flawed ones (hop limit not 255, source \
+             3 times; an advertisement with lifetime 0 from another MAC than the one that the address is made from, or which the router itself refutes \
+             by its next neighbor advertisement with the router flag; 2 withdrawals within 60 s by advertisements built unlike the router's others; or flawed ones (hop limit not 255, source \
              not link-local, evasive headers); 2 redirects, or a neighbor advertisement without router flag, in a router's name from a foreign sender.",
             "RFC 4861 §6.1.2, §7.2.5, §8.1, RFC 6980, RFC 7113.",
             "One change of sender is a fail-over, a change and its return a fail-back: both stay quiet.",
