@@ -24,6 +24,7 @@ pub mod route;
 pub mod rpki;
 pub mod session;
 pub mod subject;
+pub mod vrrp;
 
 pub use finding::{Board, Evidence, Fidelity, Finding, FindingKey, Occurrence, Reason, Severity};
 pub use kind::Kind;
@@ -105,6 +106,7 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     mac_move::register(settings, &mut detectors);
     address::register(settings, &mut detectors);
     neighbor::register(settings, &mut detectors);
+    vrrp::register(settings, &mut detectors);
     arp::register(settings, &mut detectors);
     ra::register(settings, &mut detectors);
     dhcp::register(settings, &mut detectors);

@@ -40,6 +40,7 @@ pub struct Changes {
     pub routers: Vec<routers::RouterDelta>,
     pub hosts: Vec<hosts::HostDelta>,
     pub ports: Vec<who::forwarding::PortDelta>,
+    pub virtual_routers: Vec<who::virtual_routers::VrrpDelta>,
     pub vrps: Vec<vrps::VrpDelta>,
     pub rov: rov::RovDeltas,
     /// The event is another sight of an ARP or neighbor discovery frame: it changed nothing and counts for nothing.
@@ -59,6 +60,7 @@ impl Changes {
         self.routers.clear();
         self.hosts.clear();
         self.ports.clear();
+        self.virtual_routers.clear();
         self.vrps.clear();
         self.rov.clear();
         self.copy = false;
@@ -76,6 +78,7 @@ impl Changes {
             && self.routers.is_empty()
             && self.hosts.is_empty()
             && self.ports.is_empty()
+            && self.virtual_routers.is_empty()
             && self.vrps.is_empty()
             && self.rov.is_empty()
     }
@@ -179,8 +182,17 @@ impl NetState {
                 let machines = &mut self.who.machines;
                 self.hosts
                     .apply(event, sight.scope, machines, &mut changes.hosts);
-                self.routers
-                    .apply(event, sight.scope, &mut changes.routers);
+                self.routers.apply(event, sight.scope, &mut changes.routers);
+            }
+            EventKind::Vrrp(said) => {
+                let sight = self.who.sight(event);
+                changes.copy = sight.copy;
+                if !sight.copy {
+                    let out = &mut changes.virtual_routers;
+                    self.who
+                        .virtual_routers
+                        .apply(sight.scope, said, event.at, event.locator, out);
+                }
             }
             EventKind::Gap(_) => {
                 self.sessions.apply(event, &mut changes.sessions);

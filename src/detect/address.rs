@@ -12,7 +12,8 @@ use std::time::Duration;
 use super::link::kernel::{actor, head, list, quoted, seconds, times};
 use super::route::writers;
 use super::{
-    Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject, Touch,
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject,
+    Touch,
 };
 use crate::event::netlink::RTPROT_KERNEL;
 use crate::event::{Classes, Event, Timestamp};
@@ -60,8 +61,9 @@ struct Waiting {
 struct AddressDetector {
     waiting: BTreeMap<(Timestamp, IpAddr), Waiting>,
     watched: BTreeMap<IpAddr, Watch>,
-    /// Findings about interfaces whose own probes come back.
-    loops: BTreeMap<u32, FindingKey>,
+    /// Findings about interfaces whose own probes come back:
+    /// one about the addresses that others reach it by, and one about link-local ones while only they fail.
+    loops: BTreeMap<(u32, bool), FindingKey>,
 }
 
 impl Detector for AddressDetector {
@@ -309,21 +311,38 @@ impl AddressDetector {
     ) {
         let name = net.links.name(delta.ifindex);
         let subject = Subject::Address(delta.addr);
-        let own = |mac| net.links.get(delta.ifindex).is_none_or(|link| link.mac == Some(mac));
+        let own = |mac| {
+            net.links
+                .get(delta.ifindex)
+                .is_none_or(|link| link.mac == Some(mac))
+        };
         let echo = net.who.echo(delta.addr).filter(|echo| {
             own(echo.mac) && event.at.minus(echo.at.1).abs() <= ECHOED.as_nanos() as i64
         });
-        let known = echo.and(self.loops.get(&delta.ifindex).copied());
-        let key = known.filter(|key| board.get(*key).is_some()).unwrap_or_else(|| {
+        let serves = delta.scope < SCOPE_LINK;
+        let of = |serves| self.loops.get(&(delta.ifindex, serves)).copied();
+        let known = echo.and_then(|_| of(true).or_else(|| of(false).filter(|_| !serves)));
+        let known = known.filter(|key| board.get(*key).is_some());
+        let link_local_too = serves && of(false).is_some();
+        let key = known.unwrap_or_else(|| {
             let kind = Kind::AddressDadFailed;
-            let mut finding = Finding::new(kind, Severity::Warning, subject.clone(), event);
-            finding.broken.subject = true;
+            // Nobody reaches the host by its link-local address alone.
+            let severity = if echo.is_some() && !serves {
+                Severity::Info
+            } else {
+                Severity::Warning
+            };
+            let mut finding = Finding::new(kind, severity, subject.clone(), event);
+            finding.broken.subject = severity == Severity::Warning;
             finding.actor = Some("the kernel".to_owned());
-            finding.advice = vec![format!("ip -6 address show dev {} dadfailed", quoted(&name))];
+            finding.advice = vec![format!(
+                "ip -6 address show dev {} dadfailed",
+                quoted(&name)
+            )];
             board.raise(finding)
         });
         if echo.is_some() && self.loops.len() < MAX_WATCHED {
-            self.loops.insert(delta.ifindex, key);
+            self.loops.entry((delta.ifindex, serves)).or_insert(key);
         }
         board.update(key, |finding| {
             if known.is_some() {
@@ -365,6 +384,11 @@ impl AddressDetector {
             finding.explanations = vec![
                 "the bridge or switch port that the host is on reflects frames (hairpin mode, a loop behind it)".into(),
             ];
+            if link_local_too {
+                finding
+                    .explanations
+                    .push("its link-local address failed in the same way before".into());
+            }
             finding.advice = vec![
                 format!("ip -6 address show dev {} dadfailed", quoted(&name)),
                 "bridge -d link show   (on the bridge that the host is on: hairpin on)".into(),

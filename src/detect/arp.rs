@@ -171,6 +171,9 @@ impl Claims {
             // A virtual router's own MAC may ask questions in the virtual address's name (keepalived without a VMAC interface).
             let router_itself = from.is_virtual_router() || delta.mac.is_virtual_router();
             let harmless = router_itself && delta.proof == Proof::Question;
+            // What masters of a virtual router claim is told by their advertisements.
+            let virtual_address = net.is_virtual(delta.scope, delta.addr, &[from, delta.mac]);
+            let harmless = harmless || virtual_address;
             if harmless || event.at.since(last) > STALE_OWNER || !self.room() {
                 return;
             }
@@ -415,11 +418,8 @@ fn join(finding: &mut Finding, addr: IpAddr, other: &Finding, frames: &[(Timesta
 
 /// Adds the interfaces on which it was seen.
 fn on_link(mut finding: Finding, scope: Scope, net: &NetState) -> Finding {
-    for source in net.who.sources(scope).take(MAX_NAMED) {
-        let source = net.sources.get(&source);
-        if let Some(interface) = source.and_then(|source| source.interface.clone()) {
-            finding.touch(Touch::Interface(interface));
-        }
+    for name in net.names_of(scope) {
+        finding.touch(Touch::Interface(name));
     }
     finding
 }

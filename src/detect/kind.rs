@@ -60,12 +60,17 @@ kinds! {
     AddressConflict = "address.conflict",
     /// One machine answers for several of its addresses with several MACs.
     AddressArpFlux = "address.arp-flux",
-    /// One machine answers the probes for many addresses, so that nobody can use them.
-    AddressProxyArp = "address.proxy-arp",
     /// Duplicate address detection failed: the address is unusable.
     AddressDadFailed = "address.dad-failed",
     /// An address is configured but its prefix is not announced.
     AddressUnannounced = "address.unannounced",
+
+    /// Two VRRP masters of one virtual router advertise at once.
+    VrrpTwoMasters = "vrrp.two-masters",
+    /// The master of a virtual router changes again and again.
+    VrrpFlap = "vrrp.flap",
+    /// A virtual router has another master.
+    VrrpMoved = "vrrp.moved",
 
     /// A neighbor (gateway, BGP peer) no longer answers ARP or neighbor solicitations.
     NeighborUnreachable = "neighbor.unreachable",

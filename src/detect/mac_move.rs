@@ -188,7 +188,8 @@ mod tests {
     fn bridge() -> Lab {
         let mut lab = Lab::new();
         let up = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
-        for (index, name, master) in [(1, "br0", None), (2, "tap0", Some(1)), (3, "tap1", Some(1))] {
+        for (index, name, master) in [(1, "br0", None), (2, "tap0", Some(1)), (3, "tap1", Some(1))]
+        {
             let mut link = link_event(index, name, up);
             link.master = master;
             lab.at(0, EventKind::Link(Box::new(link)));
@@ -211,8 +212,15 @@ mod tests {
             learned(&mut lab, 1_000 * i64::from(nth), 2 + nth % 2, 9);
         }
         let found = lab.findings(Kind::LinkMacMove);
-        assert_eq!((found.len(), found[0].count, found[0].reason), (1, 11, None));
-        assert!(found[0].explain.contains("tap0 and tap1 of br0"), "{}", found[0].explain);
+        assert_eq!(
+            (found.len(), found[0].count, found[0].reason),
+            (1, 11, None)
+        );
+        assert!(
+            found[0].explain.contains("tap0 and tap1 of br0"),
+            "{}",
+            found[0].explain
+        );
         let mut lab = bridge();
         for (ms, port) in [(0, 2), (5_000, 3), (60_000, 2)] {
             learned(&mut lab, ms, port, 9);

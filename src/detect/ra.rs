@@ -415,12 +415,9 @@ fn another_default(net: &NetState, scope: Scope, router: Ipv6Addr, at: Timestamp
 /// Keys for joins, and what to look at next.
 fn keys(finding: &mut Finding, net: &NetState, scope: Scope, router: Ipv6Addr, macs: &[Mac]) {
     let addr = std::net::IpAddr::V6(router);
-    let interface = net
-        .sources
-        .get(&scope.source)
-        .and_then(|source| source.interface.clone());
-    let name = interface.as_deref().unwrap_or("IFACE").to_string();
-    if let Some(interface) = interface {
+    let names = net.names_of(scope);
+    let name = names.first().map_or("IFACE", |name| name).to_string();
+    for interface in names {
         finding.touch(Touch::Interface(interface));
     }
     finding.touch(Touch::Gateway(addr));

@@ -92,6 +92,8 @@ pub struct Router {
     current: usize,
     /// The shortest time between two advertisements of a steady sender, where there were two.
     pub interval: Option<Duration>,
+    /// The longest one.
+    pub longest: Option<Duration>,
 }
 
 impl Router {
@@ -163,6 +165,7 @@ impl Routers {
                 senders: SmallVec::new(),
                 current: 0,
                 interval: None,
+                longest: None,
             });
         let (change, sender) = (entry, nd.frame.eth_src);
         out.push(change.advertised(scope, router, sender, nd.source_mac, ra, event.at));
@@ -238,6 +241,7 @@ impl Router {
                 if shortest && !pause.is_zero() {
                     self.interval = Some(pause);
                 }
+                self.longest = self.longest.max(Some(pause));
                 sender.last = at;
                 sender.seen = sender.seen.saturating_add(1);
                 sender.source_mac = source_mac;

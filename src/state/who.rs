@@ -7,17 +7,21 @@
 pub mod forwarding;
 pub mod machines;
 pub mod segments;
+pub mod virtual_routers;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use super::NetState;
 use super::hosts::Scope;
 use crate::event::frame::{Frame, Mac};
-use crate::event::{Event, EventKind, SourceId};
+use crate::event::{Event, EventKind};
 use forwarding::Forwarding;
 use machines::Machines;
 use segments::{Echo, Segments, Sight};
+use virtual_routers::VirtualRouters;
 
 /// What the graph itself remembers.
 #[derive(Clone, Default)]
@@ -25,10 +29,13 @@ pub struct Who {
     segments: Segments,
     pub machines: Machines,
     pub forwarding: Forwarding,
+    pub virtual_routers: VirtualRouters,
     offered: BTreeSet<IpAddr>,
     offers: VecDeque<IpAddr>,
 }
 
+/// Interfaces named of one link.
+const MAX_NAMES: usize = 8;
 /// Addresses that DHCP servers offered or gave, remembered: a large pool; the oldest give way.
 const MAX_OFFERED: usize = 4096;
 
@@ -80,9 +87,9 @@ impl Who {
         self.offered.contains(&addr)
     }
 
-    /// The capture interfaces that see a link.
-    pub fn sources(&self, scope: Scope) -> impl Iterator<Item = SourceId> {
-        self.segments.places(scope).map(|place| place.source)
+    /// The places that see a link, the oldest first.
+    pub fn places(&self, scope: Scope) -> impl Iterator<Item = Scope> {
+        self.segments.places(scope)
     }
 }
 
@@ -105,10 +112,41 @@ impl NetState {
         Some(OneMachine::AnswersTogether(addresses))
     }
 
+    /// Whether all of these link-layer addresses speak for masters of the virtual router that has `addr`: then it is VRRP's to say what their
+    /// claims mean.
+    pub fn is_virtual(&self, scope: Scope, addr: IpAddr, macs: &[Mac]) -> bool {
+        let group = self.who.virtual_routers.of(scope, addr);
+        group.is_some_and(|group| {
+            let mut all = macs.iter();
+            all.all(|mac| group.masters.iter().any(|master| master.speaks_as(*mac)))
+        })
+    }
+
+    /// The interfaces that a link is seen on, by name: those that are no bridge's port first, for that is where a host has its addresses.
+    pub fn names_of(&self, scope: Scope) -> SmallVec<[Box<str>; 2]> {
+        let mut names: SmallVec<[(bool, Box<str>); 2]> = SmallVec::new();
+        for place in self.who.places(scope).take(MAX_NAMES) {
+            let known = place.ifindex.and_then(|ifindex| self.links.get(ifindex));
+            let source = self.sources.get(&place.source);
+            let captured = source.and_then(|source| source.interface.as_ref());
+            let Some(name) = known.map(|link| &link.name).or(captured) else {
+                continue;
+            };
+            let link = known.or_else(|| self.links.named(name));
+            let port = link.is_some_and(|link| link.state.master.is_some());
+            if !names.iter().any(|(_, other)| other == name) {
+                names.push((port, name.clone()));
+            }
+        }
+        names.sort_by_key(|(port, _)| *port);
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+
     /// What a link-layer address is known to be besides a host: the DHCP server or a gateway of its link.
     pub fn role_of(&self, scope: Scope, mac: Mac) -> Option<&'static str> {
         let serves = |server: &super::leases::server::Server| {
-            server.macs.contains(&mac) && (server.leases > 0 || server.acks > 0 || server.offers > 0)
+            server.macs.contains(&mac)
+                && (server.leases > 0 || server.acks > 0 || server.offers > 0)
         };
         let gateway = self.leases.servers.iter().any(|server| {
             let routers = server.config.routers.iter();
@@ -152,6 +190,7 @@ fn frame(event: &Event) -> Option<&Frame> {
     match &event.kind {
         EventKind::Arp(arp) => Some(&arp.frame),
         EventKind::Nd(nd) => Some(&nd.frame),
+        EventKind::Vrrp(vrrp) => Some(&vrrp.frame),
         _ => None,
     }
 }

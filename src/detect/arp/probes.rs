@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::QUIET;
-use crate::detect::{Board, Finding, FindingKey, Kind, Severity, Subject, Touch};
+use crate::detect::{Board, Finding, FindingKey, Kind, Reason, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::{Event, Timestamp};
 use crate::state::NetState;
@@ -89,7 +89,13 @@ impl Probes {
             });
         } else if self.watched.len() < MAX_WATCHED {
             let subject = Subject::Address(delta.addr);
-            let mut finding = Finding::new(Kind::AddressConflict, Severity::Info, subject, event);
+            // An IPv6 host gives the address up for good at the first answer (RFC 4862 §5.4.5); a DHCPv4 client declines it and takes another.
+            let severity = if delta.addr.is_ipv6() {
+                Severity::Warning
+            } else {
+                Severity::Info
+            };
+            let mut finding = Finding::new(Kind::AddressConflict, severity, subject, event);
             finding.explain = sentence(delta, by, 1);
             finding.also(Subject::Mac(delta.mac));
             finding.also(Subject::Mac(by));
@@ -162,13 +168,14 @@ impl Probes {
             }
             let subject = Subject::Mac(delta.mac);
             let mut finding = told.unwrap_or_else(|| {
-                Finding::new(Kind::AddressProxyArp, Severity::Warning, subject.clone(), event)
+                Finding::new(Kind::AddressConflict, Severity::Warning, subject.clone(), event)
             });
-            finding.kind = Kind::AddressProxyArp;
+            finding.kind = Kind::AddressConflict;
             finding.severity = Severity::Warning;
             finding.subjects.retain(|other| *other != subject);
             finding.subjects.insert(0, subject);
             finding.broken.subject = true;
+            finding.reason = Some(Reason::ProxyArp);
             finding.explanations.clear();
             finding.advice = vec![
                 "sysctl net.ipv4.conf.all.proxy_arp net.ipv4.conf.all.proxy_arp_pvlan   (on the machine that answers)".into(),
@@ -205,6 +212,10 @@ impl Probes {
             f.explanations = vec![
                 "proxy ARP (RFC 1027), ARP suppression or a switch's device tracking answers for addresses that nobody has".into(),
             ];
+            if role.is_none() {
+                f.explanations
+                    .push("or the machine has all these addresses itself".into());
+            }
         });
         true
     }
@@ -253,13 +264,18 @@ fn absorb(whole: &mut Finding, part: &Finding) {
 }
 
 fn sentence(delta: &HostDelta, by: Mac, count: u64) -> String {
+    let gives_up = if delta.addr.is_ipv6() {
+        "; duplicate address detection fails, and it cannot use the address"
+    } else {
+        ""
+    };
     let times = if count == 1 {
         "once".to_string()
     } else {
         format!("{count} times")
     };
     format!(
-        "{by} wanted to use {}, which {} has: its probes were answered {times}",
+        "{by} wanted to use {}, which {} has: its probes were answered {times}{gives_up}",
         delta.addr, delta.mac
     )
 }

@@ -144,13 +144,8 @@ pub(super) fn conflict(
     // what it claims, or it is who the address's other roles say. In doubt the one who came later.
     let lives =
         |user: Option<&Use>| user.map_or(0, |user| user.claims.saturating_sub(user.announcements));
-    let rightful = |mac: Mac, user: Option<&Use>| {
-        (
-            !asks(user),
-            net.vouched(scope, addr, mac),
-            lives(user),
-        )
-    };
+    let rightful =
+        |mac: Mac, user: Option<&Use>| (!asks(user), net.vouched(scope, addr, mac), lives(user));
     let (real, intruder) = if rightful(rival_mac, rival) > rightful(contest.owner, owner) {
         (rival_mac, contest.owner)
     } else {

@@ -15,6 +15,11 @@ const NEIGHBOR: &[&str] = &[
     "bridge fdb show | grep MAC",
     "tcpdump -eni IFACE 'arp or icmp6'",
 ];
+const VRRP: &[&str] = &[
+    "tcpdump -veni IFACE ip proto 112",
+    "journalctl -b -u keepalived",
+    "vtysh -c 'show vrrp'",
+];
 const RA: &[&str] = &[
     "ip -6 route show default",
     "tcpdump -veni IFACE 'icmp6 and ip6[40] == 134'",
@@ -165,7 +170,8 @@ pub(super) const ROWS: &[Row] = &[
         &[Packets],
         [
             "Both MACs answered the same question (two answers within 1 s) at least twice, while the address alternates; or a probe for an \
-             address (RFC 5227, DAD) is answered by its owner: once is a note, 2 checks are a fault.",
+             address (RFC 5227, DAD) is answered by its owner: once is a note, 2 checks are a fault, and one MAC that answers the probes for 3 addresses is one \
+             statement about that MAC (proxy ARP). Two VRRP masters of an address are one, too.",
             "RFC 5227 §2.1.1, RFC 4862 §5.4.",
             "A MAC that answers for 16 addresses or more is proxy ARP or device tracking; one double answer may be a fail-over's instant.",
         ],
@@ -173,7 +179,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     detected(
         Kind::AddressArpFlux,
-        &[Packets, Netlink],
+        &[Packets],
         [
             "Two MACs answer the same questions within 200 µs of each other for 2 addresses or more, or both are interfaces of this host, and an \
              address of theirs alternates between them.",
@@ -184,16 +190,6 @@ pub(super) const ROWS: &[Row] = &[
             "sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce",
             "tcpdump -eni IFACE arp",
         ],
-    ),
-    detected(
-        Kind::AddressProxyArp,
-        &[Packets],
-        [
-            "One MAC answers the probes (RFC 5227, DAD) for 3 different addresses or more, or for one while it claims 16.",
-            "RFC 1027, RFC 5227 §2.1.1; dhcpcd declines one address after the other.",
-            "A static address in a pool is one address, a host with an alias has two: address.conflict.",
-        ],
-        NEIGHBOR,
     ),
     detected(
         Kind::AddressDadFailed,
@@ -223,6 +219,36 @@ pub(super) const ROWS: &[Row] = &[
             "vtysh -c 'show bgp PREFIX'",
             "birdc show route for PREFIX all",
         ],
+    ),
+    detected(
+        Kind::VrrpTwoMasters,
+        &[Packets],
+        [
+            "Two senders advertise one virtual router in turn 3 times while both go on (4 intervals without an advertisement end one).",
+            "RFC 9568 §6.4.3: a master that hears a better one is silent at once, a backup that hears a master never speaks.",
+            "Taking over a running master makes 2 turns; fail-overs none. It is told with the address.conflict that it makes.",
+        ],
+        VRRP,
+    ),
+    detected(
+        Kind::VrrpFlap,
+        &[Packets],
+        [
+            "3 changes of a virtual router's master within 300 s of each other.",
+            "RFC 9568 §6.1 (a backup takes over after 3 intervals and a skew).",
+            "A fail-over and its way back are two: vrrp.moved.",
+        ],
+        VRRP,
+    ),
+    detected(
+        Kind::VrrpMoved,
+        &[Packets],
+        [
+            "Another sender advertises a virtual router than before, and the one before gave up (priority 0), is silent, or has the lower priority.",
+            "RFC 9568 §6.4.",
+            "Information only.",
+        ],
+        VRRP,
     ),
     detected(
         Kind::NeighborUnreachable,

@@ -229,9 +229,8 @@ impl Identity {
             finding.support(event);
         }
         let takes_away = voice.frames.last().is_some_and(|heard| heard.lifetime == 0);
-        finding.broken.default_route = mac == forger
-            && takes_away
-            && !another_default(net, scope, router, event.at);
+        finding.broken.default_route =
+            mac == forger && takes_away && !another_default(net, scope, router, event.at);
         finding.explain = sentence(router, forger, real, voice.count);
         finding.also(Subject::Mac(forger));
         let macs: SmallVec<[Mac; 2]> = [Some(forger), real].into_iter().flatten().collect();

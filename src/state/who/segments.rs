@@ -102,7 +102,9 @@ impl Segments {
             .find(|seen| self.root(seen.place) == here)
             .or_else(|| {
                 let others = self.recent.iter().filter(same);
-                others.into_iter().find(|seen| may_be_one(seen.place, place))
+                others
+                    .into_iter()
+                    .find(|seen| may_be_one(seen.place, place))
             })
             .copied();
         let copy = match at_once {
@@ -136,7 +138,11 @@ impl Segments {
     /// The places of a link, the oldest first.
     pub(super) fn places(&self, scope: Scope) -> impl Iterator<Item = Scope> {
         let others = self.joined.iter();
-        std::iter::once(scope).chain(others.filter(move |(_, root)| **root == scope).map(|(p, _)| *p))
+        std::iter::once(scope).chain(
+            others
+                .filter(move |(_, root)| **root == scope)
+                .map(|(p, _)| *p),
+        )
     }
 
     pub(super) fn echo(&self, addr: IpAddr) -> Option<&Echo> {
@@ -181,9 +187,10 @@ impl Segments {
         {
             self.probes.pop_front();
         }
-        let before = self.probes.iter().find(|(_, probed, by, where_, _)| {
-            (*probed, *by, *where_) == (addr, mac, place)
-        });
+        let before = self
+            .probes
+            .iter()
+            .find(|(_, probed, by, where_, _)| (*probed, *by, *where_) == (addr, mac, place));
         if let Some((at, .., locator)) = before.copied() {
             if self.echoes.len() == MAX_PROBES {
                 self.echoes.pop_front();
@@ -212,7 +219,7 @@ fn may_be_one(a: Scope, b: Scope) -> bool {
 /// own on each.
 fn is_telling(event: &Event) -> bool {
     match &event.kind {
-        EventKind::Arp(_) => true,
+        EventKind::Arp(_) | EventKind::Vrrp(_) => true,
         EventKind::Nd(nd) => match &nd.message {
             NdMessage::NeighborSolicitation { target }
             | NdMessage::NeighborAdvertisement { target, .. } => !target.is_unicast_link_local(),
@@ -246,6 +253,11 @@ fn content(event: &Event) -> Option<u64> {
         EventKind::Arp(arp) => fixed.hash_one((
             (arp.frame.eth_src, arp.frame.eth_dst, arp.op),
             (arp.sender_mac, arp.sender_ip, arp.target_mac, arp.target_ip),
+        )),
+        EventKind::Vrrp(vrrp) => fixed.hash_one((
+            (vrrp.frame.eth_src, vrrp.frame.ip_src, vrrp.frame.ip_dst),
+            (vrrp.version, vrrp.vrid, vrrp.priority, vrrp.interval_ms),
+            &vrrp.addresses,
         )),
         EventKind::Nd(nd) => {
             let said = match &nd.message {
