@@ -176,13 +176,12 @@ impl NetState {
             EventKind::Arp(_) | EventKind::Nd(_) => {
                 let sight = self.who.sight(event);
                 changes.copy = sight.copy;
-                if sight.copy {
-                    return;
+                if !sight.copy {
+                    let machines = &mut self.who.machines;
+                    self.hosts
+                        .apply(event, sight.scope, machines, &mut changes.hosts);
+                    self.routers.apply(event, sight.scope, &mut changes.routers);
                 }
-                let machines = &mut self.who.machines;
-                self.hosts
-                    .apply(event, sight.scope, machines, &mut changes.hosts);
-                self.routers.apply(event, sight.scope, &mut changes.routers);
             }
             EventKind::Vrrp(said) => {
                 let sight = self.who.sight(event);

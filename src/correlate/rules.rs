@@ -516,7 +516,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the address is a virtual router's, and its two masters both hold it (RFC 9568 §6.4)",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
@@ -535,7 +535,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "the master of a virtual router has its addresses, and who stops being it gives them up (RFC 9568 §6.4)",
-        absent: "",
+        absent: None,
         survey: &["C23"],
     },
     Rule {
@@ -552,7 +552,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a frame with somebody else's source address makes the bridge learn that address at the forger's port",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     // --- DHCP ---
@@ -622,7 +622,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "two machines with one MAC address are one client to a DHCP server, and frames for it reach whoever spoke last",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
