@@ -656,7 +656,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[SAME_MACHINE],
         because: "each time it starts the machine takes another lease under a new identity, and the old ones stay taken until they end",
-        absent: "",
+        absent: None,
         survey: &["C29"],
     },
     Rule {
@@ -673,7 +673,7 @@ pub const RULES: &[Rule] = &[
         grade: Grade::Certain,
         when: &[],
         because: "a client that is not served asks again and again",
-        absent: "",
+        absent: None,
         survey: &[],
     },
     Rule {
