@@ -22,6 +22,7 @@ pub mod packets;
 pub mod rtr;
 pub mod stats;
 pub mod tcp;
+pub mod vrrp;
 
 use std::collections::BTreeMap;
 

@@ -17,6 +17,7 @@ pub mod finding;
 mod flood;
 pub mod kind;
 pub mod link;
+pub mod mac_move;
 pub mod neighbor;
 pub mod prefix;
 pub mod ra;
@@ -24,6 +25,7 @@ pub mod route;
 pub mod rpki;
 pub mod session;
 pub mod subject;
+pub mod vrrp;
 
 pub use finding::{Board, Evidence, Fidelity, Finding, FindingKey, Occurrence, Reason, Severity};
 pub use kind::Kind;
@@ -102,8 +104,10 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Detector>> {
     let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
     feed::register(settings, &mut detectors);
     link::register(settings, &mut detectors);
+    mac_move::register(settings, &mut detectors);
     address::register(settings, &mut detectors);
     neighbor::register(settings, &mut detectors);
+    vrrp::register(settings, &mut detectors);
     arp::register(settings, &mut detectors);
     ra::register(settings, &mut detectors);
     dhcp::register(settings, &mut detectors);

@@ -338,7 +338,7 @@ impl Engine {
                 seen.dhcp = true;
                 self.counts.dhcp += 1;
             }
-            EventKind::Arp(_) => {
+            EventKind::Arp(_) | EventKind::Vrrp(_) => {
                 seen.lan = true;
                 self.counts.lan += 1;
             }

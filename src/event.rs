@@ -23,6 +23,7 @@ pub mod source;
 pub mod tcp;
 pub mod text;
 pub mod time;
+pub mod vrrp;
 
 pub use prefix::{Prefix, PrefixSet};
 pub use source::{InputId, Locator, OwnFeed, SourceId, SourceInfo, SourceKind};
@@ -85,6 +86,8 @@ pub enum EventKind {
     Bgp(Box<bgp::BgpEvent>),
     /// BMP message.
     Bmp(Box<bmp::BmpEvent>),
+    /// VRRP advertisement.
+    Vrrp(Box<vrrp::Vrrp>),
     /// BFD control packet.
     Bfd(Box<bfd::Bfd>),
     /// RTR message: what an RPKI cache tells a router.
@@ -131,8 +134,9 @@ impl Classes {
     pub const ANNOTATION: Classes = Classes(1 << 21);
     pub const NETCONF: Classes = Classes(1 << 22);
     pub const MDB: Classes = Classes(1 << 23);
+    pub const VRRP: Classes = Classes(1 << 24);
     /// Every class.
-    pub const ALL: Classes = Classes((1 << 24) - 1);
+    pub const ALL: Classes = Classes((1 << 25) - 1);
 
     /// The union of two sets.
     pub const fn and(self, other: Classes) -> Classes {
@@ -185,6 +189,7 @@ impl EventKind {
             EventKind::Dhcp6(_) => Classes::DHCP6,
             EventKind::Bgp(_) => Classes::BGP,
             EventKind::Bmp(_) => Classes::BMP,
+            EventKind::Vrrp(_) => Classes::VRRP,
             EventKind::Bfd(_) => Classes::BFD,
             EventKind::Rtr(_) => Classes::RTR,
             EventKind::Tcp(_) => Classes::TCP,

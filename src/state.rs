@@ -4,7 +4,6 @@
 
 pub mod actors;
 pub mod addresses;
-mod copies;
 pub mod hosts;
 pub mod leases;
 pub mod ledger;
@@ -18,6 +17,7 @@ pub mod routes;
 pub mod rov;
 pub mod sessions;
 pub mod vrps;
+pub mod who;
 
 use crate::event::{Event, EventKind, OwnFeed, SourceInfo, Timestamp};
 
@@ -39,6 +39,8 @@ pub struct Changes {
     pub leases: Vec<leases::LeaseDelta>,
     pub routers: Vec<routers::RouterDelta>,
     pub hosts: Vec<hosts::HostDelta>,
+    pub ports: Vec<who::forwarding::PortDelta>,
+    pub virtual_routers: Vec<who::virtual_routers::VrrpDelta>,
     pub vrps: Vec<vrps::VrpDelta>,
     pub rov: rov::RovDeltas,
     /// The event is another sight of an ARP or neighbor discovery frame: it changed nothing and counts for nothing.
@@ -57,6 +59,8 @@ impl Changes {
         self.leases.clear();
         self.routers.clear();
         self.hosts.clear();
+        self.ports.clear();
+        self.virtual_routers.clear();
         self.vrps.clear();
         self.rov.clear();
         self.copy = false;
@@ -73,6 +77,8 @@ impl Changes {
             && self.leases.is_empty()
             && self.routers.is_empty()
             && self.hosts.is_empty()
+            && self.ports.is_empty()
+            && self.virtual_routers.is_empty()
             && self.vrps.is_empty()
             && self.rov.is_empty()
     }
@@ -104,7 +110,8 @@ pub struct NetState {
     pub vrps: vrps::Vrps,
     /// What happened: facts with their frames, for who asks afterwards.
     pub ledger: ledger::Ledger,
-    copies: copies::Copies,
+    /// Who is who: links, machines, bridge ports.
+    pub who: who::Who,
 }
 
 impl NetState {
@@ -131,6 +138,12 @@ impl NetState {
                     .apply(event, &self.links, &changes.links, &mut changes.addresses);
                 self.neighbors
                     .apply(event, &self.links, &mut changes.neighbors);
+                if let EventKind::Neighbor(seen) = &event.kind {
+                    let port = self.links.get(seen.ifindex);
+                    let bridge = port.and_then(|port| port.state.master);
+                    let out = &mut changes.ports;
+                    self.who.forwarding.apply(event, seen, bridge, out);
+                }
                 self.routes.apply(
                     event,
                     &self.links,
@@ -157,13 +170,28 @@ impl NetState {
             }
             EventKind::Bfd(_) => self.sessions.apply(event, &mut changes.sessions),
             EventKind::Dhcp4(_) | EventKind::Dhcp6(_) => {
+                self.who.offers(event);
                 self.leases.apply(event, &mut changes.leases)
             }
-            EventKind::Arp(_) | EventKind::Nd(_) if self.copies.seen(event) => changes.copy = true,
-            EventKind::Arp(_) => self.hosts.apply(event, &mut changes.hosts),
-            EventKind::Nd(_) => {
-                self.hosts.apply(event, &mut changes.hosts);
-                self.routers.apply(event, &mut changes.routers);
+            EventKind::Arp(_) | EventKind::Nd(_) => {
+                let sight = self.who.sight(event);
+                changes.copy = sight.copy;
+                if !sight.copy {
+                    let machines = &mut self.who.machines;
+                    self.hosts
+                        .apply(event, sight.scope, machines, &mut changes.hosts);
+                    self.routers.apply(event, sight.scope, &mut changes.routers);
+                }
+            }
+            EventKind::Vrrp(said) => {
+                let sight = self.who.sight(event);
+                changes.copy = sight.copy;
+                if !sight.copy {
+                    let out = &mut changes.virtual_routers;
+                    self.who
+                        .virtual_routers
+                        .apply(sight.scope, said, event.at, event.locator, out);
+                }
             }
             EventKind::Gap(_) => {
                 self.sessions.apply(event, &mut changes.sessions);

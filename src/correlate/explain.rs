@@ -150,7 +150,26 @@ pub fn headline(finding: &Finding) -> String {
         Kind::AddressRemoved => format!("{subject} was removed{times}"),
         Kind::AddressFlap => format!("{subject} was removed and added{times}"),
         Kind::AddressMoved => format!("{subject} moved to another host"),
+        Kind::AddressConflict if finding.reason == Some(Reason::ProxyArp) => {
+            format!("{subject} answers for every address that is checked")
+        }
+        Kind::AddressConflict if finding.reason == Some(Reason::TwoMasters) => {
+            format!("two VRRP masters hold {subject} at once")
+        }
         Kind::AddressConflict => format!("two hosts claim {subject}"),
+        Kind::AddressDadFailed if finding.reason == Some(Reason::Loop) => {
+            format!(
+                "the host's own probe for {subject} came back to it{times}: the address is unusable"
+            )
+        }
+        Kind::VrrpTwoMasters => format!("the virtual router of {subject} has two masters at once"),
+        Kind::VrrpFlap => format!("the virtual router of {subject} changes its master{times}"),
+        Kind::VrrpMoved => format!("the virtual router of {subject} has a new master"),
+        Kind::AddressArpFlux => format!("one host answers for {subject} from two ports"),
+        Kind::LinkMacMove if finding.reason == Some(Reason::Loop) => {
+            format!("frames loop on {subject}: MAC addresses move between its ports{times}")
+        }
+        Kind::LinkMacMove => format!("{subject} moves between ports of a bridge{times}"),
         Kind::NeighborUnreachable => format!("{subject} does not answer any more"),
         Kind::NeighborFlood => format!("ARP or neighbor discovery floods {}", link(finding)),
         Kind::DhcpFlood => format!("DHCP requests flood {}", link(finding)),
@@ -373,6 +392,9 @@ pub fn reason_words(reason: Reason) -> &'static str {
         Reason::Refused => "nobody listens",
         Reason::Unknown => "reason unknown",
         Reason::Carrier => "loss of carrier",
+        Reason::Loop => "frames loop",
+        Reason::TwoMasters => "two masters at once",
+        Reason::ProxyArp => "one machine answers for all",
         Reason::Admin => "set down",
         Reason::DetectionExpired => "detection time expired",
         Reason::PeerSignaled => "signalled by the other end",

@@ -37,6 +37,15 @@ pub fn check(src: IpAddr, dst: IpAddr, protocol: u8, datagram: &[u8]) -> Checksu
     }
 }
 
+/// Whether a VRRP message arrived as it was sent: version 2 sums the message alone, version 3 the pseudo header too (RFC 5798 §5.2.8). Over
+/// IPv4 implementations differ about that, and receivers take both.
+pub fn of_vrrp(src: IpAddr, dst: IpAddr, version: u8, message: &[u8]) -> bool {
+    let sum = octets(message);
+    let alone = fold(sum) == 0xffff;
+    let whole = fold(sum + pseudo_header(src, dst, protocol::VRRP, message.len())) == 0xffff;
+    (alone && src.is_ipv4()) || (whole && version > 2)
+}
+
 /// What can be said of a datagram's checksum. `outgoing`: the host sent it itself. `whole`: nothing is missing.
 pub fn judged(
     src: IpAddr,

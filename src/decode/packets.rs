@@ -16,6 +16,7 @@ use super::stats::PacketCounters;
 use super::tcp::{Segment, TcpStreams};
 use super::{
     Emit, NdContext, Stamp, UdpContext, annotation, arp, bfd, dhcp4, dhcp6, icmp, malformed, nd,
+    vrrp,
 };
 use crate::event::EventKind;
 use crate::event::annotation::LINK_TYPE;
@@ -216,6 +217,12 @@ impl Packets {
             protocol::ICMP if packet.src.is_ipv4() => {
                 match icmp::quoted(transport.payload, false, &around.frame) {
                     Some(error) => emit(&stamp.event(EventKind::Tcp(Box::new(error)))),
+                    None => stats.unwanted += 1,
+                }
+            }
+            protocol::VRRP if !around.fragmented => {
+                match vrrp::decode(transport.payload, &around.frame, around.missing == 0) {
+                    Some(said) => emit(&stamp.event(EventKind::Vrrp(Box::new(said)))),
                     None => stats.unwanted += 1,
                 }
             }

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::link::kernel::{actor, head, quoted, seconds, times};
+use super::link::kernel::{actor, head, list, quoted, seconds, times};
 use super::route::writers;
 use super::{
-    Board, Detector, Fidelity, Finding, FindingKey, Kind, Settings, Severity, Subject, Touch,
+    Board, Detector, Fidelity, Finding, FindingKey, Kind, Reason, Settings, Severity, Subject,
+    Touch,
 };
 use crate::event::netlink::RTPROT_KERNEL;
 use crate::event::{Classes, Event, Timestamp};
@@ -28,6 +29,10 @@ const RELEASED: Duration = Duration::from_secs(1);
 const FLAP_WINDOW: Duration = Duration::from_secs(600);
 /// Addresses watched: as many as the state tracks.
 const MAX_WATCHED: usize = crate::state::addresses::MAX_ADDRESSES;
+/// The kernel tells of a failed detection at once; both feeds' stamps differ by less than a probe's interval (RFC 4862 RetransTimer, 1 s).
+const ECHOED: Duration = Duration::from_secs(1);
+/// Addresses named in a sentence.
+const MAX_NAMED: usize = 4;
 /// `RT_SCOPE_LINK`: from here on an address is not for others.
 const SCOPE_LINK: u8 = 253;
 
@@ -58,6 +63,9 @@ struct AddressDetector {
     /// The same by address: its return takes back its removals.
     removals: BTreeSet<(IpAddr, Timestamp)>,
     watched: BTreeMap<IpAddr, Watch>,
+    /// Findings about interfaces whose own probes come back:
+    /// one about the addresses that others reach it by, and one about link-local ones while only they fail.
+    loops: BTreeMap<(u32, bool), FindingKey>,
 }
 
 impl Detector for AddressDetector {
@@ -93,7 +101,7 @@ impl Detector for AddressDetector {
                         self.waiting.insert((at, delta.addr), waiting);
                     }
                 }
-                AddressChange::DadFailed => dad_failed(delta, seen.event, net, board),
+                AddressChange::DadFailed => self.dad_failed(delta, seen.event, net, board),
             }
         }
     }
@@ -298,22 +306,103 @@ fn explain(finding: &Finding, delta: &AddressDelta, name: &str, net: &NetState) 
     format!("{addr}/{len} was removed from {name} {how_often}: {why}{and}.")
 }
 
-fn dad_failed(delta: &AddressDelta, event: &Event, net: &NetState, board: &mut Board) {
-    let name = net.links.name(delta.ifindex);
-    let subject = Subject::Address(delta.addr);
-    let mut finding = Finding::new(Kind::AddressDadFailed, Severity::Warning, subject, event);
-    finding.broken.subject = true;
-    finding.actor = Some("the kernel".to_owned());
-    finding.touches = touches(delta, net);
-    finding.explain = format!(
-        "{} on {name} is unusable: duplicate address detection found another host with it.",
-        delta.addr
-    );
-    finding.advice = vec![
-        format!("ip -6 address show dev {} dadfailed", quoted(&name)),
-        format!("ip -6 neigh show {}", delta.addr),
-    ];
-    board.raise(finding);
+impl AddressDetector {
+    /// Duplicate address detection failed. Where the host's own probe came back to it, nobody else has the address: frames loop (RFC 7527), and
+    /// every address of that interface fails by one fault.
+    fn dad_failed(
+        &mut self,
+        delta: &AddressDelta,
+        event: &Event,
+        net: &NetState,
+        board: &mut Board,
+    ) {
+        let name = net.links.name(delta.ifindex);
+        let subject = Subject::Address(delta.addr);
+        let own = |mac| {
+            net.links
+                .get(delta.ifindex)
+                .is_none_or(|link| link.mac == Some(mac))
+        };
+        let echo = net.who.echo(delta.addr).filter(|echo| {
+            own(echo.mac) && event.at.minus(echo.at.1).abs() <= ECHOED.as_nanos() as i64
+        });
+        let serves = delta.scope < SCOPE_LINK;
+        let of = |serves| self.loops.get(&(delta.ifindex, serves)).copied();
+        let known = echo.and_then(|_| of(true).or_else(|| of(false).filter(|_| !serves)));
+        let known = known.filter(|key| board.get(*key).is_some());
+        let link_local_too = serves && of(false).is_some();
+        let key = known.unwrap_or_else(|| {
+            let kind = Kind::AddressDadFailed;
+            // Nobody reaches the host by its link-local address alone.
+            let severity = if echo.is_some() && !serves {
+                Severity::Info
+            } else {
+                Severity::Warning
+            };
+            let mut finding = Finding::new(kind, severity, subject.clone(), event);
+            finding.broken.subject = severity == Severity::Warning;
+            finding.actor = Some("the kernel".to_owned());
+            finding.advice = vec![format!(
+                "ip -6 address show dev {} dadfailed",
+                quoted(&name)
+            )];
+            board.raise(finding)
+        });
+        if echo.is_some() && self.loops.len() < MAX_WATCHED {
+            self.loops.entry((delta.ifindex, serves)).or_insert(key);
+        }
+        board.update(key, |finding| {
+            if known.is_some() {
+                finding.again(event);
+                finding.also(subject.clone());
+            }
+            for touch in touches(delta, net) {
+                finding.touch(touch);
+            }
+            let Some(echo) = echo else {
+                finding.explain = format!(
+                    "{} on {name} is unusable: duplicate address detection heard another claim to it.",
+                    delta.addr
+                );
+                finding.explanations = vec![
+                    "another host has the address; or the host's own probe came back to it (a loop, a port in hairpin mode)".into(),
+                ];
+                finding.advice.push(format!("ip -6 neigh show {}", delta.addr));
+                return;
+            };
+            finding.reason = Some(Reason::Loop);
+            finding.also(Subject::Link(name.as_ref().into()));
+            for locator in [echo.frames.0, echo.frames.1] {
+                finding.evidence.add(locator);
+            }
+            finding.first = finding.first.min(echo.at.0);
+            let addresses = finding.subjects.iter().filter_map(|subject| match subject {
+                Subject::Address(addr) => Some(addr.to_string()),
+                _ => None,
+            });
+            let back = echo.at.1.since(echo.at.0);
+            finding.explain = format!(
+                "The own probes of {name} come back to it ({:.3} ms later, from its own MAC {}): frames loop, and no second host is involved. \
+                 The kernel takes the echo for another host (RFC 7527) and leaves unusable: {}.",
+                back.as_secs_f64() * 1000.0,
+                echo.mac,
+                list(addresses, MAX_NAMED),
+            );
+            finding.explanations = vec![
+                "the bridge or switch port that the host is on reflects frames (hairpin mode, a loop behind it)".into(),
+            ];
+            if link_local_too {
+                finding
+                    .explanations
+                    .push("its link-local address failed in the same way before".into());
+            }
+            finding.advice = vec![
+                format!("ip -6 address show dev {} dadfailed", quoted(&name)),
+                "bridge -d link show   (on the bridge that the host is on: hairpin on)".into(),
+                format!("sysctl net.ipv6.conf.{name}.enhanced_dad"),
+            ];
+        });
+    }
 }
 
 fn touches(delta: &AddressDelta, net: &NetState) -> Vec<Touch> {

@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Board, Detector, Finding, FindingKey, Settings, Touch};
+use super::link::kernel::quoted;
+use super::{Board, Detector, Finding, FindingKey, Kind, Settings, Touch};
 use crate::event::frame::Mac;
 use crate::event::netlink::Action;
 use crate::event::{Classes, Event, EventKind, Locator, Timestamp};
@@ -170,6 +171,9 @@ impl Claims {
             // A virtual router's own MAC may ask questions in the virtual address's name (keepalived without a VMAC interface).
             let router_itself = from.is_virtual_router() || delta.mac.is_virtual_router();
             let harmless = router_itself && delta.proof == Proof::Question;
+            // What masters of a virtual router claim is told by their advertisements.
+            let virtual_address = net.is_virtual(delta.scope, delta.addr, &[from, delta.mac]);
+            let harmless = harmless || virtual_address;
             if harmless || event.at.since(last) > STALE_OWNER || !self.room() {
                 return;
             }
@@ -190,7 +194,7 @@ impl Claims {
         let conflict = contest.is_conflict(delta, net);
         match contest.verdict {
             Verdict::Conflict(party) => {
-                self.continues(party, event, delta, flipped, board);
+                self.continues(party, event, delta, flipped, net, board);
             }
             Verdict::Open | Verdict::Moved(_) if conflict => {
                 if let Verdict::Moved(finding) = contest.verdict {
@@ -310,7 +314,7 @@ impl Claims {
         if still_used {
             return;
         }
-        let Some(finding) = wording::moved(key.1, contest, truncated) else {
+        let Some(finding) = wording::moved(key.1, contest, truncated, net) else {
             return;
         };
         let finding = on_link(finding, key.0, net);
@@ -336,7 +340,7 @@ impl Claims {
         let Some(gone) = self.departed.remove(at).filter(|gone| gone.at <= event.at) else {
             return;
         };
-        let finding = wording::handed_over(delta, gone.at, gone.locator, event);
+        let finding = wording::handed_over(delta, gone.at, gone.locator, event, net);
         board.raise(on_link(finding, delta.scope, net));
     }
 
@@ -346,7 +350,7 @@ impl Claims {
         else {
             return;
         };
-        let (party, finding) = wording::conflict(addr, contest, host);
+        let (party, finding) = wording::conflict(scope, addr, contest, host, net);
         contest.verdict = Verdict::Conflict(party);
         if let Some(open) = self.open.get(&party).copied() {
             let locators = contest.frames.clone();
@@ -365,13 +369,23 @@ impl Claims {
         event: &Event,
         delta: &HostDelta,
         flipped: bool,
+        net: &NetState,
         board: &mut Board,
     ) {
         let Some(open) = self.open.get(&party).copied() else {
             return;
         };
         if (open.scope, open.addr) == (delta.scope, delta.addr) {
+            let one = match party {
+                Party::Pair(a, b) => net.one_machine(delta.scope, a, b).map(|_| (a, b)),
+                Party::Intruder(_) => None,
+            };
             board.update(open.key, |f| {
+                if let Some((a, b)) = one
+                    && f.kind == Kind::AddressConflict
+                {
+                    wording::one_machine(f, delta.scope, (a, b), net); // known only now
+                }
                 if flipped {
                     f.again(event);
                     wording::recount(f);
@@ -402,14 +416,22 @@ fn join(finding: &mut Finding, addr: IpAddr, other: &Finding, frames: &[(Timesta
     }
 }
 
-/// Adds the interface on which it happened.
+/// Adds the interfaces on which it was seen.
 fn on_link(mut finding: Finding, scope: Scope, net: &NetState) -> Finding {
-    let interface = net
-        .sources
-        .get(&scope.source)
-        .and_then(|source| source.interface.clone());
-    if let Some(interface) = interface {
-        finding.touch(Touch::Interface(interface));
+    for name in net.names_of(scope) {
+        finding.touch(Touch::Interface(name));
     }
     finding
+}
+
+/// The commands that find a machine: its port on this host's own bridges where they know it.
+fn where_is(mac: Mac, net: &NetState) -> String {
+    let mut ports = net.who.forwarding.ports(mac);
+    match ports.next() {
+        Some(port) => format!(
+            "bridge fdb show dev {}   (the port behind which {mac} is)",
+            quoted(&net.links.name(port))
+        ),
+        None => format!("bridge fdb show | grep {mac}   (the port it is on)"),
+    }
 }

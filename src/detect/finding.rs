@@ -83,6 +83,12 @@ pub enum Reason {
     /// session.unestablished: nobody listens.
     Refused,
     Unknown,
+    /// address.*, link.*: frames come back to their sender, or circle.
+    Loop,
+    /// address.*, vrrp.*: a virtual router has two masters.
+    TwoMasters,
+    /// address.*: one machine answers for others' addresses.
+    ProxyArp,
     /// link.*: loss of carrier.
     Carrier,
     /// link.*: set down.

@@ -45,6 +45,8 @@ kinds! {
     LinkRemoved = "link.removed",
     /// A link went down and came back repeatedly.
     LinkFlap = "link.flap",
+    /// One MAC address moves between ports of a bridge again and again.
+    LinkMacMove = "link.mac-move",
     /// Packets to a neighbor are lost although the carrier stays: the loss is beyond the local link.
     PathLoss = "path.loss",
 
@@ -56,10 +58,19 @@ kinds! {
     AddressMoved = "address.moved",
     /// Two hosts claim one address.
     AddressConflict = "address.conflict",
+    /// One machine answers for several of its addresses with several MACs.
+    AddressArpFlux = "address.arp-flux",
     /// Duplicate address detection failed: the address is unusable.
     AddressDadFailed = "address.dad-failed",
     /// An address is configured but its prefix is not announced.
     AddressUnannounced = "address.unannounced",
+
+    /// Two VRRP masters of one virtual router advertise at once.
+    VrrpTwoMasters = "vrrp.two-masters",
+    /// The master of a virtual router changes again and again.
+    VrrpFlap = "vrrp.flap",
+    /// A virtual router has another master.
+    VrrpMoved = "vrrp.moved",
 
     /// A neighbor (gateway, BGP peer) no longer answers ARP or neighbor solicitations.
     NeighborUnreachable = "neighbor.unreachable",

@@ -151,7 +151,7 @@ impl Detector for Advertisements {
         if let EventKind::Nd(nd) = &event.kind
             && let Some(router) = Inside::speaks_for(nd)
         {
-            let key = (Scope::of(event, &nd.frame), router);
+            let key = (net.who.link(event, &nd.frame), router);
             let entry = net.routers.get(key.0, router);
             // A router that was not heard to advertise yet may be one by what the kernel knows.
             let told = matches!(
@@ -170,6 +170,11 @@ impl Detector for Advertisements {
                 self.tracks.entry(key).or_default();
             }
             if let Some(track) = self.tracks.get_mut(&key) {
+                if let (Some(mac), Some(entry)) = (Inside::says_router(nd), entry)
+                    && track.identity.lives(mac, event, key, entry, net, board)
+                {
+                    track.role.silence(board);
+                }
                 track.inside.seen(event, nd, key, entry, net, board);
                 self.schedule(key, net);
             }
@@ -414,12 +419,9 @@ fn another_default(net: &NetState, scope: Scope, router: Ipv6Addr, at: Timestamp
 /// Keys for joins, and what to look at next.
 fn keys(finding: &mut Finding, net: &NetState, scope: Scope, router: Ipv6Addr, macs: &[Mac]) {
     let addr = std::net::IpAddr::V6(router);
-    let interface = net
-        .sources
-        .get(&scope.source)
-        .and_then(|source| source.interface.clone());
-    let name = interface.as_deref().unwrap_or("IFACE").to_string();
-    if let Some(interface) = interface {
+    let names = net.names_of(scope);
+    let name = names.first().map_or("IFACE", |name| name).to_string();
+    for interface in names {
         finding.touch(Touch::Interface(interface));
     }
     finding.touch(Touch::Gateway(addr));

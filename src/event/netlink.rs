@@ -209,6 +209,8 @@ pub const NUD_REACHABLE: u16 = 0x02;
 pub const NUD_STALE: u16 = 0x04;
 /// `NUD_FAILED`.
 pub const NUD_FAILED: u16 = 0x20;
+/// `NUD_NOARP`.
+pub const NUD_NOARP: u16 = 0x40;
 /// `NUD_PERMANENT`.
 pub const NUD_PERMANENT: u16 = 0x80;
 

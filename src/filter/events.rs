@@ -84,6 +84,7 @@ pub fn name(kind: &EventKind) -> &'static str {
         EventKind::DumpDone(_) => "dump-done",
         EventKind::Actor(_) => "actor",
         EventKind::Arp(_) => "arp",
+        EventKind::Vrrp(_) => "vrrp",
         EventKind::Nd(_) => "nd",
         EventKind::Dhcp4(_) => "dhcp4",
         EventKind::Dhcp6(_) => "dhcp6",
@@ -120,6 +121,7 @@ fn kind_of(kind: SourceKind) -> &'static str {
 fn frame(kind: &EventKind) -> Option<&Frame> {
     Some(match kind {
         EventKind::Arp(arp) => &arp.frame,
+        EventKind::Vrrp(vrrp) => &vrrp.frame,
         EventKind::Nd(nd) => &nd.frame,
         EventKind::Dhcp4(dhcp) => &dhcp.frame,
         EventKind::Dhcp6(dhcp) => &dhcp.frame,
@@ -156,6 +158,10 @@ fn prefixes(kind: &EventKind, test: &mut Test<'_>) -> bool {
             .flatten()
             .any(|prefix| test(Fact::Prefix(prefix))),
         EventKind::Nexthop(nexthop) => nexthop.gateway.is_some_and(host),
+        EventKind::Vrrp(vrrp) => {
+            let all = vrrp.addresses.iter().copied();
+            all.chain(vrrp.frame.ip_src).any(host)
+        }
         EventKind::Arp(arp) => host(arp.sender_ip.into()) || host(arp.target_ip.into()),
         EventKind::Nd(nd) => match &nd.message {
             NdMessage::RouterAdvertisement(ra) => {

@@ -419,6 +419,21 @@ fn what(line: &mut String, kind: &EventKind) -> fmt::Result {
             line.push(' ');
             rtr(line, &r.message)
         }
+        EventKind::Vrrp(v) => {
+            write!(
+                line,
+                "VRRP v{} id {} priority {} interval {} ms",
+                v.version, v.vrid, v.priority, v.interval_ms
+            )?;
+            option(line, " from ", v.frame.ip_src)?;
+            option(line, " (", v.frame.eth_src)?;
+            if v.frame.eth_src.is_some() {
+                line.push(')');
+            }
+            v.addresses
+                .iter()
+                .try_for_each(|addr| write!(line, " {addr}"))
+        }
         EventKind::Bfd(b) => {
             write!(
                 line,

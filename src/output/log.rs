@@ -344,6 +344,7 @@ fn subject(kind: &EventKind) -> Option<String> {
         EventKind::Dhcp6(dhcp) => format!("client:{}", dhcp.client.as_ref()?),
         EventKind::Bgp(bgp) => format!("peer:{}", bgp.session.from),
         EventKind::Bmp(bmp) => format!("peer:{}", bmp.peer.as_ref()?.addr),
+        EventKind::Vrrp(vrrp) => format!("router:{}", vrrp.frame.ip_src?),
         EventKind::Bfd(bfd) => format!("peer:{}", bfd.frame.ip_src?),
         EventKind::Tcp(tcp) => format!("peer:{}", tcp.src.ip()),
         _ => return None,
@@ -379,7 +380,7 @@ pub fn plane(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Link(_) => "link",
         EventKind::Address(_) => "address",
-        EventKind::Neighbor(_) | EventKind::Arp(_) => "neighbor",
+        EventKind::Neighbor(_) | EventKind::Arp(_) | EventKind::Vrrp(_) => "neighbor",
         EventKind::Nd(_) => "nd",
         EventKind::Route(_) | EventKind::Rule(_) | EventKind::Nexthop(_) => "route",
         EventKind::Dhcp4(_) | EventKind::Dhcp6(_) => "dhcp",

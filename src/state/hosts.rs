@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use crate::event::frame::{Frame, Mac};
 use crate::event::{Event, EventKind, SourceId, Timestamp};
 
+use super::who::machines::Machines;
 use bounds::Tentative;
 pub use claim::{Audience, Proof};
 use claim::{Claim, Questions};
@@ -105,6 +106,8 @@ pub struct Use {
     pub answers: u64,
     /// Announcements nobody asked for.
     pub announcements: u64,
+    /// How often it asked who has the address that it claims: an owner knows, who poisons caches has to find out.
+    pub asked: u64,
     last_audience: Audience,
 }
 
@@ -115,6 +118,8 @@ pub struct Host {
     pub uses: SmallVec<[Use; 2]>,
     /// Index of the one who claimed it last.
     current: usize,
+    /// Who answered last, whom, and when.
+    answered: Option<(Audience, Mac, Timestamp)>,
 }
 
 impl Host {
@@ -131,27 +136,28 @@ pub struct Hosts {
     tentative: Tentative,
     questions: Questions,
     scans: scans::Scans,
+    held: bounds::Held,
     /// Addresses that were not tracked because their sender invents too many.
     pub refused: u64,
 }
 
 impl Hosts {
-    /// Applies an event.
-    pub fn apply(&mut self, event: &Event, out: &mut Vec<HostDelta>) {
+    /// Applies an event of a link.
+    pub fn apply(
+        &mut self,
+        event: &Event,
+        scope: Scope,
+        machines: &mut Machines,
+        out: &mut Vec<HostDelta>,
+    ) {
         let (claim, question) = match &event.kind {
             EventKind::Arp(arp) => claim::of_arp(arp),
             EventKind::Nd(nd) => claim::of_nd(nd),
             _ => return,
         };
-        let frame = match &event.kind {
-            EventKind::Arp(arp) => &arp.frame,
-            EventKind::Nd(nd) => &nd.frame,
-            _ => return,
-        };
-        let scope = Scope::of(event, frame);
         // Answers first: a message cannot answer its own question.
         if let Some(claim) = claim {
-            self.claim(scope, claim, event.at, out);
+            self.claim(scope, claim, event.at, machines, out);
         }
         if let Some(question) = question {
             if question.is_probe() {
@@ -164,6 +170,12 @@ impl Hosts {
                     audience: Audience::Everybody,
                     change: HostChange::Probed,
                 });
+            }
+            if !question.is_probe()
+                && let Some(host) = self.hosts.get_mut(&(scope, question.addr))
+                && let Some(user) = host.uses.iter_mut().find(|user| user.mac == question.by)
+            {
+                user.asked = user.asked.saturating_add(1);
             }
             self.scans
                 .asked(scope, question.by, question.addr, event.at);
@@ -191,15 +203,9 @@ impl Hosts {
         self.hosts.is_empty()
     }
 
-    /// Addresses on a link that `mac` claimed last, counted up to `most`.
-    pub fn addresses_of(&self, scope: Scope, mac: Mac, most: usize) -> usize {
-        let least = (scope, IpAddr::from([0u8; 4]));
-        self.hosts
-            .range(least..)
-            .take_while(|((at, _), _)| *at == scope)
-            .filter(|(_, host)| host.current().is_some_and(|user| user.mac == mac))
-            .take(most)
-            .count()
+    /// Addresses on a link that `mac` claimed last.
+    pub fn addresses_of(&self, scope: Scope, mac: Mac) -> usize {
+        self.held.count(scope, mac)
     }
 
     /// Earliest deadline: this table has none, its users compute theirs.
@@ -210,7 +216,14 @@ impl Hosts {
     /// Fires deadlines.
     pub fn expire(&mut self, _now: Timestamp, _out: &mut Vec<HostDelta>) {}
 
-    fn claim(&mut self, scope: Scope, mut claim: Claim, at: Timestamp, out: &mut Vec<HostDelta>) {
+    fn claim(
+        &mut self,
+        scope: Scope,
+        mut claim: Claim,
+        at: Timestamp,
+        machines: &mut Machines,
+        out: &mut Vec<HostDelta>,
+    ) {
         let question = self.questions.answered(scope, &claim, at);
         if claim.proof == Proof::Answer && question.is_none() {
             claim.proof = Proof::Announcement;
@@ -220,7 +233,9 @@ impl Hosts {
             match self.tentative.admit(key, claim.sender(), self.hosts.len()) {
                 bounds::Admission::Granted => {}
                 bounds::Admission::InsteadOf(other) => {
-                    self.hosts.remove(&other);
+                    let gone = self.hosts.remove(&other);
+                    let held = gone.as_ref().and_then(Host::current).map(|user| user.mac);
+                    self.held.moved(other.0, held, None);
                 }
                 bounds::Admission::Refused => {
                     self.refused = self.refused.saturating_add(1);
@@ -231,14 +246,26 @@ impl Hosts {
         let host = self.hosts.entry(key).or_insert_with(|| Host {
             uses: SmallVec::new(),
             current: 0,
+            answered: None,
         });
+        let before = host.current().map(|user| user.mac);
         let change = host.claimed(&claim, at);
+        let now = host.current().map(|user| user.mac);
+        if claim.proof == Proof::Answer {
+            let answer = (claim.audience, claim.mac, at);
+            if let Some((to, mac, when)) = host.answered.replace(answer)
+                && to == claim.audience
+            {
+                machines.answered(scope, (mac, when), (claim.mac, at), claim.addr);
+            }
+        }
         if host
             .current()
             .is_some_and(|user| at.since(user.first) >= bounds::CONFIRMED_AFTER)
         {
             self.tentative.confirm(&key);
         }
+        self.held.moved(scope, before, now);
         let mut push = |change| {
             out.push(HostDelta {
                 scope,
@@ -306,6 +333,7 @@ impl Host {
             claims: 0,
             answers: 0,
             announcements: 0,
+            asked: 0,
             last_audience: Audience::Everybody,
         };
         if self.uses.len() < MAX_MACS {

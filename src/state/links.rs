@@ -290,6 +290,11 @@ impl Links {
         });
     }
 
+    /// An interface by name. Looks at all of them: for sentences, not for every event.
+    pub fn named(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| *link.name == *name)
+    }
+
     /// An interface by index.
     pub fn get(&self, ifindex: u32) -> Option<&Link> {
         self.links.get(&ifindex)

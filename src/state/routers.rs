@@ -92,6 +92,8 @@ pub struct Router {
     current: usize,
     /// The shortest time between two advertisements of a steady sender, where there were two.
     pub interval: Option<Duration>,
+    /// The longest one.
+    pub longest: Option<Duration>,
 }
 
 impl Router {
@@ -135,8 +137,8 @@ impl Routers {
             .map(|((_, router), known)| (*router, known))
     }
 
-    /// Applies an event.
-    pub fn apply(&mut self, event: &Event, out: &mut Vec<RouterDelta>) {
+    /// Applies an event of a link.
+    pub fn apply(&mut self, event: &Event, scope: Scope, out: &mut Vec<RouterDelta>) {
         let EventKind::Nd(nd) = &event.kind else {
             return;
         };
@@ -148,7 +150,6 @@ impl Routers {
         if !nd.flaws.is_empty() {
             return;
         }
-        let scope = Scope::of(event, &nd.frame);
         let new_router = !self.routers.contains_key(&(scope, router));
         if new_router && !self.make_room() {
             self.refused = self.refused.saturating_add(1);
@@ -164,6 +165,7 @@ impl Routers {
                 senders: SmallVec::new(),
                 current: 0,
                 interval: None,
+                longest: None,
             });
         let (change, sender) = (entry, nd.frame.eth_src);
         out.push(change.advertised(scope, router, sender, nd.source_mac, ra, event.at));
@@ -239,6 +241,7 @@ impl Router {
                 if shortest && !pause.is_zero() {
                     self.interval = Some(pause);
                 }
+                self.longest = self.longest.max(Some(pause));
                 sender.last = at;
                 sender.seen = sender.seen.saturating_add(1);
                 sender.source_mac = source_mac;

@@ -23,6 +23,7 @@ pub mod protocol {
     pub const AUTHENTICATION: u8 = 51;
     pub const ICMPV6: u8 = 58;
     pub const DESTINATION_OPTIONS: u8 = 60;
+    pub const VRRP: u8 = 112;
 }
 
 /// Most extension headers that are followed. RFC 8200 §4.1 has use for seven; a chain of sixteen is an evasion, and a bound on our work.

@@ -63,7 +63,7 @@ fn v4(packet: &[u8], bmp: &Ports) -> Option<bool> {
         }
         protocol::UDP => udp(packet.get(header..)?),
         protocol::ICMP => Some(icmp::quotes_bgp(packet.get(header..)?, false)),
-        protocol::AUTHENTICATION => Some(true),
+        protocol::AUTHENTICATION | protocol::VRRP => Some(true),
         _ => Some(false),
     }
 }
@@ -80,6 +80,7 @@ fn v6(packet: &[u8], bmp: &Ports) -> Option<bool> {
         | protocol::ROUTING
         | protocol::FRAGMENT
         | protocol::AUTHENTICATION
+        | protocol::VRRP
         | protocol::DESTINATION_OPTIONS => Some(true),
         _ => Some(false),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::probes::PROXY;
 use super::{Party, WINDOW};
 use crate::detect::FindingKey;
 use crate::event::frame::Mac;
@@ -22,8 +23,6 @@ const TOGETHER: Duration = Duration::from_secs(1);
 /// Announcements that nobody asked for, sent to one host, against what everybody hears: a bond in balance-alb sends a few when a slave
 /// fails, arpspoof sends one each second or two.
 const PUSHES: u32 = 5;
-/// Addresses that one MAC answers for, from which on it answers for others (proxy ARP, RFC 1027); routers with a handful of addresses stay below.
-const PROXY: usize = 16;
 /// Changes whose times are kept, frames kept for evidence, audiences kept.
 const MAX_FLIPS: usize = 64;
 const MAX_FRAMES: usize = 8;
@@ -205,7 +204,7 @@ impl Contest {
                 && self
                     .heard
                     .iter()
-                    .any(|(_, mac)| net.hosts.addresses_of(delta.scope, *mac, PROXY) >= PROXY)
+                    .any(|(_, mac)| net.hosts.addresses_of(delta.scope, *mac) >= PROXY)
         };
         self.double_answers >= DOUBLE_ANSWERS && !by_proxy()
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::detect::{Kind, Severity, Subject};
+use crate::detect::{Kind, Reason, Severity, Subject};
 use crate::event::frame::Frame;
 use crate::event::lan::{Arp, Nd, NdMessage};
 use crate::event::netlink::{AddressEvent, Meta};
@@ -26,16 +26,22 @@ struct Rig {
     board: Board,
     frame: u64,
     last: Option<Event>,
+    /// The interface that captures.
+    source: u32,
 }
 
 impl Rig {
     fn event(&mut self, ms: i64, kind: EventKind) {
+        self.event_at(ms * 1_000_000, kind);
+    }
+
+    fn event_at(&mut self, ns: i64, kind: EventKind) {
         self.frame += 1;
-        let at = Timestamp(ms * 1_000_000);
+        let at = Timestamp(ns);
         let event = Event {
             at,
             origin_at: None,
-            source: SourceId(1),
+            source: SourceId(self.source),
             locator: Locator {
                 input: InputId(0),
                 unit: Unit::Frame,
@@ -511,4 +517,134 @@ mod gateway {
         watch.others(70_000);
         assert_eq!(watch.rig.found(), [(Kind::AddressMoved, Severity::Info, 1)]);
     }
+}
+
+const SECOND_ADDR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
+
+impl Rig {
+    /// Both ports of a host answer a question within a microsecond, or two hosts within a millisecond.
+    fn both_answer(&mut self, ms: i64, addr: Ipv4Addr, apart_ns: i64) {
+        self.arp(ms, 1, (CLIENT, CLIENT_ADDR), (Mac::BROADCAST, addr));
+        for (mac, ns) in [(A, 100_000), (B, 100_000 + apart_ns)] {
+            let arp = Arp {
+                frame: Frame {
+                    eth_src: Some(mac),
+                    eth_dst: Some(CLIENT),
+                    ..Frame::default()
+                },
+                op: 2,
+                sender_mac: mac,
+                sender_ip: addr,
+                target_mac: CLIENT,
+                target_ip: CLIENT_ADDR,
+            };
+            self.event_at(ms * 1_000_000 + ns, EventKind::Arp(Box::new(arp)));
+        }
+    }
+}
+
+/// Linux arp_ignore=0. The benign twins of the sentence: two hosts share one address only, or answer each in its own time.
+#[test]
+fn one_host_with_two_ports_answers_for_all_its_addresses_and_two_hosts_for_one() {
+    let run = |second: bool, apart_ns: i64| {
+        let mut rig = Rig::default();
+        for round in 0..5 {
+            rig.both_answer(round * 2000, ADDR, apart_ns);
+            if second {
+                rig.both_answer(round * 2000 + 500, SECOND_ADDR, apart_ns);
+            }
+        }
+        rig
+    };
+    let flux = run(true, 1_500);
+    let finding = flux.only();
+    assert_eq!(
+        (finding.kind, finding.severity),
+        (Kind::AddressArpFlux, Severity::Info)
+    );
+    assert!(
+        finding.explain.contains("192.0.2.10 and 192.0.2.11"),
+        "{}",
+        finding.explain
+    );
+    assert!(!finding.broken.subject);
+    assert_eq!(run(false, 1_500).only().kind, Kind::AddressConflict);
+    assert!(
+        run(true, 900_000)
+            .found()
+            .iter()
+            .all(|(kind, ..)| *kind == Kind::AddressConflict)
+    );
+}
+
+/// RFC 1027. The benign twin: a static address that is found again and again is one address.
+#[test]
+fn a_machine_that_answers_every_probe_is_one_finding_about_that_machine() {
+    let mut rig = Rig::default();
+    for last in 0..20u8 {
+        let addr = Ipv4Addr::new(192, 0, 2, 100 + last);
+        let ms = i64::from(last) * 1000;
+        rig.arp(
+            ms,
+            1,
+            (CLIENT, Ipv4Addr::UNSPECIFIED),
+            (Mac::BROADCAST, addr),
+        );
+        rig.arp(ms + 1, 2, (A, addr), (CLIENT, Ipv4Addr::UNSPECIFIED));
+    }
+    let finding = rig.only();
+    assert_eq!(finding.subjects[0], Subject::Mac(A));
+    assert_eq!(
+        (finding.count, finding.reason),
+        (20, Some(Reason::ProxyArp))
+    );
+    assert_eq!(finding.first, Timestamp(1_000_000));
+    assert!(
+        finding
+            .touches
+            .contains(&Touch::Client(CLIENT.to_string().into()))
+    );
+    rig.until(Timestamp(2_000_000_000_000));
+    assert!(rig.only().ended.is_some() && rig.claims.next_deadline().is_none());
+}
+
+/// Nobody asks who has its own address. The benign twin is the owner, which is never accused.
+#[test]
+fn who_asks_for_the_address_that_it_claims_is_the_intruder_even_if_it_was_heard_first() {
+    let mut rig = Rig::default();
+    rig.arp(0, 2, (B, ADDR), (CLIENT, CLIENT_ADDR));
+    for round in 0..5 {
+        let ms = 100 + round * 1000;
+        rig.arp(
+            ms,
+            1,
+            (B, Ipv4Addr::new(192, 0, 2, 66)),
+            (Mac::BROADCAST, ADDR),
+        );
+        rig.arp(ms + 1, 2, (A, ADDR), (B, Ipv4Addr::new(192, 0, 2, 66)));
+        rig.announce(ms + 300, A);
+        rig.announce(ms + 500, B);
+    }
+    let finding = rig.only();
+    assert_eq!(finding.kind, Kind::NeighborMacFlip);
+    assert!(
+        finding.explain.starts_with(&B.to_string()),
+        "{}",
+        finding.explain
+    );
+    assert!(!finding.subjects.contains(&Subject::Mac(A)));
+}
+
+/// What one machine says is heard on every port: once it counts.
+#[test]
+fn a_claim_heard_on_four_ports_is_one_claim() {
+    let mut rig = Rig::default();
+    for (ms, mac) in [(0, A), (5_000, B), (6_000, B)] {
+        for source in 1..=4u32 {
+            rig.source = source;
+            rig.announce(ms, mac);
+        }
+    }
+    rig.until(Timestamp(20_000_000_000));
+    assert_eq!(rig.found(), [(Kind::AddressMoved, Severity::Info, 1)]);
 }

@@ -104,7 +104,7 @@ impl Detector for Unanswered {
                 );
             }
         }
-        if let Some((scope, addr, asker)) = question(event).filter(|_| !seen.changes.copy) {
+        if let Some((scope, addr, asker)) = question(event, net).filter(|_| !seen.changes.copy) {
             self.asked((scope, addr), asker, event, net);
         }
         if !self.waiting.is_empty() {
@@ -114,10 +114,10 @@ impl Detector for Unanswered {
 }
 
 /// Who asks for which address; probes and announcements ask nobody.
-fn question(event: &Event) -> Option<(Scope, IpAddr, IpAddr)> {
+fn question(event: &Event, net: &NetState) -> Option<(Scope, IpAddr, IpAddr)> {
     match &event.kind {
         EventKind::Arp(arp) if arp.op == 1 && !arp.is_probe() && !arp.is_gratuitous() => Some((
-            Scope::of(event, &arp.frame),
+            net.who.link(event, &arp.frame),
             arp.target_ip.into(),
             arp.sender_ip.into(),
         )),
@@ -126,7 +126,7 @@ fn question(event: &Event) -> Option<(Scope, IpAddr, IpAddr)> {
                 return None;
             };
             let asker = nd.frame.ip_src.filter(|source| !source.is_unspecified())?;
-            Some((Scope::of(event, &nd.frame), target.into(), asker))
+            Some((net.who.link(event, &nd.frame), target.into(), asker))
         }
         _ => None,
     }

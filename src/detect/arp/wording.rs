@@ -7,10 +7,17 @@ use super::contest::Contest;
 use crate::detect::{Finding, Kind, Occurrence, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::{Event, Locator, Timestamp};
-use crate::state::hosts::{Host, HostDelta, Use};
+use crate::state::NetState;
+use crate::state::hosts::{Host, HostDelta, Scope, Use};
+use crate::state::who::OneMachine;
 
 /// A finding about a change that settled; `None` when it is not worth one (nobody announced it and its owner was gone).
-pub(super) fn moved(addr: IpAddr, contest: &Contest, truncated: bool) -> Option<Finding> {
+pub(super) fn moved(
+    addr: IpAddr,
+    contest: &Contest,
+    truncated: bool,
+    net: &NetState,
+) -> Option<Finding> {
     let first = contest.flipped().next()?;
     let latest = contest.latest()?;
     let mut finding = Finding::at(
@@ -53,7 +60,7 @@ pub(super) fn moved(addr: IpAddr, contest: &Contest, truncated: bool) -> Option<
     finding.truncated = truncated;
     finding.ended = Some(latest.at);
     finding.also(Subject::Mac(latest.to));
-    keys(&mut finding, addr, &[contest.owner, latest.to]);
+    keys(&mut finding, addr, &[contest.owner, latest.to], net);
     Some(finding)
 }
 
@@ -87,6 +94,7 @@ pub(super) fn handed_over(
     left: Timestamp,
     locator: Locator,
     event: &Event,
+    net: &NetState,
 ) -> Finding {
     let mut finding = Finding::at(
         Kind::AddressMoved,
@@ -107,13 +115,19 @@ pub(super) fn handed_over(
         .explanations
         .push("a planned move of the address (ElasticIP) or a fail-over".into());
     finding.also(Subject::Mac(delta.mac));
-    keys(&mut finding, delta.addr, &[delta.mac]);
+    keys(&mut finding, delta.addr, &[delta.mac], net);
     finding
 }
 
 /// A finding about an address that two hosts claim. Where both answer questions they share it by mistake; where one only ever announces, it
 /// takes the other's place in the caches: then the neighbor is the subject and the announcer the intruder.
-pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, Finding) {
+pub(super) fn conflict(
+    scope: Scope,
+    addr: IpAddr,
+    contest: &Contest,
+    host: &Host,
+    net: &NetState,
+) -> (Party, Finding) {
     let rival_mac = contest
         .flipped()
         .map(|flip| flip.to)
@@ -122,11 +136,17 @@ pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, 
     let find = |mac: Mac| host.uses.iter().find(|user| user.mac == mac);
     let (owner, rival) = (find(contest.owner), find(rival_mac));
     let answers = |user: Option<&Use>| user.map_or(0, |user| user.answers);
-    let both_answer = answers(owner) > 0 && answers(rival) > 0;
-    // Hosts that live at an address ask and answer; who only announces is the intruder. In doubt the one who came later.
+    // Nobody asks who has its own address: who does, and claims it, takes another's place.
+    let asks = |user: Option<&Use>| user.is_some_and(|user| user.asked > 0);
+    let poisoner = asks(owner) != asks(rival);
+    let both_answer = answers(owner) > 0 && answers(rival) > 0 && !poisoner;
+    // Hosts that live at an address ask and answer; who only announces is the intruder. What vouches for one of them counts more: it asks for
+    // what it claims, or it is who the address's other roles say. In doubt the one who came later.
     let lives =
         |user: Option<&Use>| user.map_or(0, |user| user.claims.saturating_sub(user.announcements));
-    let (real, intruder) = if lives(rival) > lives(owner) {
+    let rightful =
+        |mac: Mac, user: Option<&Use>| (!asks(user), net.vouched(scope, addr, mac), lives(user));
+    let (real, intruder) = if rightful(rival_mac, rival) > rightful(contest.owner, owner) {
         (rival_mac, contest.owner)
     } else {
         (contest.owner, rival_mac)
@@ -166,7 +186,12 @@ pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, 
     finding.explain = if both_answer {
         format!("Two hosts answer for {addr}: {real} and {intruder}")
     } else {
-        format!("{intruder} announces {addr}, which {real} uses, and never answers for it")
+        let how = if poisoner {
+            "asks for it itself"
+        } else {
+            "never answers for it"
+        };
+        format!("{intruder} announces {addr}, which {real} uses, and {how}")
     };
     if let Some(sender) = contest.disguised {
         finding.explain.push_str(&format!(
@@ -184,12 +209,50 @@ pub(super) fn conflict(addr: IpAddr, contest: &Contest, host: &Host) -> (Party, 
         );
     }
     recount(&mut finding);
-    keys(&mut finding, addr, &[real, intruder]);
+    keys(&mut finding, addr, &[real, intruder], net);
     finding.also(Subject::Mac(intruder));
     if both_answer {
         finding.also(Subject::Mac(real));
     }
+    if let Party::Pair(a, b) = party {
+        one_machine(&mut finding, scope, (a, b), net);
+    }
     (party, finding)
+}
+
+/// Makes a conflict what it is where both addresses are one machine's.
+pub(super) fn one_machine(f: &mut Finding, scope: Scope, (a, b): (Mac, Mac), net: &NetState) {
+    let Some(one) = net.one_machine(scope, a, b) else {
+        return;
+    };
+    f.kind = Kind::AddressArpFlux;
+    f.severity = Severity::Info;
+    f.broken = Default::default();
+    let both = net.who.machines.addresses(scope, a, b);
+    for addr in both {
+        f.also(Subject::Address(*addr));
+        f.touch(Touch::Address(*addr));
+    }
+    let why = match one {
+        OneMachine::Own => "both are interfaces of this host".to_owned(),
+        OneMachine::AnswersTogether(_) => {
+            let list: Vec<String> = both.iter().map(IpAddr::to_string).collect();
+            format!(
+                "the same pair answers together for {}, so it is one host with two ports in one subnet, not two hosts",
+                list.join(" and ")
+            )
+        }
+    };
+    f.explain = format!("{a} and {b} answer for the same addresses: {why}");
+    recount(f);
+    f.explanations = vec![
+        "ARP flux: Linux answers for any of its addresses on any port (arp_ignore=0); caches alternate between the ports".into(),
+    ];
+    f.advice = vec![
+        "sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce   (on that host: 1 and 2 stop it)".into(),
+        super::where_is(a, net),
+        super::where_is(b, net),
+    ];
 }
 
 /// The frames since the first change, in the order of their times.
@@ -226,7 +289,7 @@ pub(super) fn recount(finding: &mut Finding) {
 }
 
 /// Keys for joins, and what to look at next.
-fn keys(finding: &mut Finding, addr: IpAddr, macs: &[Mac]) {
+fn keys(finding: &mut Finding, addr: IpAddr, macs: &[Mac], net: &NetState) {
     finding.touch(Touch::Address(addr));
     finding.touch(Touch::Gateway(addr));
     for mac in macs {
@@ -239,8 +302,6 @@ fn keys(finding: &mut Finding, addr: IpAddr, macs: &[Mac]) {
         format!("ndisc6 {addr} IFACE   (two MACs in the answers: two hosts)")
     });
     for mac in macs {
-        finding.advice.push(format!(
-            "bridge fdb show | grep {mac}   (the port it is on)"
-        ));
+        finding.advice.push(super::where_is(*mac, net));
     }
 }

@@ -15,6 +15,11 @@ const NEIGHBOR: &[&str] = &[
     "bridge fdb show | grep MAC",
     "tcpdump -eni IFACE 'arp or icmp6'",
 ];
+const VRRP: &[&str] = &[
+    "tcpdump -veni IFACE ip proto 112",
+    "journalctl -b -u keepalived",
+    "vtysh -c 'show vrrp'",
+];
 const RA: &[&str] = &[
     "ip -6 route show default",
     "tcpdump -veni IFACE 'icmp6 and ip6[40] == 134'",
@@ -108,6 +113,16 @@ pub(super) const ROWS: &[Row] = &[
         LINK,
     ),
     detected(
+        Kind::LinkMacMove,
+        &[Netlink],
+        [
+            "A bridge's forwarding entry moves 5 times within 180 s between two ports; 3 addresses or more between the same two are a loop.",
+            "RFC 7432 §15.1 (N = 5, M = 180 s).",
+            "A live migration is one move, its way back another. Entries of the bridge's own ports are permanent and do not count.",
+        ],
+        &["bridge fdb show br BRIDGE", "bridge monitor fdb"],
+    ),
+    detected(
         Kind::PathLoss,
         &[Packets, Bmp, Netlink],
         [
@@ -155,19 +170,35 @@ pub(super) const ROWS: &[Row] = &[
         &[Packets],
         [
             "Both MACs answered the same question (two answers within 1 s) at least twice, while the address alternates; or a probe for an \
-             address (RFC 5227, DAD) is answered by its owner: once is a note, 2 checks are a fault.",
+             address (RFC 5227, DAD) is answered by its owner: once is a note, 2 checks are a fault, and one MAC that answers the probes for 3 addresses is one \
+             statement about that MAC (proxy ARP). Two VRRP masters of an address are one, too.",
             "RFC 5227 §2.1.1, RFC 4862 §5.4.",
             "A MAC that answers for 16 addresses or more is proxy ARP or device tracking; one double answer may be a fail-over's instant.",
         ],
         NEIGHBOR,
     ),
     detected(
+        Kind::AddressArpFlux,
+        &[Packets],
+        [
+            "Two MACs answer the same questions within 200 µs of each other for 2 addresses or more, or both are interfaces of this host, and an \
+             address of theirs alternates between them.",
+            "Linux arp_ignore (Documentation/networking/ip-sysctl): any port answers for any address of the host.",
+            "Two hosts that share one address by mistake answer together for that one only: address.conflict.",
+        ],
+        &[
+            "sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce",
+            "tcpdump -eni IFACE arp",
+        ],
+    ),
+    detected(
         Kind::AddressDadFailed,
         &[Netlink],
         [
-            "The kernel sets IFA_F_DADFAILED on an address.",
-            "RFC 4862 §5.4.5.",
-            "Tentative addresses are no failure.",
+            "The kernel sets IFA_F_DADFAILED on an address. Where the own probe was seen to come back within 0.5 s the reason is a loop, and all \
+             addresses of the interface are one finding.",
+            "RFC 4862 §5.4.5, RFC 7527.",
+            "Tentative addresses are no failure. A mirror that doubles frames to single hosts as well is no loop.",
         ],
         &[
             "ip -6 address show dadfailed",
@@ -188,6 +219,36 @@ pub(super) const ROWS: &[Row] = &[
             "vtysh -c 'show bgp PREFIX'",
             "birdc show route for PREFIX all",
         ],
+    ),
+    detected(
+        Kind::VrrpTwoMasters,
+        &[Packets],
+        [
+            "Two senders advertise one virtual router in turn 3 times while both go on (4 intervals without an advertisement end one).",
+            "RFC 9568 §6.4.3: a master that hears a better one is silent at once, a backup that hears a master never speaks.",
+            "Taking over a running master makes 2 turns; fail-overs none. It is told with the address.conflict that it makes.",
+        ],
+        VRRP,
+    ),
+    detected(
+        Kind::VrrpFlap,
+        &[Packets],
+        [
+            "3 changes of a virtual router's master within 300 s of each other.",
+            "RFC 9568 §6.1 (a backup takes over after 3 intervals and a skew).",
+            "A fail-over and its way back are two: vrrp.moved.",
+        ],
+        VRRP,
+    ),
+    detected(
+        Kind::VrrpMoved,
+        &[Packets],
+        [
+            "Another sender advertises a virtual router than before, and the one before gave up (priority 0), is silent, or has the lower priority.",
+            "RFC 9568 §6.4.",
+            "Information only.",
+        ],
+        VRRP,
     ),
     detected(
         Kind::NeighborUnreachable,
@@ -248,7 +309,8 @@ pub(super) const ROWS: &[Row] = &[
         &[Packets],
         [
             "Frames whose sender contradicts the link-layer address they carry, beside a sender for whom both agree; senders that take turns \
-             3 times; 2 withdrawals within 60 s by advertisements built unlike the router's others; or flawed ones (hop limit not 255, source \
+             3 times; an advertisement with lifetime 0 from another MAC than the one that the address is made from, or which the router itself refutes \
+             by its next neighbor advertisement with the router flag; 2 withdrawals within 60 s by advertisements built unlike the router's others; or flawed ones (hop limit not 255, source \
              not link-local, evasive headers); 2 redirects, or a neighbor advertisement without router flag, in a router's name from a foreign sender.",
             "RFC 4861 §6.1.2, §7.2.5, §8.1, RFC 6980, RFC 7113.",
             "One change of sender is a fail-over, a change and its return a fail-back: both stay quiet.",

@@ -37,6 +37,8 @@ pub fn families(kind: Kind) -> &'static [Family] {
         // Router advertisements are IPv6's (RFC 4861).
         _ if kind.layer() == "ra" => IPV6,
         _ if matches!(kind.layer(), "feed" | "link" | "rpki" | "evpn") => NONE,
+        // ARP is IPv4's; neighbor discovery has no such habit.
+        Kind::AddressArpFlux => IPV4,
         // It is said of both families' sessions together.
         Kind::PathLoss => NONE,
         // Options 3, 121 and 249, and giaddr: DHCPv6 hands out no routes (RFC 8415), and its relays are no addresses of clients.
@@ -125,6 +127,21 @@ pub fn key(kind: Kind, seen: Seen, family: Option<Family>) -> String {
 
 /// Cells that nothing shows yet, and why; the docs say so.
 pub const OPEN: &[(Kind, Seen, &str)] = &[
+    (
+        Kind::VrrpTwoMasters,
+        Seen::Packets,
+        "the advertisements of both families go one way and are tested with IPv4",
+    ),
+    (
+        Kind::VrrpFlap,
+        Seen::Packets,
+        "the advertisements of both families go one way and are tested with IPv4",
+    ),
+    (
+        Kind::VrrpMoved,
+        Seen::Packets,
+        "the advertisements of both families go one way and are tested with IPv4",
+    ),
     (
         Kind::AddressFlap,
         Seen::Netlink,
@@ -380,6 +397,36 @@ pub const UNIT_TESTS: &[UnitTest] = &[
         seen: Seen::Netlink,
         family: Some(Family::Ipv4),
         test: "writing_a_route_thirty_times_a_minute_is_a_storm_and_a_scan_now_and_then_is_not",
+    },
+    UnitTest {
+        kind: Kind::LinkMacMove,
+        seen: Seen::Netlink,
+        family: None,
+        test: "an_address_that_speaks_behind_two_ports_in_turn_is_one_finding_and_a_migration_is_none",
+    },
+    UnitTest {
+        kind: Kind::AddressArpFlux,
+        seen: Seen::Packets,
+        family: Some(Family::Ipv4),
+        test: "one_host_with_two_ports_answers_for_all_its_addresses_and_two_hosts_for_one",
+    },
+    UnitTest {
+        kind: Kind::VrrpTwoMasters,
+        seen: Seen::Packets,
+        family: Some(Family::Ipv4),
+        test: "two_masters_that_do_not_hear_each_other_are_told_with_the_address_that_both_hold",
+    },
+    UnitTest {
+        kind: Kind::VrrpFlap,
+        seen: Seen::Packets,
+        family: Some(Family::Ipv4),
+        test: "a_master_that_changes_a_third_time_within_minutes_flaps",
+    },
+    UnitTest {
+        kind: Kind::VrrpMoved,
+        seen: Seen::Packets,
+        family: Some(Family::Ipv4),
+        test: "a_preemption_and_a_fail_over_are_moves_and_no_second_master",
     },
     UnitTest {
         kind: Kind::NeighborMacFlip,

@@ -1,4 +1,5 @@
-//! `dhcp.identity-conflict`: two machines use one DHCP identity (option 61, or DUID and IAID).
+//! `dhcp.identity-conflict`: two machines use one DHCP identity (option 61, or DUID and IAID; or one MAC address, and then the names that they
+//! call themselves by tell them apart).
 //!
 //! Almost always a cloned image with one /etc/machine-id. One change of hardware behind an identity is a replaced network card, a
 //! fail-over of a bond or a migration; two machines show themselves by alternating.
@@ -11,7 +12,7 @@ use super::watch::{Hits, Quiet, Watched};
 use super::{DHCP, client_subject, heard, touch_all};
 use crate::detect::{Board, Detector, Finding, FindingKey, Kind, Reason, Severity, Subject, Touch};
 use crate::event::frame::Mac;
-use crate::event::{Classes, Timestamp};
+use crate::event::{Classes, Event, EventKind, Timestamp, WireText};
 use crate::state::leases::client::Client;
 use crate::state::leases::identity;
 use crate::state::leases::message::{ClientId, Verb};
@@ -35,12 +36,21 @@ struct Identity {
     hits: Hits,
 }
 
+/// The names that one client calls itself by.
+#[derive(Clone, Default)]
+struct Names {
+    all: SmallVec<[WireText; 2]>,
+    last: Option<WireText>,
+    hits: Hits,
+}
+
 /// The detector.
 #[derive(Clone)]
 pub struct IdentityConflict {
     identities: Watched<(ScopeId, ClientId), Identity>,
     /// The note about a machine that holds several leases.
     several: Watched<(ScopeId, ClientId), Option<FindingKey>>,
+    names: Watched<(ScopeId, ClientId), Names>,
     quiet: Quiet,
 }
 
@@ -49,6 +59,7 @@ impl Default for IdentityConflict {
         IdentityConflict {
             identities: Watched::new(STALE),
             several: Watched::new(STALE),
+            names: Watched::new(STALE),
             quiet: Quiet::default(),
         }
     }
@@ -77,6 +88,7 @@ impl Detector for IdentityConflict {
         {
             return;
         }
+        self.named(heard, seen.event, net, board);
         let (Some(identity), Some(mac)) = (&m.identity, m.client_mac) else {
             return;
         };
@@ -218,6 +230,61 @@ impl IdentityConflict {
                 holders.len(),
                 leases.join(", "),
             );
+        });
+    }
+
+    /// One MAC address that asks under two host names (option 12) by turns: a machine has one name at a time, and a renamed one does not go back.
+    fn named(&mut self, heard: &Seen, event: &Event, net: &NetState, board: &mut Board) {
+        let m = &heard.message;
+        let EventKind::Dhcp4(wire) = &event.kind else {
+            return;
+        };
+        let Some(name) = &wire.host_name else {
+            return;
+        };
+        let Some(known) = self.names.at((heard.scope, m.client.clone()), event.at) else {
+            return;
+        };
+        if !known.all.contains(name) && known.all.len() < MAX_MACS {
+            known.all.push(name.clone());
+        }
+        if known
+            .last
+            .replace(name.clone())
+            .is_none_or(|last| last == *name)
+        {
+            return;
+        }
+        let hit = known.hits.hit(event, WINDOW, ENOUGH, board, |first| {
+            let (kind, subject) = (Kind::DhcpIdentityConflict, client_subject(&m.client));
+            Finding::at(kind, Severity::Warning, subject, first)
+        });
+        let Some(key) = hit.key() else {
+            return;
+        };
+        self.quiet.until(key, event.at + WINDOW);
+        let names: Vec<String> = known.all.iter().map(WireText::to_string).collect();
+        board.update(key, |f| {
+            touch_all(f, event, m, net);
+            if let Some(mac) = m.client_mac {
+                f.also(Subject::Mac(mac));
+                f.touch(Touch::Mac(mac));
+            }
+            if let Some(addr) = m.wanted {
+                f.touch(Touch::Address(addr));
+            }
+            f.affected.clients.insert(client_subject(&m.client));
+            f.explain = format!(
+                "{} use the identity {} by turns ({} changes of the name): the server takes them for one client and gives them one lease.",
+                names.join(" and "),
+                m.client,
+                f.count
+            );
+            f.explanations = vec!["two machines with one MAC address (a cloned VM or container)".into()];
+            f.advice = vec![match m.client_mac {
+                Some(mac) => format!("bridge fdb show | grep {mac}   (on which ports it is)"),
+                None => "bridge monitor fdb".into(),
+            }];
         });
     }
 }

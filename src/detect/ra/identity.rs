@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use smallvec::SmallVec;
 
-use super::{Open, QUIET, another_default, keys};
+use super::{Key, Open, QUIET, another_default, keys};
 use crate::detect::{Board, Finding, Kind, Severity, Subject, Touch};
 use crate::event::frame::Mac;
 use crate::event::lan::{Nd, NdFlaw};
@@ -87,10 +87,44 @@ impl Identity {
             });
             return true;
         }
-        let Some(forger) = forger(delta.router, router, self.turns) else {
+        let Some(forger) = forger(delta.router, router, &self.voices, self.turns, None) else {
             return false;
         };
-        let Some(finding) = self.finding(delta, forger, mac, event, net) else {
+        let at = (delta.scope, delta.router);
+        let Some(finding) = self.finding(at, forger, mac, event, net) else {
+            return false;
+        };
+        let last = finding.last;
+        let key = board.raise(finding);
+        self.spoof = Some((Open { key, last }, forger));
+        true
+    }
+
+    /// The router itself, from `mac`, says that it is one (the router flag of its neighbor advertisement): whether that refutes an
+    /// advertisement by which another sender ended its role.
+    pub(super) fn lives(
+        &mut self,
+        mac: Mac,
+        event: &Event,
+        at: Key,
+        router: &Router,
+        net: &NetState,
+        board: &mut Board,
+    ) -> bool {
+        if let Some((open, forger)) = self.spoof {
+            if mac != forger {
+                board.update(open.key, |f| {
+                    f.support(event);
+                    f.recovered(event.at);
+                    f.broken.default_route = false;
+                });
+            }
+            return mac != forger;
+        }
+        let Some(forger) = forger(at.1, router, &self.voices, self.turns, Some(mac)) else {
+            return false;
+        };
+        let Some(finding) = self.finding(at, forger, mac, event, net) else {
             return false;
         };
         let last = finding.last;
@@ -156,7 +190,7 @@ impl Identity {
 
     fn finding(
         &self,
-        delta: &RouterDelta,
+        (scope, router): Key,
         forger: Mac,
         mac: Mac,
         event: &Event,
@@ -164,7 +198,7 @@ impl Identity {
     ) -> Option<Finding> {
         let voice = self.voices.iter().find(|voice| voice.mac == forger)?;
         let first = voice.frames.first()?;
-        let subject = Subject::Router(IpAddr::V6(delta.router));
+        let subject = Subject::Router(IpAddr::V6(router));
         let mut finding = Finding::at(Kind::RaSpoofed, Severity::Warning, subject, first.at);
         finding.evidence.add(first.locator);
         let real = self.real(forger);
@@ -195,13 +229,12 @@ impl Identity {
             finding.support(event);
         }
         let takes_away = voice.frames.last().is_some_and(|heard| heard.lifetime == 0);
-        finding.broken.default_route = mac == forger
-            && takes_away
-            && !another_default(net, delta.scope, delta.router, event.at);
-        finding.explain = sentence(delta.router, forger, real, voice.count);
+        finding.broken.default_route =
+            mac == forger && takes_away && !another_default(net, scope, router, event.at);
+        finding.explain = sentence(router, forger, real, voice.count);
         finding.also(Subject::Mac(forger));
         let macs: SmallVec<[Mac; 2]> = [Some(forger), real].into_iter().flatten().collect();
-        keys(&mut finding, net, delta.scope, delta.router, &macs);
+        keys(&mut finding, net, scope, router, &macs);
         Some(finding)
     }
 }
@@ -211,6 +244,9 @@ fn sentence(router: Ipv6Addr, forger: Mac, real: Option<Mac>, count: u64) -> Str
     format!("{forger} sent {count} router advertisements in the name of {router}{real}")
 }
 
+/// See [`genuine`].
+const MADE: u8 = 3;
+
 /// How much a frame's own source speaks for a sender being who it says: its address is made from its MAC (RFC 4291 §2.5.1), it names its
 /// own MAC or none, or it names somebody else's.
 fn genuine(router: Ipv6Addr, sender: &Sender) -> u8 {
@@ -218,7 +254,7 @@ fn genuine(router: Ipv6Addr, sender: &Sender) -> u8 {
     let [a, b, c, d, e, f] = mac.0;
     let interface_id = [a ^ 2, b, c, 0xff, 0xfe, d, e, f];
     if router.octets().last_chunk::<8>() == Some(&interface_id) {
-        3
+        MADE
     } else if mac.is_virtual_router() {
         2
     } else if sender.source_mac.is_none_or(|named| named == mac) {
@@ -228,8 +264,20 @@ fn genuine(router: Ipv6Addr, sender: &Sender) -> u8 {
     }
 }
 
+/// A sender that only ever ended the role: a partner that takes over and gives back has announced it as well.
+fn only_ends(voices: &[Voice], mac: Option<Mac>) -> bool {
+    let mut theirs = voices.iter().filter(|voice| Some(voice.mac) == mac);
+    theirs.any(|voice| voice.frames.iter().all(|heard| heard.lifetime == 0))
+}
+
 /// The sender who forges, if there is one.
-fn forger(router: Ipv6Addr, entry: &Router, turns: u32) -> Option<Mac> {
+fn forger(
+    router: Ipv6Addr,
+    entry: &Router,
+    voices: &[Voice],
+    turns: u32,
+    lives: Option<Mac>,
+) -> Option<Mac> {
     let rank = |sender: &Sender| (genuine(router, sender), std::cmp::Reverse(sender.first));
     let real = entry.senders.iter().max_by_key(|sender| rank(sender))?;
     let other = entry
@@ -237,7 +285,12 @@ fn forger(router: Ipv6Addr, entry: &Router, turns: u32) -> Option<Mac> {
         .iter()
         .filter(|sender| sender.mac.is_some() && sender.mac != real.mac)
         .min_by_key(|sender| rank(sender))?;
-    let caught = genuine(router, other) == 0 && genuine(router, real) > 0;
+    // A router's address that is made from one MAC is that one's: another that ends its role in its name is nobody's fail-over partner.
+    let ends_it = genuine(router, real) == MADE && other.ra.lifetime == 0;
+    // After somebody ended the role in its name the router itself, from the MAC of its earlier advertisements, goes on being one.
+    let refuted = lives.is_some() && lives == real.mac && only_ends(voices, other.mac);
+    let caught = genuine(router, other) == 0 && genuine(router, real) > 0
+        || (ends_it || refuted) && !other.mac.is_some_and(|mac| mac.is_virtual_router());
     let fail_over = other.mac.is_some_and(|mac| mac.is_virtual_router());
     (caught || (turns >= TURNS && !fail_over)).then_some(other.mac)?
 }
@@ -252,7 +305,7 @@ pub(super) struct Invalid {
 
 impl Invalid {
     pub(super) fn seen(&mut self, event: &Event, nd: &Nd, net: &NetState, board: &mut Board) {
-        let scope = Scope::of(event, &nd.frame);
+        let scope = net.who.link(event, &nd.frame);
         let key = (scope, nd.frame.ip_src);
         if let Some(open) = self.open.get_mut(&key) {
             self.deadlines.remove(&(open.last + QUIET, key));

@@ -40,6 +40,14 @@ impl Inside {
         }
     }
 
+    /// The sender of a neighbor advertisement with the router flag.
+    pub(super) fn says_router(nd: &Nd) -> Option<Mac> {
+        match nd.message {
+            NdMessage::NeighborAdvertisement { router: true, .. } => nd.frame.eth_src,
+            _ => None,
+        }
+    }
+
     /// Takes a neighbor advertisement or redirect in the router's name.
     pub(super) fn seen(
         &mut self,

@@ -22,6 +22,8 @@ use crate::state::routers::{Field, Router, RouterDelta, differences};
 const LEARNING: Duration = Duration::from_secs(600);
 /// Advertisements of each router before their contradiction counts: a reload shows as one.
 const STEADY: u64 = 2;
+/// Advertisements after which a router's own rhythm is known: two pauses between them.
+const BEGAN: u64 = 3;
 /// A route to so much of the address space takes over traffic from the default route.
 const COVERING: u8 = 3;
 /// Pairs remembered as told.
@@ -143,8 +145,17 @@ pub(super) fn advertised(
                 Some(known) => !known,
                 None => event.at.since(strangers.since) > LEARNING,
             };
+        // It advertises steadily, and was silent before for longer than it ever is: it began while somebody watched.
+        let began = known.is_none()
+            && router.seen == BEGAN
+            && router.longest.is_some_and(|longest| {
+                router.first.since(strangers.since) > longest + longest / 10
+            });
         // Its fellows may be heard later than it is, although they were there before: judged when there is somebody to compare it with.
-        if late || (track.unlearned && known != Some(true)) {
+        if late
+            || (track.unlearned && known != Some(true))
+            || takes_over(began, event.at, expected, delta, router, net)
+        {
             track.newcomer = appeared(event, expected, delta, router, net, board);
             if let Some(newcomer) = track.newcomer {
                 if strangers.fresh.len() == MAX_FRESH {
@@ -155,6 +166,18 @@ pub(super) fn advertised(
         }
     }
     contradictions(strangers, event, delta, router, net, board);
+}
+
+/// Of a router that began within [`LEARNING`] only one that takes over is worth a word: the others may have been quiet by chance.
+fn takes_over(
+    began: bool,
+    at: Timestamp,
+    expected: &Expected,
+    delta: &RouterDelta,
+    router: &Router,
+    net: &NetState,
+) -> bool {
+    began && judge(at, expected, delta, router, net).1.len() >= 2
 }
 
 /// How bad a newcomer is, and why.

@@ -755,3 +755,56 @@ fn redirects_from_a_foreign_sender_are_forged_and_the_routers_own_are_not() {
     assert_eq!(rig.found(), [(Kind::RaSpoofed, Severity::Warning, 2)]);
     assert!(rig.only().subjects.contains(&Subject::Mac(FORGER)));
 }
+
+fn flagged(router: &str) -> NdMessage {
+    NdMessage::NeighborAdvertisement {
+        target: router.parse().unwrap(),
+        router: true,
+        solicited: true,
+        overriding: true,
+    }
+}
+
+/// RFC 4861 §6.2.5, RFC 4291 §2.5.1. The benign twin: the router itself ends its role.
+#[test]
+fn an_end_of_the_role_from_another_mac_than_the_address_is_made_of_is_forged() {
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(1800));
+    let message = NdMessage::RouterAdvertisement(Box::new(ra(0)));
+    rig.nd(3.0, ROUTER, (FORGER, None), message.clone());
+    assert_eq!(rig.found(), [(Kind::RaSpoofed, Severity::Warning, 1)]);
+    assert!(rig.only().subjects.contains(&Subject::Mac(FORGER)));
+    let mut rig = Rig::default();
+    rig.advertise(0.0, ROUTER, REAL, ra(1800));
+    rig.nd(3.0, ROUTER, (REAL, None), message);
+    assert_eq!(
+        rig.found(),
+        [(Kind::RaRouterWithdrawn, Severity::Warning, 1)]
+    );
+}
+
+/// The benign twin: a partner that took the address over, gives it back and ends its own part of the role.
+#[test]
+fn a_router_that_goes_on_refutes_the_end_that_another_told() {
+    let mut rig = Rig::default();
+    rig.advertise(0.0, OTHER, OTHER_MAC, ra(1800));
+    let message = NdMessage::RouterAdvertisement(Box::new(ra(0)));
+    rig.nd(3.0, OTHER, (FORGER, None), message.clone());
+    assert_eq!(
+        rig.found(),
+        [(Kind::RaRouterWithdrawn, Severity::Warning, 1)]
+    );
+    rig.nd(4.0, OTHER, (OTHER_MAC, None), flagged(OTHER));
+    assert_eq!(rig.found(), [(Kind::RaSpoofed, Severity::Warning, 1)]);
+    assert!(!rig.only().broken.default_route);
+    let mut rig = Rig::default();
+    rig.advertise(0.0, OTHER, OTHER_MAC, ra(1800));
+    rig.advertise(10.0, OTHER, FORGER, ra(1800));
+    rig.nd(20.0, OTHER, (FORGER, None), message);
+    rig.nd(21.0, OTHER, (OTHER_MAC, None), flagged(OTHER));
+    assert!(
+        rig.found()
+            .iter()
+            .all(|(kind, ..)| *kind != Kind::RaSpoofed)
+    );
+}

@@ -85,17 +85,17 @@ pub(super) fn on_link(net: &NetState, scope: Scope, ifindex: Option<u32>) -> boo
     let Some(ifindex) = ifindex else {
         return true;
     };
-    if !net.links.usable(ifindex) {
-        return false;
-    }
-    if let Some(captured) = scope.ifindex {
-        return captured == ifindex;
-    }
-    let source = net.sources.get(&scope.source);
-    match source.and_then(|source| source.interface.as_deref()) {
-        Some(name) => *net.links.name(ifindex) == *name,
-        None => true,
-    }
+    net.links.usable(ifindex)
+        && net.who.places(scope).any(|place| {
+            if let Some(captured) = place.ifindex {
+                return captured == ifindex;
+            }
+            let source = net.sources.get(&place.source);
+            match source.and_then(|source| source.interface.as_deref()) {
+                Some(name) => *net.links.name(ifindex) == *name,
+                None => true,
+            }
+        })
 }
 
 /// Whether a route deleted at `at` was deleted because it had run out at `expired`.

@@ -24,6 +24,7 @@ impl Lab {
         let settings = Settings::default();
         let mut detectors = Vec::new();
         link::register(&settings, &mut detectors);
+        crate::detect::mac_move::register(&settings, &mut detectors);
         address::register(&settings, &mut detectors);
         neighbor::register(&settings, &mut detectors);
         route::register(&settings, &mut detectors);

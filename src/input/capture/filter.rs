@@ -21,8 +21,8 @@ const UDP_PORTS: [u16; 8] = [
     ports::SEAMLESS_BFD,
 ];
 
-/// IPv6 next headers behind which anything may stand: hop-by-hop, routing, fragment, authentication, destination options, mobility.
-const EXTENSIONS: [u8; 6] = [0, 43, 44, 51, 60, 135];
+/// IPv6 next headers behind which anything may stand: hop-by-hop, routing, fragment, authentication, destination options, VRRP, mobility.
+const EXTENSIONS: [u8; 7] = [0, 43, 44, 51, 60, 112, 135];
 
 /// The filter expression (pcap-filter(7)) for a link type. `more_tcp_ports`: ports on which BMP is spoken.
 ///
@@ -55,6 +55,8 @@ fn untagged(more_tcp_ports: &[u16]) -> String {
     terms.push("(ip6 and ip6[6] == 58 and ip6[40] >= 133 and ip6[40] <= 137)".into());
     let extensions = EXTENSIONS.map(|next| format!("ip6[6] == {next}"));
     terms.push(format!("(ip6 and ({}))", extensions.join(" or ")));
+    // VRRP.
+    terms.push("ip proto 112".into());
     // Ports behind an authentication header (51), and in another fragment: more-fragments flag or an offset.
     terms.push(
         "(ip and (ip[9] == 51 or ((ip[9] == 6 or ip[9] == 17) and (ip[6:2] & 0x3fff) != 0)))"

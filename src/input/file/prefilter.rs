@@ -158,11 +158,11 @@ impl Prefilter {
             return false;
         };
         let header = usize::from(first & 0x0f) * 4;
-        if header < 20 || !matches!(protocol, TCP | UDP | AUTHENTICATION) {
+        if header < 20 || !matches!(protocol, TCP | UDP | AUTHENTICATION | VRRP) {
             return false;
         }
         // A fragment's ports may be in another packet: more-fragments flag or an offset.
-        if fragment & 0x3fff != 0 || protocol == AUTHENTICATION {
+        if fragment & 0x3fff != 0 || matches!(protocol, AUTHENTICATION | VRRP) {
             return true;
         }
         // Ethernet pads short packets. A length of 0 is segmentation offload, one too small for any ports is the decoder's to judge.
@@ -195,6 +195,7 @@ impl Prefilter {
                         data.get(8..40).unwrap_or_default(),
                     );
                 }
+                VRRP => return true,
                 // All but echo: neighbor discovery is 133 to 137, and errors are rare.
                 ICMPV6 => return !matches!(data.get(at), None | Some(128 | 129)),
                 HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY => {
@@ -313,6 +314,7 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
+const VRRP: u8 = 112;
 const MOBILITY: u8 = 135;
 
 /// The key of an address and port. A collision makes a few packets more pass, so no seed is needed.

@@ -98,3 +98,33 @@ impl Tentative {
         self.pool.get(at).map(|(key, _)| *key)
     }
 }
+
+/// How many addresses each MAC of a link claimed last. As many entries as addresses at most.
+#[derive(Clone, Default)]
+pub(super) struct Held {
+    counts: BTreeMap<(Scope, Mac), usize>,
+}
+
+impl Held {
+    /// An address changed hands.
+    pub(super) fn moved(&mut self, scope: Scope, from: Option<Mac>, to: Option<Mac>) {
+        if from == to {
+            return;
+        }
+        if let Some(from) = from
+            && let Some(count) = self.counts.get_mut(&(scope, from))
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counts.remove(&(scope, from));
+            }
+        }
+        if let Some(to) = to {
+            *self.counts.entry((scope, to)).or_default() += 1;
+        }
+    }
+
+    pub(super) fn count(&self, scope: Scope, mac: Mac) -> usize {
+        self.counts.get(&(scope, mac)).copied().unwrap_or_default()
+    }
+}

@@ -35,7 +35,11 @@ fn gratuitous(seconds: i64, mac: Mac, addr: Ipv4Addr) -> Event {
 
 fn apply(hosts: &mut Hosts, event: &Event) -> Vec<HostDelta> {
     let mut out = Vec::new();
-    hosts.apply(event, &mut out);
+    let EventKind::Arp(arp) = &event.kind else {
+        return out;
+    };
+    let scope = Scope::of(event, &arp.frame);
+    hosts.apply(event, scope, &mut Machines::default(), &mut out);
     out
 }
 

@@ -37,7 +37,10 @@ fn advertisement(second: i64, router: &str, mac: u8, lifetime: u16) -> Event {
 
 fn apply(routers: &mut Routers, event: &Event) -> Vec<RouterDelta> {
     let mut out = Vec::new();
-    routers.apply(event, &mut out);
+    let EventKind::Nd(nd) = &event.kind else {
+        return out;
+    };
+    routers.apply(event, Scope::of(event, &nd.frame), &mut out);
     out
 }
 

@@ -164,3 +164,29 @@ fn x7_a_pair_of_servers_is_quiet_and_a_second_one_with_another_gateway_is_not() 
         assert_eq!(loud, strange, "gateway {gateway}: {:?}", lab.loud());
     }
 }
+
+/// The benign twin: a machine that was renamed once.
+#[test]
+fn one_mac_that_asks_under_two_names_by_turns_is_two_machines() {
+    for (names, told) in [
+        (["blue", "red", "blue", "red"], 1),
+        (["blue", "blue", "red", "red"], 0),
+    ] {
+        let mut lab = Lab::new();
+        for (nth, name) in (0..).zip(names) {
+            let mut m = renewal(mac(1), nth, 1, 7);
+            m.host_name = Some(crate::event::WireText::from(name));
+            lab.hear(i64::from(nth) * 10_000, m);
+        }
+        let found = lab.board.iter().map(|(_, finding)| finding);
+        let found: Vec<_> = found
+            .filter(|f| f.kind == Kind::DhcpIdentityConflict && f.severity == Severity::Warning)
+            .collect();
+        assert_eq!(found.len(), told, "{names:?}");
+        assert!(
+            found
+                .iter()
+                .all(|f| f.explain.starts_with("blue and red use"))
+        );
+    }
+}
