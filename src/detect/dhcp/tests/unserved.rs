@@ -368,3 +368,22 @@ fn advertisements_for_another_duid_are_told_by_the_station_they_go_to() {
         assert_eq!(lab.net.leases.client_rows().len(), 1);
     }
 }
+
+#[test]
+fn many_clients_that_take_no_offer_of_one_server_are_one_finding() {
+    let mut lab = Lab::new();
+    for round in 0..6 {
+        for client in 1..9_u8 {
+            let ms = round * 4000 + i64::from(client) * 10;
+            lab.hear(ms, message(MessageType::Discover, mac(client), 7));
+            lab.hear(
+                ms + 1,
+                answer(MessageType::Offer, mac(client), 7, 1, 101, 600),
+            );
+        }
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpOfferIgnored]);
+    let found = lab.one(Kind::DhcpOfferIgnored);
+    assert_eq!(found.subjects[0], Subject::Server(v4(1)));
+    assert_eq!(found.count, 8);
+}
