@@ -89,6 +89,8 @@ const ONLY_IN_SCENES: &[&str] = &[
     "link-flap-restarts-dhcp",
     "address-move-flips-neighbor",
     "pool-exhausted-silences-server",
+    "new-identities-empty-pool",
+    "unserved-client-insists",
     "route-injection-by-server",
     "dhcp-moves-address",
     "delegation-end-removes-route",

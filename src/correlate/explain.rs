@@ -262,6 +262,9 @@ pub fn headline(finding: &Finding) -> String {
             format!("DHCP server {subject} has no prefix left to delegate")
         }
         Kind::DhcpPoolExhausted => format!("DHCP server {subject} has no address left"),
+        Kind::DhcpOfferIgnored if matches!(finding.subjects.first(), Some(Subject::Server(_))) => {
+            format!("{n} clients take none of the addresses that {subject} offers{why}")
+        }
         Kind::DhcpOfferIgnored => {
             format!("{subject} is offered addresses and takes none{why}: it asked again{times}")
         }

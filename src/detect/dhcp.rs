@@ -100,11 +100,9 @@ fn own(heard: &Seen, net: &NetState) -> bool {
 /// Answers to this client would be seen: it is here, it wants them broadcast, they go to a relay that is watched, or the capture shows
 /// what servers send to single stations.
 fn sees_answers(heard: &Seen, net: &NetState) -> bool {
+    let reaches_us = heard.message.broadcast || !heard.message.is_direct();
     let mut servers = net.leases.servers.of_scope(heard.scope);
-    own(heard, net)
-        || heard.message.broadcast
-        || !heard.message.is_direct()
-        || servers.any(|server| server.unicasts > 0)
+    own(heard, net) || servers.any(|server| reaches_us || server.unicasts > 0)
 }
 
 /// The interface on which an event was captured.

@@ -229,7 +229,18 @@ impl Leases {
 
     /// Under which identity a message belongs to its client, where it does not repeat the identifier itself.
     fn identify(&self, scope: ScopeId, event: &Event, m: &mut Message) {
-        if m.v6 || m.client.is_identified() || m.client.octets().is_empty() {
+        if m.v6 {
+            // RFC 8415 §16.3: a client drops what names another one.
+            if m.verb.is_answer()
+                && self.talks.of(m, event.at).is_none()
+                && let Some(talk) = self.talks.at_station(m, event.at)
+            {
+                m.client = talk.client.clone();
+                m.misnamed = true;
+            }
+            return;
+        }
+        if m.client.is_identified() || m.client.octets().is_empty() {
             return;
         }
         if let Some(talk) = self.talks.of(m, event.at) {

@@ -1,6 +1,8 @@
 //! Scenes of DHCP and router advertisements.
 
 use flapscope::detect::Kind::*;
+use flapscope::detect::Subject;
+use flapscope::detect::finding::Reason;
 
 use crate::scene::{F, Scene, apart, f, pair};
 
@@ -45,6 +47,35 @@ pub fn all() -> Vec<Scene> {
         of(DhcpPoolExhausted, "server:198.51.100.1", 1.0),
         of(DhcpServerUnresponsive, "server:198.51.100.1", 30.0),
         of(DhcpServerUnresponsive, "server:198.51.100.2", 30.0),
+        300.0,
+    ));
+    let hoarded = |client: &str| {
+        let mut pool = of(DhcpPoolExhausted, "server:198.51.100.1", 30.0)
+            .touches(&[client])
+            .why(Reason::ManyIdentities);
+        pool.0
+            .also(Subject::Client(client.trim_start_matches("client:").into()));
+        pool
+    };
+    all.extend(pair(
+        "new-identities-empty-pool",
+        of(DhcpClientChurn, HERE, 1.0),
+        hoarded(HERE),
+        hoarded(THERE),
+        300.0,
+    ));
+    all.push(apart(
+        "a client that loops explains no empty pool whose leases are others'",
+        &[
+            of(DhcpClientChurn, HERE, 1.0).touches(&["server:198.51.100.1"]),
+            of(DhcpPoolExhausted, "server:198.51.100.1", 30.0),
+        ],
+    ));
+    all.extend(pair(
+        "unserved-client-insists",
+        of(DhcpNoServer, HERE, 1.0),
+        of(DhcpRequestStorm, HERE, 40.0),
+        of(DhcpRequestStorm, THERE, 40.0),
         300.0,
     ));
     all.extend(pair(

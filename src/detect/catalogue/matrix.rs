@@ -51,6 +51,12 @@ pub fn families(kind: Kind) -> &'static [Family] {
         | Kind::DhcpFlood
         | Kind::NeighborFlood => NONE,
         Kind::DhcpClientChurn | Kind::DhcpRequestStorm | Kind::DhcpIdentityConflict => NONE,
+        Kind::DhcpOfferIgnored
+        | Kind::DhcpNoServer
+        | Kind::DhcpClientRefused
+        | Kind::DhcpRelayDeaf => NONE,
+        // DHCPv6 clients renew by multicast (RFC 8415 §18.2.4).
+        Kind::DhcpRenewalUnanswered => IPV4,
         // Duplicate address detection is told by the kernel for IPv6 (RFC 4862 §5.4); IPv4's conflicts are `address.conflict`.
         Kind::AddressDadFailed => IPV6,
         _ => BOTH,
@@ -223,6 +229,36 @@ pub const UNIT_TESTS: &[UnitTest] = &[
         seen: Seen::Packets,
         family: Some(Family::Ipv4),
         test: "a_release_from_another_host_is_forged_and_a_routed_one_is_not",
+    },
+    UnitTest {
+        kind: Kind::DhcpOfferIgnored,
+        seen: Seen::Packets,
+        family: None,
+        test: "offers_that_nobody_takes_are_told_from_the_third_question_behind_one",
+    },
+    UnitTest {
+        kind: Kind::DhcpNoServer,
+        seen: Seen::Packets,
+        family: None,
+        test: "nobody_answers_is_said_only_of_a_port_of_this_host",
+    },
+    UnitTest {
+        kind: Kind::DhcpClientRefused,
+        seen: Seen::Packets,
+        family: None,
+        test: "one_client_that_is_passed_over_while_others_are_served_is_told_and_an_outage_is_not_its",
+    },
+    UnitTest {
+        kind: Kind::DhcpRelayDeaf,
+        seen: Seen::Packets,
+        family: None,
+        test: "a_relay_whose_clients_never_get_their_offers_is_one_finding_and_no_forger",
+    },
+    UnitTest {
+        kind: Kind::DhcpRenewalUnanswered,
+        seen: Seen::Packets,
+        family: Some(Family::Ipv4),
+        test: "renewals_whose_unicast_fails_are_told_when_the_first_broadcast_is_answered_at_once",
     },
     UnitTest {
         kind: Kind::DhcpRequestStorm,

@@ -87,6 +87,10 @@ fn common(heard: &Seen, quest: &Quest, net: &NetState, offer: &str) -> (Reason, 
         let text = format!(": no {offer} names its server, so that it cannot be taken");
         return (Reason::Identity, text);
     }
+    if offers.misnamed == offers.heard {
+        let text = format!(": each {offer} names another client's DUID, so that it drops them");
+        return (Reason::Identity, text);
+    }
     let sound = if offers.right == offers.heard {
         format!("; the checksum of each {offer} is right")
     } else {

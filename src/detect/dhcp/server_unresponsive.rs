@@ -68,8 +68,19 @@ struct Waiting {
 struct Heard {
     /// It answered a unicast renewal: the way to it is open.
     open: bool,
-    /// Its last answer to anybody.
+    /// Its last answer to anybody, and the last one before the present burst: what waited for a server is answered all at once.
     last: Option<Timestamp>,
+    before: Option<Timestamp>,
+}
+
+impl Heard {
+    /// Its last answer before those of this moment.
+    fn before(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.last {
+            Some(last) if now.since(last) <= AT_ONCE => self.before,
+            last => last,
+        }
+    }
 }
 
 /// Behind relays one server serves many scopes, and its outage is one; on the link an address is the scope's own (tenants reuse them).
@@ -140,6 +151,7 @@ impl Detector for ServerUnresponsive {
                     known.open |= asked
                         .as_ref()
                         .is_some_and(|asked| asked.tries > 0 && asked.to_all == 0);
+                    known.before = known.before(seen.event.at);
                     known.last = Some(seen.event.at);
                 }
                 let key = outage_key(heard.scope, m, server);
@@ -564,13 +576,17 @@ impl ServerUnresponsive {
         let m = &heard.message;
         let key = outage_key(heard.scope, m, server);
         let open = self.outages.get(&key).is_some_and(|outage| outage.open);
-        let last = self
+        let before = self
             .heard
             .get_mut(&(heard.scope, server.clone()))
-            .and_then(|known| known.last);
-        // It answered before, and nobody since: a server that comes up for the first time was not silent.
-        let silent = last.is_some_and(|last| last < asked.since);
+            .and_then(|known| known.before(at));
         let named = asked.server.as_ref().is_none_or(|named| named == server);
+        // It was there before (it answered, or somebody holds its lease), and answered nobody meanwhile: a server that comes up for the first
+        // time was not silent.
+        let silent = match before {
+            Some(before) => before < asked.since,
+            None => asked.server.is_some(),
+        };
         if open || !silent || !named || asked.tries < 2 || asked.since <= self.lossy_until {
             return;
         }

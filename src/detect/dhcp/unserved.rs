@@ -17,7 +17,7 @@ use crate::event::loss::GapKind;
 use crate::event::{Classes, Event, EventKind, Timestamp};
 use crate::state::leases::Seen;
 use crate::state::leases::client::Client;
-use crate::state::leases::message::{ClientId, Verb};
+use crate::state::leases::message::{ClientId, ServerId, Verb};
 use crate::state::leases::quest::Quest;
 use crate::state::leases::scope::ScopeId;
 use crate::state::leases::server::Server;
@@ -35,6 +35,8 @@ const REFUSED_FOR: Duration = Duration::from_secs(15);
 const PASSED_OVER: u32 = 2;
 /// REQUESTs for offers that are never confirmed: one may be lost, a second go to a server whose offer lapsed.
 const UNCONFIRMED: u32 = 3;
+/// Clients on the link, or networks behind relays, that take no offer of one server: then it is no client's or relay's own trouble.
+const CROWD: usize = 3;
 /// Clients behind one relay that get nothing: the second cannot have the first one's trouble.
 const DEAF: usize = 2;
 /// Silent for longer than dhclient's pause between two rounds (300 s): it gave up.
@@ -62,13 +64,24 @@ struct Relay {
     key: Option<FindingKey>,
 }
 
+/// Clients that take none of one server's offers: from a number on the server (or what lies before it) is the subject, not each client.
+#[derive(Clone, Default)]
+struct Crowd {
+    clients: BTreeSet<(ScopeId, ClientId)>,
+    /// What was told of single ones and of relays.
+    single: BTreeSet<FindingKey>,
+    key: Option<FindingKey>,
+}
+
 /// The detector.
 #[derive(Clone)]
 pub struct Unserved {
     clients: Watched<(ScopeId, ClientId), Told>,
     relays: Watched<ScopeId, Relay>,
-    /// The finding of a scope's refused clients.
-    refused: Watched<ScopeId, Option<FindingKey>>,
+    /// The finding of a server's refused clients.
+    refused: Watched<ServerId, Option<FindingKey>>,
+    /// Clients that take none of a server's offers.
+    crowds: Watched<ServerId, Crowd>,
     quiet: Quiet,
     lossy_until: Timestamp,
 }
@@ -79,6 +92,7 @@ impl Default for Unserved {
             clients: Watched::new(QUIET),
             relays: Watched::new(QUIET),
             refused: Watched::new(QUIET),
+            crowds: Watched::new(QUIET),
             quiet: Quiet::default(),
             lossy_until: Timestamp::MIN,
         }
@@ -222,6 +236,9 @@ impl Unserved {
     ) {
         let m = &heard.message;
         let scope = heard.scope;
+        if self.crowd(event, heard, quest, ignored, net, board) {
+            return;
+        }
         if let Some(giaddr) = m.relay
             && let Some(relay) = self.relays.at(scope, event.at)
             && relay.took.is_none_or(|took| took < quest.since)
@@ -259,6 +276,11 @@ impl Unserved {
                     }
                 };
                 self.quiet.until(key, event.at + QUIET);
+                if let Some(server) = &quest.offers.server
+                    && let Some(crowd) = self.crowds.get_mut(server)
+                {
+                    crowd.single.insert(key);
+                }
                 let clients = relay.deaf.len() as u64;
                 let offered: u64 = relay
                     .deaf
@@ -294,6 +316,12 @@ impl Unserved {
         let Some(key) = self.tell(event, heard, quest, kind, quest.left, board) else {
             return;
         };
+        if let Some(server) = &quest.offers.server
+            && let Some(crowd) = self.crowds.get_mut(server)
+            && crowd.single.len() < super::watch::MAX_WATCHED
+        {
+            crowd.single.insert(key);
+        }
         board.update(key, |f| {
             touch_all(f, event, m, net);
             super::known::explain(f, heard, event, net);
@@ -310,6 +338,92 @@ impl Unserved {
                 f.advice.clone_from(&ignored.advice);
             }
         });
+    }
+
+    /// Counts a client among those that take no offer of its server; tells them as one when they are many.
+    fn crowd(
+        &mut self,
+        event: &Event,
+        heard: &Seen,
+        quest: &Quest,
+        ignored: &Ignored,
+        net: &NetState,
+        board: &mut Board,
+    ) -> bool {
+        let m = &heard.message;
+        let Some(server) = &quest.offers.server else {
+            return false;
+        };
+        let Some(crowd) = self.crowds.at(server.clone(), event.at) else {
+            return false;
+        };
+        if crowd
+            .key
+            .is_some_and(|key| board.get(key).is_none_or(|f| f.ended.is_some()))
+        {
+            *crowd = Crowd::default();
+        }
+        if crowd.clients.len() < super::watch::MAX_WATCHED {
+            crowd.clients.insert((heard.scope, m.client.clone()));
+        }
+        // Sorted by scope: one network's clients stand together.
+        let mut networks = 0;
+        let mut last = None;
+        for (scope, _) in &crowd.clients {
+            networks += usize::from(last.replace(*scope) != Some(*scope));
+            if networks >= CROWD {
+                break;
+            }
+        }
+        let many = networks >= CROWD || (m.is_direct() && crowd.clients.len() >= CROWD);
+        if crowd.key.is_none() && !many {
+            return false;
+        }
+        let mut first = quest.since;
+        for single in std::mem::take(&mut crowd.single) {
+            if let Some(told) = board.get(single) {
+                first = first.min(told.first);
+            }
+            board.retract(single);
+        }
+        let key = crowd.key.unwrap_or_else(|| {
+            let subject = server_subject(net, heard.scope, server);
+            let mut f = Finding::at(Kind::DhcpOfferIgnored, Severity::Warning, subject, first);
+            for (_, locator) in &quest.frames {
+                f.evidence.add(*locator);
+            }
+            f.broken.subject = true;
+            f.advice.clone_from(&ignored.advice);
+            board.raise(f)
+        });
+        crowd.key = Some(key);
+        self.quiet.until(key, event.at + QUIET);
+        let clients = crowd.clients.len() as u64;
+        board.update(key, |f| {
+            f.support(event);
+            touch_all(f, event, m, net);
+            super::touch_server(f, net, heard.scope, server);
+            if f.affected.clients.len() < super::watch::MAX_WATCHED {
+                f.affected.clients.insert(client_subject(&m.client));
+            }
+            f.count = clients;
+            if f.reason.is_none_or(|reason| reason == ignored.reason) {
+                f.reason = Some(ignored.reason);
+            } else {
+                f.reason = Some(Reason::Unknown);
+            }
+            f.explain = format!(
+                "{} were offered addresses by server {} and take none, although they ask again and again; the last of them, {}, asked {} times in {:.0} s.",
+                plural(clients, "client"),
+                m.server_addr
+                    .or_else(|| super::server_addr(net, heard.scope, server))
+                    .map_or_else(|| server.to_string(), |addr| addr.to_string()),
+                m.client,
+                quest.asked,
+                quest.span().as_secs_f64(),
+            );
+        });
+        true
     }
 
     /// A server serves others and leaves this client without an answer.
@@ -337,7 +451,7 @@ impl Unserved {
         {
             return;
         }
-        let of_scope = self.refused.at(heard.scope, event.at);
+        let of_scope = self.refused.at(server.id.clone(), event.at);
         let common = of_scope
             .as_deref()
             .copied()
@@ -358,7 +472,7 @@ impl Unserved {
                 let Some(key) = self.tell(event, heard, quest, kind, quest.asked, board) else {
                     return;
                 };
-                if let Some(slot) = self.refused.at(heard.scope, event.at) {
+                if let Some(slot) = self.refused.at(server.id.clone(), event.at) {
                     *slot = Some(key);
                 }
                 key

@@ -225,6 +225,8 @@ pub struct Message {
     /// Why a server refuses: DHCPv6's status code (RFC 8415 §21.13), and its words (or a NAK's option 56).
     pub status: Option<u16>,
     pub says: Option<WireText>,
+    /// An answer that names another client than the one it is sent to.
+    pub misnamed: bool,
     /// An answer that names its server as it must (option 54, option 2).
     pub names_server: bool,
     /// It is sent to a client's port: an answer on its last leg.
@@ -354,6 +356,7 @@ impl Message {
             fingerprint: super::fixed_hash(&(&m.parameters, class)),
             status: None,
             says: m.message.clone(),
+            misnamed: false,
             names_server: m.server_id.is_some(),
             to_client: m.dst_port == 68,
             waits: m.secs > 0,
@@ -470,6 +473,7 @@ impl Message {
             fingerprint: super::fixed_hash(&(&m.requested, class)),
             status: refusal.map(|(code, _)| *code),
             says: refusal.map(|(_, text)| text.clone()),
+            misnamed: false,
             names_server: m.server.is_some(),
             to_client: m.relays.is_empty(),
             waits: m.elapsed_ms.is_some_and(|elapsed| elapsed > 0),

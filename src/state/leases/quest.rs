@@ -35,6 +35,8 @@ pub struct Offers {
     pub to: Option<IpAddr>,
     /// They name no server: a client cannot take them (RFC 2131 §4.3.1, RFC 8415 §16.3).
     pub nameless: u32,
+    /// They name another client (RFC 8415 §16.3).
+    pub misnamed: u32,
     /// Who made the last one, and the link-layer address it came from.
     pub server: Option<ServerId>,
     pub mac: Option<Mac>,
@@ -174,6 +176,7 @@ impl Quest {
             offers.to = astray;
         }
         offers.nameless += u32::from(!m.names_server);
+        offers.misnamed += u32::from(m.misnamed);
         offers.server.clone_from(&m.server);
         offers.mac = m.frame.eth_src;
         offers.source = m

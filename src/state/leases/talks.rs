@@ -4,6 +4,7 @@
 //! hardware address and transaction id is what both sides always repeat (RFC 2131 §4.1).
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -42,10 +43,22 @@ fn key(m: &Message) -> u64 {
     fixed_hash(&(m.v6, m.client.octets(), m.xid))
 }
 
+/// The same by the station that asked, for answers that name another client than they are sent to.
+fn station(addr: Option<IpAddr>, m: &Message) -> Option<u64> {
+    let addr = addr.filter(|_| m.v6 && m.is_direct())?;
+    Some(fixed_hash(&(addr, m.xid)))
+}
+
 impl Talks {
     /// Remembers a question.
     pub fn ask(&mut self, m: &Message, scope: ScopeId, at: Timestamp) {
-        let key = key(m);
+        self.remember(key(m), m, scope, at);
+        if let Some(key) = station(m.frame.ip_src, m) {
+            self.remember(key, m, scope, at);
+        }
+    }
+
+    fn remember(&mut self, key: u64, m: &Message, scope: ScopeId, at: Timestamp) {
         if let Some(talk) = self.known.get_mut(&key) {
             if at.since(talk.at) > FRESH || talk.client != m.client {
                 talk.scopes.clear();
@@ -75,6 +88,13 @@ impl Talks {
     pub fn of(&self, m: &Message, at: Timestamp) -> Option<&Talk> {
         self.known
             .get(&key(m))
+            .filter(|talk| at.since(talk.at) <= FRESH)
+    }
+
+    /// The question of the station that an answer is sent to.
+    pub fn at_station(&self, m: &Message, at: Timestamp) -> Option<&Talk> {
+        self.known
+            .get(&station(m.frame.ip_dst, m)?)
             .filter(|talk| at.since(talk.at) <= FRESH)
     }
 }

@@ -335,3 +335,55 @@ fn two_programs_on_one_interface_are_a_note_with_both_leases() {
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|row| row.lease.is_some() && row.acks == 1));
 }
+
+#[test]
+fn advertisements_for_another_duid_are_told_by_the_station_they_go_to() {
+    use crate::event::dhcp6::Duid;
+    for misnamed in [true, false] {
+        let mut lab = Lab::new();
+        for (nth, ms) in [0, 1000, 3000, 7000, 15_000].into_iter().enumerate() {
+            let mut solicit = v6(1, 7, 0);
+            solicit.elapsed_ms = Some(ms as u32);
+            let mut advertise = v6(2, 7, 600);
+            advertise.frame.ip_dst = solicit.frame.ip_src;
+            if misnamed {
+                advertise.client = Some(Duid(vec![0, 3, 0, 1, 2, 0, 0x5e, 0x10, 0, 99].into()));
+            }
+            for (later, m) in [(0, solicit), (1, advertise)] {
+                lab.frame += 1;
+                let hello = message(MessageType::Discover, mac(1), 1);
+                let mut e = event(ms + later, 0, lab.frame, hello);
+                e.kind = EventKind::Dhcp6(Box::new(m));
+                lab.handle(e);
+            }
+            assert_eq!(lab.loud().len(), usize::from(nth >= 3), "after {ms}");
+        }
+        let found = lab.one(Kind::DhcpOfferIgnored);
+        let reason = if misnamed {
+            Reason::Identity
+        } else {
+            Reason::Unknown
+        };
+        assert_eq!(found.reason, Some(reason));
+        assert_eq!(lab.net.leases.client_rows().len(), 1);
+    }
+}
+
+#[test]
+fn many_clients_that_take_no_offer_of_one_server_are_one_finding() {
+    let mut lab = Lab::new();
+    for round in 0..6 {
+        for client in 1..9_u8 {
+            let ms = round * 4000 + i64::from(client) * 10;
+            lab.hear(ms, message(MessageType::Discover, mac(client), 7));
+            lab.hear(
+                ms + 1,
+                answer(MessageType::Offer, mac(client), 7, 1, 101, 600),
+            );
+        }
+    }
+    assert_eq!(lab.loud(), [Kind::DhcpOfferIgnored]);
+    let found = lab.one(Kind::DhcpOfferIgnored);
+    assert_eq!(found.subjects[0], Subject::Server(v4(1)));
+    assert_eq!(found.count, 8);
+}
