@@ -144,6 +144,13 @@ fn period(finding: &Value, problems: &mut Vec<String>) {
         .pointer("/period/spread")
         .and_then(Value::as_f64)
         .unwrap_or(1.0);
+    let doubling = finding
+        .pointer("/period/match")
+        .and_then(Value::as_str)
+        .is_some_and(|text| text.ends_with("each wait is twice the one before"));
+    if doubling {
+        return; // the first wait, and no period
+    }
     if seconds <= 0.0 || seconds > span.max(0.001) * 1.01 || spread >= 0.3 {
         problems.push(format!(
             "{}: period {seconds} s with spread {spread} in {span} s",

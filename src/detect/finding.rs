@@ -211,6 +211,11 @@ const LOOSE: f64 = 0.3;
 const LEAST_PERIOD: f64 = 0.05;
 
 impl Period {
+    /// Occurrences keep it; a back-off, whose waits double, has none.
+    pub fn is_steady(&self) -> bool {
+        self.spread < LOOSE
+    }
+
     /// The period of occurrences, where there are enough of them and they keep it. No timer is named yet.
     pub fn of(occurrences: &[Occurrence]) -> Option<Period> {
         let gaps = occurrences.windows(2).filter_map(|pair| match pair {

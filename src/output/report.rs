@@ -435,16 +435,17 @@ fn details(page: &mut Page, finding: &Finding, indent: usize) {
             .as_ref()
             .map(|m| format!(": {m}"))
             .unwrap_or_default();
-        page.wrapped(
-            &head,
-            indent,
-            &format!(
+        // Waits that double have a first one and no period.
+        let text = if period.is_steady() {
+            format!(
                 "every {} ± {}{matches}",
                 measure(period.seconds),
                 measure(period.seconds * period.spread)
-            ),
-            Some(Role::Muted),
-        );
+            )
+        } else {
+            format!("first after {}{matches}", measure(period.seconds))
+        };
+        page.wrapped(&head, indent, &text, Some(Role::Muted));
     }
     for explanation in &finding.explanations {
         page.wrapped(

@@ -3,6 +3,7 @@
 //! Times are nanoseconds since 1970. Frames are numbered as Wireshark does. What it cannot read it counts in [`Input::opaque`], so that a check
 //! knows what it may not conclude from.
 
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -41,7 +42,12 @@ fn u32_at(b: &[u8], at: usize, big: bool) -> Option<u32> {
 
 /// Reads a file.
 pub fn file(path: &Path) -> Input {
-    let bytes = std::fs::read(path).unwrap_or_default();
+    let mut bytes = std::fs::read(path).unwrap_or_default();
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut plain = Vec::new();
+        let _ = flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain);
+        bytes = plain;
+    }
     let read = match bytes.get(..4) {
         Some([0x0a, 0x0d, 0x0d, 0x0a]) => pcapng(&bytes),
         Some([0xd4, 0xc3, 0xb2, 0xa1]) => pcap(&bytes, false, 1_000),

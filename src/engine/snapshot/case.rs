@@ -302,11 +302,15 @@ impl Step {
             period: finding.period.as_ref().map(|period| {
                 let known = period.matches.as_ref();
                 let known = known.map(|m| format!(": {m}")).unwrap_or_default();
-                format!(
-                    "every {:.1} s ± {:.0} %{known}",
-                    period.seconds,
-                    period.spread * 100.0
-                )
+                if period.is_steady() {
+                    format!(
+                        "every {:.1} s ± {:.0} %{known}",
+                        period.seconds,
+                        period.spread * 100.0
+                    )
+                } else {
+                    format!("first after {:.1} s{known}", period.seconds)
+                }
             }),
             known: finding.explanations.clone(),
             said: finding
