@@ -434,6 +434,8 @@ fn impact(incident: &Incident, net: &NetState) -> String {
     }
     let down: BTreeSet<String> = all()
         .filter(|f| f.kind.layer() == "session" && f.ended.is_none() && f.broken.subject)
+        // A speaker that is gone is none of its own sessions.
+        .filter(|f| f.reason != Some(Reason::SpeakerGone))
         .filter(|f| still_down(f, net))
         .filter_map(|f| Some(f.subjects.first()?.to_string()))
         .collect();

@@ -97,6 +97,23 @@ fn a_session_under_another_discriminator_was_created_anew_and_lost_nothing() {
 }
 
 #[test]
+fn a_session_that_is_created_anew_while_it_opens_was_not_lost() {
+    let mut lab = Lab::new();
+    lab.says(0, false, BfdState::Down, [7, 0], 0);
+    lab.says(400, true, BfdState::Init, [9, 7], 0);
+    lab.says(401, false, BfdState::Up, [7, 9], 0);
+    lab.says(402, true, BfdState::Up, [9, 7], 0);
+    lab.says(404, true, BfdState::Down, [9, 7], 3);
+    lab.says(405, false, BfdState::Down, [8, 0], 0);
+    assert!(lab.board.is_empty());
+    // Up again, and lost for good.
+    lab.says(1400, true, BfdState::Up, [9, 8], 0);
+    lab.says(1401, false, BfdState::Up, [8, 9], 0);
+    lab.says(9000, true, BfdState::Down, [9, 0], 1);
+    assert_eq!(lab.board.len(), 1);
+}
+
+#[test]
 fn of_one_direction_alone_each_return_is_seen() {
     let mut lab = Lab::new();
     for round in 0..3 {

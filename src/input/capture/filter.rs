@@ -51,7 +51,10 @@ fn untagged(more_tcp_ports: &[u16]) -> String {
     let mut terms = vec!["arp".to_owned()];
     terms.extend(tcp.iter().map(|port| format!("tcp port {port}")));
     terms.extend(UDP_PORTS.iter().map(|port| format!("udp port {port}")));
-    // Neighbor discovery behind no extension header; echo and errors stay out.
+    // Errors that quote a TCP segment (unreachable, too big, time exceeded): where a session's way ends. Those about others stay out.
+    terms.push("(icmp and (icmp[0] == 3 or icmp[0] == 11) and icmp[17] == 6)".into());
+    terms.push("(ip6 and ip6[6] == 58 and ip6[40] >= 1 and ip6[40] <= 3 and ip6[54] == 6)".into());
+    // Neighbor discovery behind no extension header; echo stays out.
     terms.push("(ip6 and ip6[6] == 58 and ip6[40] >= 133 and ip6[40] <= 137)".into());
     let extensions = EXTENSIONS.map(|next| format!("ip6[6] == {next}"));
     terms.push(format!("(ip6 and ({}))", extensions.join(" or ")));

@@ -158,6 +158,11 @@ impl Prefilter {
             return false;
         };
         let header = usize::from(first & 0x0f) * 4;
+        if header >= 20 && protocol == ICMP {
+            // Errors that quote a TCP segment: unreachable and time exceeded (RFC 792). The decoder looks at its ports.
+            let quoted = data.get(header + 8 + 9) == Some(&TCP);
+            return quoted && matches!(data.get(header), Some(3 | 11));
+        }
         if header < 20 || !matches!(protocol, TCP | UDP | AUTHENTICATION | VRRP) {
             return false;
         }
@@ -306,6 +311,7 @@ fn is_rtr_header(payload: &[u8]) -> Option<bool> {
 /// Octets of a UDP header.
 const LEAST_TRANSPORT: usize = 8;
 
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;

@@ -19,6 +19,13 @@ const SILENT_DETECTIONS: u32 = 3;
 /// RFC 5880 §6.8.3: the slowest rate at which a system that is not up may send; detection times are computed from sane packets only.
 const MAX_DETECTION: Duration = Duration::from_secs(60);
 
+/// A session that falls so soon after it was seen to come up for the first time is still being opened: while it is down packets come once
+/// a second (RFC 5880 §6.8.3).
+const OPENING: Duration = Duration::from_secs(1);
+
+/// A start that fails this often is no start any more; the same as for BGP sessions.
+const MAX_FALSE_STARTS: u32 = 3;
+
 /// RFC 5881 §4: sessions over one hop; behind others (4784, RFC 5883) the link-layer address is a router's.
 const SINGLE_HOP: u16 = 3784;
 /// Diagnostic "code" of a loss that BGP told of before any BFD packet did; the field has five bits (RFC 5880 §4.1), so none on the wire.
@@ -61,6 +68,10 @@ pub struct BfdSession {
     pub input: InputId,
     pub ifindex: Option<u32>,
     scheduled: Option<Timestamp>,
+    /// When it was seen to come up for the first time, after it was seen down.
+    opened: Option<Timestamp>,
+    /// How often it fell while it was being opened.
+    false_starts: u32,
     /// [`BfdChange::Known`] was told.
     known: bool,
 }
@@ -183,6 +194,8 @@ impl BfdTable {
             input: event.locator.input,
             ifindex: bfd.frame.ifindex,
             scheduled: None,
+            opened: None,
+            false_starts: 0,
             known: false,
         });
         session.source = event.source;
@@ -218,6 +231,10 @@ impl BfdTable {
                 if !session.up && (both || session.downs == 0 && before.is_none()) {
                     session.up = true;
                     session.since = event.at;
+                    // Mid-stream its first packet says Up; one that opens says Down or Init before.
+                    if session.downs == 0 && before.is_some() {
+                        session.opened = Some(event.at);
+                    }
                     session.ends[0].longest_gap = Duration::ZERO;
                     session.ends[1].longest_gap = Duration::ZERO;
                     Some(BfdChange::Up {
@@ -231,6 +248,21 @@ impl BfdTable {
                 session.up = false;
                 session.since = event.at;
                 Some(BfdChange::AdminDown { from })
+            }
+            // Daemons create the session anew once BGP is up: it is up for milliseconds before (BIRD, measured 2 ms), and nothing was lost.
+            (_, BfdState::Down | BfdState::Init)
+                if session.up
+                    && session.downs == 0
+                    && session.false_starts < MAX_FALSE_STARTS
+                    && session
+                        .opened
+                        .is_some_and(|at| event.at.since(at) < OPENING) =>
+            {
+                session.up = false;
+                session.since = event.at;
+                session.opened = None;
+                session.false_starts += 1;
+                None
             }
             (_, BfdState::Down | BfdState::Init) if session.up => {
                 session.up = false;
