@@ -93,6 +93,7 @@ impl Nexthops {
                     finding.recovered(delta.at);
                     finding.ended = Some(delta.at);
                     finding.broken.subject = false;
+                    finding.last = finding.last.max(delta.at);
                     finding.evidence.add(delta.locator);
                 });
             }
@@ -176,7 +177,13 @@ impl Nexthops {
             let count = prefixes.len() as u64 + more;
             match self.open.get(&nexthop) {
                 Some(key) => board.update(*key, |finding| {
-                    finding.again_at(lost.at);
+                    // Asked again while it is so is not lost again.
+                    let back = finding.occurrences.last().is_none_or(|o| o.until.is_some());
+                    if back {
+                        finding.again_at(lost.at);
+                    } else {
+                        finding.last = finding.last.max(lost.at);
+                    }
                     finding.broken.subject = true;
                     lost.locator
                         .into_iter()
