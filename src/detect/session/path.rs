@@ -199,7 +199,10 @@ impl PeerPaths {
             .interfaces(net, session)
             .iter()
             .any(|name| self.perspective.link_loss(name, at - reach, at).is_some());
-        if down && shift.is_none() {
+        // Who asks for an address that is gone is told so by ICMP as well.
+        let own = session.ends[1 - far].addr;
+        let gone = self.perspective.address_loss(own, at - reach, at).is_some();
+        if (down || gone) && shift.is_none() {
             return;
         }
         let frames = moved.is_some() || refused.is_some_and(|(_, lost)| lost.count >= SEGMENTS);
