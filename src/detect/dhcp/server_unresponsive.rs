@@ -590,7 +590,8 @@ impl ServerUnresponsive {
         if open || !silent || !named || asked.tries < 2 || asked.since <= self.lossy_until {
             return;
         }
-        if at.since(asked.since) < LATE {
+        // Its last question was not answered at once either: a question that came by a second relay as well is answered once, and waits on.
+        if at.since(asked.since) < LATE || at.since(asked.last) <= AT_ONCE {
             return;
         }
         if let Some(waiting) = self.waiting.at((heard.scope, m.client.clone()), at) {
