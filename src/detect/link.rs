@@ -14,6 +14,7 @@ use super::{
     Touch,
 };
 use crate::event::{Classes, Event, Timestamp};
+use crate::state::ledger::{Class, Fact, Key, What};
 use crate::state::links::LinkDelta;
 use crate::state::{NetState, Observation};
 
@@ -25,6 +26,8 @@ const SLOW_WINDOW: Duration = Duration::from_secs(600);
 const REMEMBERED: usize = 3;
 /// `ip link del` sends the loss and the removal apart by less than this (2 ms were seen; the kernel may wait for an RCU period).
 const REMOVAL: Duration = Duration::from_secs(1);
+/// A port that goes dark this soon after a RELEASE on its bridge belonged to a machine that was shut down.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Interfaces watched: as many as the state tracks.
 const MAX_WATCHED: usize = crate::state::links::MAX_LINKS;
 /// Missed losses counted from one jump of the kernel's counter; more than that is a counter that was reset.
@@ -135,7 +138,11 @@ impl LinkDetector {
         } else {
             &mut watch.admin
         }) += u64::from(losses);
-        let severity = severity(delta, kind, watch.flaps(), net);
+        let farewell = farewell(delta, kind, at, net);
+        let severity = match farewell {
+            Some(_) if !watch.flaps() => Severity::Info,
+            _ => severity(delta, kind, watch.flaps(), net),
+        };
         let default_lost = [false, true].into_iter().any(|v6| default_is_dead(net, v6));
         let (flaps, carrier) = (watch.flaps(), watch.carrier > 0);
         let watch = &*watch;
@@ -157,6 +164,12 @@ impl LinkDetector {
                 Reason::Admin
             });
             finding.severity = finding.severity.max(severity);
+            if let Some(given) = farewell {
+                finding.explanations.push(format!(
+                    "a DHCP client on its bridge gave its lease back at {} (RELEASE)",
+                    given.clock()
+                ));
+            }
             if default_lost {
                 finding.severity = Severity::Critical;
                 finding.broken.default_route = true;
@@ -217,6 +230,29 @@ impl Watch {
         span(2).is_some_and(|span| span <= FLAP_WINDOW)
             || span(3).is_some_and(|span| span <= SLOW_WINDOW)
     }
+}
+
+/// When the machine behind a bridge port said goodbye, where it did: a station that is shut down gives its lease back (RFC 2131 §4.4.6) and
+/// takes its interface down within a second (110 ms were seen). A port whose host routes or speaks over it itself is more than a station's.
+fn farewell(delta: &LinkDelta, kind: Kind, at: Timestamp, net: &NetState) -> Option<Timestamp> {
+    delta.before.as_ref()?.master?;
+    let own = !net.routes.gateways_via(delta.ifindex).is_empty()
+        || net.addresses.on(delta.ifindex).any(|(_, a)| a.scope == 0);
+    if own || kind != Kind::LinkCarrierLost {
+        return None;
+    }
+    let given = net
+        .ledger
+        .within(Class::LeaseReleased, &Key::Everything, at - FAREWELL, at);
+    // Where the bridge's forwarding entries name a port for who gave it back, it must be this one.
+    let here = |fact: &&Fact| match &fact.what {
+        What::LeaseReleased { sender, .. } => sender.is_none_or(|mac| {
+            let mut ports = net.who.forwarding.ports(mac).peekable();
+            ports.peek().is_none() || ports.any(|port| port == delta.ifindex)
+        }),
+        _ => false,
+    };
+    given.filter(here).map(|fact| fact.at).last()
 }
 
 /// A lone administrative act is information, unless the interface carries routes; so is the loss of a port that nobody uses.

@@ -183,6 +183,10 @@ impl<'a> About<'a> {
                 About::released,
             ),
             (
+                "a DHCP client on its bridge gave its lease back at {} (RELEASE)",
+                About::released,
+            ),
+            (
                 "the DHCP lease of {} on {} was acknowledged {} s before: network managers remove what they did not make when a lease renews",
                 About::acknowledged,
             ),
