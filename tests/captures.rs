@@ -152,7 +152,7 @@ fn alerts_and_report_are_those_that_were_blessed() {
                         "{golden} was never blessed: BLESS=1 cargo test --test captures"
                     ));
                 };
-                judge::first_difference(&want, &got).map(|d| format!("{golden}: {d}"))
+                first_difference(&want, &got).map(|d| format!("{golden}: {d}"))
             })
             .collect()
     });
@@ -231,4 +231,26 @@ fn captures_are_small_complete_and_labelled() {
         }
         problems
     });
+}
+
+/// Where two texts part, in words for a test's message.
+fn first_difference(want: &str, got: &str) -> Option<String> {
+    if want == got {
+        return None;
+    }
+    let (mut wanted, mut given) = (want.lines(), got.lines());
+    let mut line = 1;
+    loop {
+        match (wanted.next(), given.next()) {
+            (Some(a), Some(b)) if a == b => line += 1,
+            (None, None) => return Some("line ends differ".to_owned()),
+            (a, b) => {
+                return Some(format!(
+                    "line {line} differs\n    blessed: {}\n    now:     {}",
+                    a.unwrap_or("(end)"),
+                    b.unwrap_or("(end)")
+                ));
+            }
+        }
+    }
 }

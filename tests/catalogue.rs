@@ -148,8 +148,13 @@ const FIGURES: &[(Kind, &str, &str, &[&str])] = &[
         &[
             "DOUBLE_ANSWERS: u32 = 2",
             "TOGETHER: Duration = Duration::from_secs(1)",
-            "PROXY: usize = 16",
         ],
+    ),
+    (
+        Kind::AddressConflict,
+        "16 addresses or more",
+        "arp/probes.rs",
+        &["PROXY: usize = 16"],
     ),
     (
         Kind::AddressConflict,

@@ -260,7 +260,6 @@ fn judge(folder: &Path) -> (usize, Vec<String>) {
         let root = &incident["root"];
         let about = About {
             facts: &facts,
-            root,
             first: time::rfc3339(text(root, "first")),
             last: time::rfc3339(text(root, "last")),
         };

@@ -368,7 +368,7 @@ fn frames_are_counted_as_wireshark_counts_them_even_when_filtered() {
     let info = &set.inputs()[0];
     assert_eq!(info.records, 3);
     assert_eq!(info.from, Some(Timestamp(T0 * 1_000_000_000)));
-    assert!(info.notes.iter().any(|note| note.contains("link type 147")));
+    assert!(info.notes.iter().any(|note| note.contains("USER0")));
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn chosen(scenario: &str, transformation: &str) -> bool {
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    hash % SAMPLE == 0
+    hash.is_multiple_of(SAMPLE)
 }
 
 /// The program's report over these files.

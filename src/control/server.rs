@@ -91,6 +91,10 @@ impl Server {
     }
 
     /// Serves from now on, inside a runtime.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "without descriptors there is nothing to wait for but time"
+    )]
     pub fn run(self) -> io::Result<Desk> {
         let listener = tokio::net::UnixListener::from_std(self.listener)?;
         let (asks, asked) = mpsc::channel(QUEUE);

@@ -260,8 +260,7 @@ impl Clerk {
             folder.and_then(|folder| Cursor::read(folder, &plan.name))
         });
         let cursors: Vec<Option<Cursor>> = cursors.collect();
-        let mut found: Vec<(u64, super::spool::Place, Arc<str>, u32, Stage, Vec<String>)> =
-            Vec::new();
+        let mut found: Vec<(Entry, Vec<String>)> = Vec::new();
         // What everybody has is not remembered. A sink without a cursor is new and begins with what comes.
         let known = cursors.iter().flatten().map(|cursor| cursor.next);
         let oldest = known.min().unwrap_or(u64::MAX);
@@ -280,8 +279,15 @@ impl Clerk {
                             return;
                         }
                         let Record { to, notice } = record;
-                        let (id, rev, stage) = (notice.id.into(), notice.rev, notice.stage);
-                        found.push((number, place, id, rev, stage, to));
+                        let entry = Entry {
+                            number,
+                            id: notice.id.into(),
+                            rev: notice.rev,
+                            stage: notice.stage,
+                            posted: now(),
+                            kept: Kept::Disk(place),
+                        };
+                        found.push((entry, to));
                     }
                 })?;
             if damaged > 0 {
@@ -300,16 +306,9 @@ impl Clerk {
         for ((plan, sink), cursor) in sinks.into_iter().zip(cursors) {
             let hand = self.hire(plan, sink, cursor)?;
             let from = hand.state().cursor.next;
-            for (number, place, id, rev, stage, to) in &found {
-                if *number >= from && to.contains(&hand.name) {
-                    hand.push(Entry {
-                        number: *number,
-                        id: Arc::clone(id),
-                        rev: *rev,
-                        stage: *stage,
-                        posted: now(),
-                        kept: Kept::Disk(*place),
-                    });
+            for (entry, to) in &found {
+                if entry.number >= from && to.contains(&hand.name) {
+                    hand.push(entry.clone());
                 }
             }
         }

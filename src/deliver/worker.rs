@@ -32,7 +32,7 @@ pub(super) struct State {
     /// Until then it may go on; afterwards it ends.
     pub end_at: Option<Instant>,
     pub reopen: bool,
-    trials: VecDeque<Trial>,
+    trials: VecDeque<Box<Trial>>,
     /// Its thread is gone.
     pub gone: bool,
     /// The cursor differs from what is on disk.
@@ -83,7 +83,7 @@ pub struct Status {
 
 enum Job {
     Deliver(Entry),
-    Try(Trial),
+    Try(Box<Trial>),
     Tend,
     Reopen,
 }
@@ -143,7 +143,7 @@ impl Hand {
     }
 
     pub(super) fn try_out(&self, trial: Trial) {
-        self.state().trials.push_back(trial);
+        self.state().trials.push_back(Box::new(trial));
         self.wake.notify_one();
     }
 

@@ -129,6 +129,7 @@ impl Detector for Floods {
     }
 
     fn observe(&mut self, seen: &Observation<'_>, net: &NetState, board: &mut Board) {
+        // A broadcast that a host sees on each port of its bridge is one. Whoever repeats one frame unchanged is counted once in 2 ms.
         if seen.changes.copy {
             return;
         }
@@ -399,7 +400,9 @@ mod tests {
             self.frames += 1;
             let [_, a, b, c] = sender.to_be_bytes();
             let mac = Mac([2, 0, 0, a, b, c]);
-            let addr = Ipv4Addr::new(192, 0, 2, c);
+            // Each claims another address: the same frame within 2 ms would be a mirror's copy.
+            let [.., high, low] = (self.frames as u32).to_be_bytes();
+            let addr = Ipv4Addr::new(10, c, high, low);
             let arp = Arp {
                 frame: Frame {
                     eth_src: Some(mac),

@@ -278,25 +278,3 @@ fn epoch(stamp: &str) -> Option<f64> {
     let time: jiff::Timestamp = stamp.parse().ok()?;
     Some(time.as_nanosecond() as f64 / 1e9)
 }
-
-/// Where two texts part, in words for a test's message.
-pub fn first_difference(want: &str, got: &str) -> Option<String> {
-    if want == got {
-        return None;
-    }
-    let (mut wanted, mut given) = (want.lines(), got.lines());
-    let mut line = 1;
-    loop {
-        match (wanted.next(), given.next()) {
-            (Some(a), Some(b)) if a == b => line += 1,
-            (None, None) => return Some("line ends differ".to_owned()),
-            (a, b) => {
-                return Some(format!(
-                    "line {line} differs\n    blessed: {}\n    now:     {}",
-                    a.unwrap_or("(end)"),
-                    b.unwrap_or("(end)")
-                ));
-            }
-        }
-    }
-}

@@ -71,6 +71,16 @@ pub fn all() -> Vec<Scene> {
             of(DhcpPoolExhausted, "server:198.51.100.1", 30.0),
         ],
     ));
+    // A DHCPv6 server whose address nobody heard is called by its DUID, and so is the client on the same machine: it has one DUID (RFC 8415 §11).
+    let router = "client:00:03:00:01:02:00:5e:00:53:09";
+    let mut pool = of(DhcpPoolExhausted, router, 30.0).why(Reason::ManyIdentities);
+    pool.0.touches.clear();
+    pool.0
+        .also(Subject::Client(THERE.trim_start_matches("client:").into()));
+    all.push(apart(
+        "a router that loops as a client did not take the leases that another one hoards",
+        &[of(DhcpClientChurn, router, 1.0), pool.touches(&[THERE])],
+    ));
     all.extend(pair(
         "unserved-client-insists",
         of(DhcpNoServer, HERE, 1.0),

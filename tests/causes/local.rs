@@ -186,9 +186,13 @@ pub fn all() -> Vec<Scene> {
         90.0,
     ));
     all.push(apart(
-        "two conflicts are two, also at one address",
-        &[conflict("192.0.2.30", 1.0), conflict("192.0.2.30", 9.0)],
+        "conflicts at two addresses are two",
+        &[conflict("192.0.2.30", 1.0), conflict("192.0.2.31", 9.0)],
     ));
+    let mut again = Scene::new("a conflict that is told again at its address goes on");
+    let begun = again.root(conflict("192.0.2.30", 1.0));
+    again.caused(conflict("192.0.2.30", 9.0), begun, "goes-on");
+    all.push(again);
     let silent = |addr: &str, seconds| f(NeighborUnreachable, &format!("neighbor:{addr}"), seconds);
     all.extend(pair(
         "flip-seen-twice",
@@ -216,6 +220,43 @@ pub fn all() -> Vec<Scene> {
         flips("192.0.2.30", 3.0),
         flips("192.0.2.31", 3.0),
         90.0,
+    ));
+
+    // --- virtual routers ---
+    let virtual_router = |kind, addr: &str, seconds| f(kind, &format!("address:{addr}"), seconds);
+    all.extend(pair(
+        "conflict-is-two-masters",
+        conflict("192.0.2.30", 1.0),
+        virtual_router(VrrpTwoMasters, "192.0.2.30", 2.0),
+        virtual_router(VrrpTwoMasters, "192.0.2.31", 2.0),
+        90.0,
+    ));
+    all.extend(pair(
+        "mastership-moves-address",
+        virtual_router(VrrpMoved, "192.0.2.30", 1.0),
+        flips("192.0.2.30", 2.0),
+        flips("192.0.2.31", 2.0),
+        90.0,
+    ));
+
+    // --- a MAC address at two ports of the bridge ---
+    let port = |mac: &str, seconds| f(LinkMacMove, "link:lan0", seconds).touches(&[mac]);
+    all.extend(pair(
+        "forged-frames-move-the-entry",
+        f(RaSpoofed, "router:fe80::1", 1.0).touches(&["mac:02:00:5e:00:53:01"]),
+        port("mac:02:00:5e:00:53:01", 2.0),
+        port("mac:02:00:5e:00:53:02", 2.0),
+        90.0,
+    ));
+    let shared = |mac: &str, seconds| {
+        f(DhcpIdentityConflict, &format!("client:{mac}"), seconds).touches(&[&format!("mac:{mac}")])
+    };
+    all.extend(pair(
+        "one-mac-two-machines",
+        port("mac:02:00:5e:00:53:01", 1.0),
+        shared("02:00:5e:00:53:01", 200.0),
+        shared("02:00:5e:00:53:02", 200.0),
+        900.0,
     ));
 
     // --- the way to a peer ---
@@ -271,10 +312,31 @@ pub fn all() -> Vec<Scene> {
     let rule = f(RouteRuleLost, "prefix:0.0.0.0/0", 1.0).touches(&["peer:192.0.2.10"]);
     all.extend(pair(
         "rule-loss-drops-session",
-        rule,
+        rule.clone(),
         speaks("192.0.2.10", 2.0),
         speaks("192.0.2.11", 2.0),
         60.0,
+    ));
+    all.push(apart(
+        "a session that was shut down by hand did not miss the rule",
+        &[rule, speaks("192.0.2.10", 2.0).why(Reason::AdminShutdown)],
+    ));
+    let swept = |addr: &str, link: &str, seconds| {
+        f(AddressRemoved, &format!("address:{addr}"), seconds).touches(&[link])
+    };
+    all.extend(pair(
+        "one-sweep-of-an-interface",
+        swept("192.0.2.10", "link:wan0", 1.0),
+        swept("203.0.113.7", "link:wan0", 1.5),
+        swept("203.0.113.7", "link:lan0", 1.5),
+        5.0,
+    ));
+    all.push(apart(
+        "of two addresses that go in the same instant neither took the other one along",
+        &[
+            swept("192.0.2.10", "link:wan0", 1.0),
+            swept("203.0.113.7", "link:wan0", 1.0),
+        ],
     ));
     let withdrawn =
         |link: &str, seconds| f(RouteWithdrawn, "prefix:203.0.113.0/24", seconds).touches(&[link]);

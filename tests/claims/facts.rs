@@ -54,7 +54,6 @@ pub struct Segment {
     pub at: i64,
     pub src: IpAddr,
     pub dst: IpAddr,
-    pub flags: u8,
     /// Types of the BGP messages that begin its payload.
     pub messages: Vec<u8>,
     pub octets: usize,
@@ -185,13 +184,12 @@ impl Facts {
                 _ => {}
             }
         }
-        if let Some((from, to, flags, payload)) = read::tcp(&ip) {
+        if let Some((from, to, _, payload)) = read::tcp(&ip) {
             if from == 179 || to == 179 {
                 self.segments.push(Segment {
                     at: frame.at,
                     src: ip.src,
                     dst: ip.dst,
-                    flags,
                     messages: bgp(payload),
                     octets: payload.len(),
                 });

@@ -89,10 +89,7 @@ fn pcapng(b: &[u8]) -> Option<Input> {
     let mut big = false;
     let mut interfaces: Vec<(u32, i64, i64)> = Vec::new();
     let mut at = 0;
-    loop {
-        let Some(kind) = u32_at(b, at, big) else {
-            break;
-        };
+    while let Some(kind) = u32_at(b, at, big) {
         if kind == 0x0a0d_0d0a {
             big = b.get(at + 8..at + 12)? == [0x1a, 0x2b, 0x3c, 0x4d];
             interfaces.clear();
@@ -259,7 +256,6 @@ pub fn tcp<'a>(ip: &Ip<'a>) -> Option<(u16, u16, u8, &'a [u8])> {
 pub struct Netlink<'a> {
     pub kind: u16,
     pub flags: u16,
-    pub pid: u32,
     pub body: &'a [u8],
 }
 
@@ -272,11 +268,10 @@ pub fn netlink(frame: &Frame) -> Vec<Netlink<'_>> {
     }
     let b = &frame.data[16.min(frame.data.len())..];
     let mut at = 0;
-    while let (Some(length), Some(kind), Some(flags), Some(pid)) = (
+    while let (Some(length), Some(kind), Some(flags)) = (
         u32_at(b, at, false).map(|n| n as usize),
         u16_at(b, at + 4, false),
         u16_at(b, at + 6, false),
-        u32_at(b, at + 12, false),
     ) {
         let Some(body) = (length >= 16)
             .then(|| b.get(at + 16..at + length))
@@ -284,12 +279,7 @@ pub fn netlink(frame: &Frame) -> Vec<Netlink<'_>> {
         else {
             break;
         };
-        messages.push(Netlink {
-            kind,
-            flags,
-            pid,
-            body,
-        });
+        messages.push(Netlink { kind, flags, body });
         at += length.div_ceil(4) * 4;
     }
     messages

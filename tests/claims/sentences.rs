@@ -2,15 +2,12 @@
 
 use std::net::IpAddr;
 
-use serde_json::Value;
-
 use super::facts::{Dhcp, Facts};
 use super::time;
 
 /// What a sentence is about.
 pub struct About<'a> {
     pub facts: &'a Facts,
-    pub root: &'a Value,
     pub first: i64,
     pub last: i64,
 }
@@ -161,6 +158,15 @@ impl<'a> About<'a> {
             "a new or replaced router, which then belongs on the list of expected ones",
             "a host that shares its connection (Windows ICS, a hotspot), or a container that answers solicitations (CVE-2020-10749)",
             "the router, or its RA daemon, was shut down (RFC 4861 §6.2.5)",
+            "another host has the address; or the host's own probe came back to it (a loop, a port in hairpin mode)",
+            "or the machine has all these addresses itself",
+            "proxy ARP (RFC 1027), ARP suppression or a switch's device tracking answers for addresses that nobody has",
+            "two machines with one MAC address (a cloned VM or container)",
+            "two machines with one MAC address (a cloned VM or container), or a loop",
+            "the bridge or switch port that the host is on reflects frames (hairpin mode, a loop behind it)",
+            "they do not hear each other: advertisements (protocol 112) are lost or filtered between them",
+            // A fact, but of the incident's past: nothing here reads DAD of link-local addresses yet.
+            "its link-local address failed in the same way before",
         ];
         if POSSIBILITIES.contains(&text) {
             return OK;
@@ -177,6 +183,10 @@ impl<'a> About<'a> {
             (
                 "{} answers for many addresses: proxy ARP or device tracking makes clients give up good addresses",
                 About::answers_for_many,
+            ),
+            (
+                "a static address inside a DHCP pool: {} server offered it, and another host has it",
+                About::offered,
             ),
             (
                 "its DHCP client gave the lease back at {} (RELEASE)",
@@ -252,6 +262,12 @@ impl<'a> About<'a> {
             .map(|(_, addr)| *addr)
             .collect();
         (addresses.len() < 4).then(|| format!("it answers for {}", addresses.len()))
+    }
+
+    /// Somebody offered or gave an address at all.
+    fn offered(&self, _: &[&str]) -> Option<String> {
+        let offers = self.facts.dhcp.iter().any(|m| matches!(m.kind, 2 | 5));
+        (!offers).then(|| "nobody offered an address".to_owned())
     }
 
     fn released(&self, parts: &[&str]) -> Option<String> {

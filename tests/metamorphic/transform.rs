@@ -120,7 +120,7 @@ pub const ALL: &[Transformation] = &[
                 // SplitMix64's step and output are enough for one in a hundred.
                 seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                if !f.is_kernel() && (mixed ^ (mixed >> 27)) % 100 == 0 {
+                if !f.is_kernel() && (mixed ^ (mixed >> 27)).is_multiple_of(100) {
                     vec![]
                 } else {
                     vec![f]

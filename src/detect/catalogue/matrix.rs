@@ -208,6 +208,21 @@ pub const OPEN: &[(Kind, Seen, &str)] = &[
         Seen::Packets,
         "TCP's facts have no family; the recorded black holes that show their full-size segments are IPv4 ones",
     ),
+    (
+        Kind::SessionUnestablished,
+        Seen::Packets,
+        "SYNs have no family for the detector; its unit tests ask by IPv4",
+    ),
+    (
+        Kind::RoutePeerPath,
+        Seen::Packets,
+        "segments and ICMP errors of IPv6 go the way of IPv4's; the unit tests show IPv4",
+    ),
+    (
+        Kind::RoutePeerPath,
+        Seen::Netlink,
+        "the table's look-up is one for both families; the unit tests show IPv4",
+    ),
 ];
 
 /// Cells that no capture shows and a unit test does.

@@ -357,10 +357,7 @@ impl Unserved {
         let Some(crowd) = self.crowds.at(server.clone(), event.at) else {
             return false;
         };
-        if crowd
-            .key
-            .is_some_and(|key| board.get(key).is_none_or(|f| f.ended.is_some()))
-        {
+        if crowd.key.is_some_and(|key| board.get(key).is_none()) {
             *crowd = Crowd::default();
         }
         if crowd.clients.len() < super::watch::MAX_WATCHED {
@@ -400,6 +397,10 @@ impl Unserved {
         self.quiet.until(key, event.at + QUIET);
         let clients = crowd.clients.len() as u64;
         board.update(key, |f| {
+            // They gave up, and ask in vain again: the same trouble.
+            if f.ended.is_some() {
+                f.again_at(event.at);
+            }
             f.support(event);
             touch_all(f, event, m, net);
             super::touch_server(f, net, heard.scope, server);

@@ -272,6 +272,15 @@ impl Origins {
             ((*of, *by) == (prefix, new)).then_some((sight.at, sight.locator))
         };
         let since = self.deferred.iter().find_map(waited);
+        // The receiver's own AS at the end of a path that a peer sends it is its own route said back: nobody took it over.
+        let receiver = scene
+            .net
+            .sessions
+            .get(scene.rib.session)
+            .map_or(0, |session| session.ends[1 - (scene.rib.sender & 1)].asn);
+        if receiver != 0 && receiver == new {
+            return;
+        }
         if moves.has_moved(&prefix) || self.moved.len() >= MAX_MOVED || !self.moved.insert(prefix) {
             return;
         }

@@ -50,7 +50,9 @@ pub struct PrefixRow {
 /// The `top` most unstable (peer, prefix) pairs at `now`, worst first by FRR's penalty; one row for all copies of a pair.
 pub fn prefixes(net: &NetState, now: Timestamp, top: usize) -> Vec<PrefixRow> {
     let store = net.rib.hot_records();
-    let mut best: std::collections::BTreeMap<(Prefix, IpAddr, u32, u64), (u32, u64, PrefixRow)> =
+    /// Prefix, peer, path identifier and routing instance.
+    type Pair = (Prefix, IpAddr, u32, u64);
+    let mut best: std::collections::BTreeMap<Pair, (u32, u64, PrefixRow)> =
         std::collections::BTreeMap::new();
     for hot in store.iter() {
         let Some(rib) = net.rib.get(hot.rib) else {

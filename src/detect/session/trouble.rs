@@ -22,6 +22,8 @@ const OPEN_ERRORS: usize = 3;
 /// A peer that is not there yet when a daemon starts answers within some seconds; a session that was asked for so often and so long without
 /// ever coming up does not come up (a SYN is repeated after 1, 3, 7 and 15 s by Linux, daemons try again after 10 to 120 s).
 const IN_VAIN: u32 = 6;
+/// The longest pause between two tries: ConnectRetryTime is 120 s (RFC 4271 §10), and it may be jittered and missed once.
+const CONNECT_RETRY: Duration = Duration::from_secs(240);
 const IN_VAIN_FOR: Duration = Duration::from_secs(15);
 /// D27: a window closed this long is a stall.
 const STALL: Duration = Duration::from_secs(30);
@@ -216,7 +218,9 @@ impl Trouble {
         let Some((first, locator)) = first.filter(|_| never && attempts >= IN_VAIN) else {
             return;
         };
-        if seen.event.at.since(first) < IN_VAIN_FOR {
+        let tried_for = seen.event.at.since(first);
+        // Longer pauses than a connect retry's are a host that slept or a clock that stepped, not tries in vain.
+        if tried_for < IN_VAIN_FOR || tried_for > CONNECT_RETRY * attempts {
             return;
         }
         let Some((text, Some(why))) = super::ends::stays_down(net, session) else {

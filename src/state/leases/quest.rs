@@ -119,13 +119,11 @@ impl Quest {
             self.xids.push(m.xid);
         }
         match m.verb {
-            Verb::Discover => {
-                if std::mem::take(&mut self.pending) {
-                    if self.left == 0 {
-                        self.left_since = event.at;
-                    }
-                    self.left = self.left.saturating_add(1);
+            Verb::Discover if std::mem::take(&mut self.pending) => {
+                if self.left == 0 {
+                    self.left_since = event.at;
                 }
+                self.left = self.left.saturating_add(1);
             }
             // It takes one: whatever was wrong with the others, they reach it.
             Verb::Select => {

@@ -15,6 +15,8 @@ fn host() -> Lab {
     let flags = IFF_UP | IFF_LOWER_UP | IFF_RUNNING;
     let other = link_event(8, "eth8", flags);
     lab.event(8100, EventKind::Link(Box::new(other)));
+    let shared = link_event(9, "eth9", flags);
+    lab.event(8100, EventKind::Link(Box::new(shared)));
     lab.route(
         8100,
         0,
