@@ -223,6 +223,16 @@ pub const OPEN: &[(Kind, Seen, &str)] = &[
         Seen::Netlink,
         "the table's look-up is one for both families; the unit tests show IPv4",
     ),
+    (
+        Kind::SessionDown,
+        Seen::Mrt,
+        "the recorded graceful restart that showed it is recognised now and raises nothing; no other recording has MRT of a loss",
+    ),
+    (
+        Kind::SessionRestarted,
+        Seen::Bmp,
+        "the recorded graceful restart that showed it is recognised now and raises nothing; no other recording has a restart by BMP alone",
+    ),
 ];
 
 /// Cells that no capture shows and a unit test does.
